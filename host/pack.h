@@ -1,0 +1,40 @@
+/*
+ * The packer: from the name of a program to a boot image with everything it takes to run. What goes
+ * in, and why, is told at the head of pack.c; cache.h keeps the result for the next time.
+ */
+#ifndef HOST_PACK_H
+#define HOST_PACK_H
+
+#include "fileset.h"
+
+struct pack_request {
+    const char *program;         /* as the user gave it */
+    char *const *args;           /* its arguments, NULL-terminated */
+    const struct strv *files;    /* --file: more host files or directories */
+    const struct strv *packages; /* --package: more Debian packages */
+    bool user_net;               /* the domain is on the virtual switch */
+};
+
+struct pack_result {
+    char *image;    /* path of the cpio archive in the cache */
+    char *program;  /* absolute path of the program in the domain */
+    char *cwd;      /* working directory in the domain */
+    uint64_t bytes; /* size of the image */
+    bool cached;    /* nothing had to be packed */
+};
+
+/*
+ * Finds or makes the image. Returns 0, or the command's exit status (STATUS_*) after it told the
+ * user in one line what is wrong. The caller frees the strings of the result.
+ */
+int pack(const struct pack_request *rq, struct pack_result *out);
+
+/* Collects into fs all that the request needs. Used by pack() and tests; returns as pack(). */
+int pack_collect(const struct pack_request *rq, const char *program, struct fileset *fs);
+/* True if a package's file is of no use in a domain: documentation, translations, init scripts. */
+bool pack_excluded(const char *path);
+/* Absolute path of a program looked up as a shell does, in PATH and the sbin directories; or NULL.
+ */
+char *pack_find_program(const char *name);
+
+#endif
