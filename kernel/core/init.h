@@ -1,0 +1,12 @@
+/* Boot order. core's kernel_main runs these after memory, scheduler, clock and the other CPUs are up,
+ * in the first kernel thread. Each floor provides its own function; they may sleep. */
+#ifndef CORE_INIT_H
+#define CORE_INIT_H
+
+void pci_init(void);      /* drivers: enumerate, assign BARs, probe */
+void net_init(void);      /* net: loopback; before drivers attach interfaces */
+void fs_init(void);       /* fs: unpack the boot image as root, mount proc, dev, sys */
+void linux_init(void);    /* linux: process table, init program or control channel */
+void net_configure(void); /* net: addresses from the boot arguments, DHCP in the background */
+
+#endif

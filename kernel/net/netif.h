@@ -1,0 +1,172 @@
+/*
+ * Network interfaces and paths.
+ *
+ * A netif is what programs and the stack see: a name, addresses, an MTU. It sends and receives through
+ * a path: a NIC of the domain's own (direct path), a channel to the network server (server path), or
+ * the loopback. Paths can be exchanged while the interface is in use: transmit uses netif->path, receive
+ * is accepted from every path attached to the netif. Nothing above this file knows which path is in use.
+ */
+#ifndef NET_NETIF_H
+#define NET_NETIF_H
+
+#include "core/lock.h"
+#include "core/timer.h"
+#include "net/pkt.h"
+
+#define MAC_LEN 6
+
+/* What a path can do; the netif offers the stack what its current path can. */
+enum path_feature {
+    PATH_CSUM = 1,  /* fills in transport checksums (PKT_CSUM_PARTIAL) */
+    PATH_TSO4 = 2,  /* GSO_TCP4 of up to 64 KiB */
+    PATH_TSO6 = 4,  /* GSO_TCP6 */
+    PATH_USO = 8,   /* GSO_UDP */
+    PATH_SG = 16,   /* packets with fragments */
+};
+
+enum path_kind { PATH_LOOPBACK, PATH_DIRECT, PATH_SERVER };
+
+struct path_stats {
+    uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+    uint64_t rx_dropped, tx_dropped, rx_errors, tx_errors;
+    uint64_t doorbells, interrupts;
+};
+
+struct path_ops {
+    /* Queues one packet for the device on queue pair `queue`; takes ownership. False: the ring is full;
+     * ownership stays with the caller, and path_tx_ready() is called when there is room again. Does not
+     * ring the doorbell. The packet needs nothing that `features` lacks. Bottom halves disabled. When
+     * there are fewer queues than CPUs several CPUs use one: the path serialises them. */
+    bool (*transmit)(struct net_path *path, int queue, struct pkt *p);
+    /* Rings the doorbell of the queue if something was queued since. Bottom halves disabled. */
+    void (*flush)(struct net_path *path, int queue);
+    /* Programs the device's receive filter. Thread context. */
+    int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
+    int (*set_multicast)(struct net_path *path, const uint8_t (*macs)[MAC_LEN], int n);
+    /* Sums the per-queue counters. */
+    void (*stats)(struct net_path *path, struct path_stats *out);
+    /* Stops the device, gives back all buffers. Thread context. */
+    void (*detach)(struct net_path *path);
+};
+
+struct net_path {
+    const struct path_ops *ops;
+    enum path_kind kind;
+    struct netif *netif; /* attached to */
+    uint32_t features;   /* enum path_feature */
+    uint16_t mtu;        /* largest IP packet */
+    int queues;          /* queue pairs; CPU c uses queue c % queues */
+    bool link_up;
+    uint8_t mac[MAC_LEN];
+    char name[16]; /* of the device, for logs: "virtio-net 00:02.0" */
+};
+
+struct netif_addr {
+    struct list link;
+    struct ip_addr addr;
+    uint8_t prefix;        /* bits: 0..32 or 0..128 as written by people */
+    uint8_t state;         /* enum addr_state */
+    uint8_t origin;        /* enum addr_origin */
+    nsec_t valid_until, preferred_until; /* NSEC_NEVER: for ever */
+};
+
+enum addr_state { ADDR_PREFERRED, ADDR_OPTIMISTIC, ADDR_DEPRECATED };
+enum addr_origin { ADDR_STATIC, ADDR_LINK_LOCAL, ADDR_SLAAC, ADDR_DHCP };
+
+/* Interface flags: Linux values. */
+#define NETIF_UP 0x1u
+#define NETIF_BROADCAST 0x2u
+#define NETIF_LOOPBACK 0x8u
+#define NETIF_RUNNING 0x40u
+#define NETIF_MULTICAST 0x1000u
+
+/* An interface lives for ever once created: pointers to it need no reference. */
+struct netif {
+    struct list link;
+    char name[16]; /* "lo", "eth0", ... */
+    int index;     /* from 1 */
+    uint32_t flags; /* NETIF_* */
+    uint16_t mtu;
+    uint8_t mac[MAC_LEN];
+    struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
+    struct list addrs; /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
+    struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
+    /* The first address of each family, for a quick look at the destination of what comes in. */
+    uint32_t main_v4;
+    struct ip_addr main_v6;
+    struct pkt_queue backlog[64]; /* per queue: packets a full ring refused; bounded */
+    spinlock_t backlog_lock[64];
+    uint64_t tx_dropped;
+    struct nd_state *nd; /* router and prefix discovery (net/nd.c); NULL: no IPv6 autoconfiguration */
+    struct dhcp *dhcp;   /* DHCP client (net/dhcp.c) or NULL */
+};
+
+/* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread context. */
+struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN]);
+/* Attaches a path and makes it the transmit path (the MTU and features change with it); the former one
+ * stays attached for receive until netif_detach_path. Thread context. */
+int netif_set_path(struct netif *n, struct net_path *p);
+void netif_detach_path(struct netif *n, struct net_path *p);
+/* For drivers at probe: finds or creates the interface that is to use this path ("eth0" for the first)
+ * and attaches it. Thread context. */
+int netif_register_path(struct net_path *p);
+struct netif *netif_by_name(const char *name);
+struct netif *netif_by_index(int index);
+void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg);
+/* The interface of a path that netif_register_path made or found; lo. */
+extern struct netif *netif_loopback;
+/* A copy of each address in turn; stops when fn returns false. Thread context or bh. */
+void netif_for_each_addr(struct netif *n, bool (*fn)(const struct netif_addr *a, void *arg),
+                         void *arg);
+/* Interface up or down (IFF_UP); adds the link-local address and starts router discovery when it comes
+ * up. Thread context. */
+int netif_set_up(struct netif *n, bool up);
+/* Tells the neighbours where the interface's addresses are now: gratuitous ARP (RFC 5227 3) and
+ * unsolicited neighbour advertisements (RFC 4861 7.2.6). After a switch of paths. */
+void netif_announce(struct netif *n);
+/* Add and remove addresses of the interface; connected routes come and go with them. -EEXIST,
+ * -EADDRNOTAVAIL, -EINVAL, -ENOMEM. Any context but hard interrupts. */
+int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix);
+int netif_del_addr(struct netif *n, const struct ip_addr *a);
+
+/* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are rung at
+ * the end of the outermost net_batch. bh context or bottom halves disabled. */
+void netif_transmit(struct netif *n, struct pkt *p);
+
+/* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
+ * ownership. bh context. Runs GRO over the list, then the stack, inside one net_batch. */
+void path_receive(struct net_path *path, struct pkt *list);
+/* There is room in the transmit ring of this queue again. bh context. */
+void path_tx_ready(struct net_path *path, int queue);
+/* Link state changed. Any context. */
+void path_link_changed(struct net_path *path, bool up);
+
+/*
+ * Between begin and end, on this CPU, doorbells and deferred calls of the stack are collected. Nests.
+ * Keeps bottom halves disabled. What is found without a lock (the transmit path, the view of addresses
+ * and routes, see net/view.h) stays valid inside.
+ */
+void net_batch_begin(void);
+void net_batch_end(void);
+
+/* Work to be done once at the end of the outermost batch on this CPU, before the doorbells: a delayed
+ * ACK, a wake-up. Pending at most once; the owner keeps it alive until it ran. Inside a batch. */
+struct net_defer {
+    struct net_defer *next;
+    void (*run)(struct net_defer *d);
+    bool pending;
+};
+void net_batch_defer(struct net_defer *d);
+
+/* Waits until every batch that runs now, on any CPU, has ended. Thread context, outside a batch. */
+void net_synchronize(void);
+
+/* Frees something readers inside batches may still be looking at, once they can't any more. Any
+ * context. */
+struct net_garbage {
+    struct net_garbage *next;
+    void (*free)(struct net_garbage *g);
+};
+void net_free_later(struct net_garbage *g);
+
+#endif

@@ -1,0 +1,126 @@
+/*
+ * Packets. A struct pkt is one frame or datagram (up to 64 KiB with segmentation offload): a short
+ * linear part that holds at least the protocol headers, then fragments that reference pages. Payload is
+ * not copied between the driver, the stack and the socket buffers: references to pages are passed on.
+ *
+ *   buf[]:  | headroom | data ... data + linear | tailroom |      then frags[0..nfrags)
+ *
+ * Ownership: a function that takes a packet owns it and passes it on or frees it, unless it says
+ * otherwise. A packet has one owner and is never shared; its fragments' pages may be.
+ */
+#ifndef NET_PKT_H
+#define NET_PKT_H
+
+#include "core/mem.h"
+
+#define PKT_BUF 384      /* linear buffer with headroom */
+#define PKT_HEADROOM 128 /* for link, IP and TCP headers that are prepended */
+#define PKT_MAX_FRAGS 18 /* 64 KiB in 4 KiB pages, unaligned, and one to spare */
+
+struct netif;
+struct net_path;
+
+/* 128-bit address; IPv4 is held as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), so that all code above the IP
+ * headers is written once. Network byte order in memory. */
+struct ip_addr {
+    union {
+        uint8_t b[16];
+        uint32_t w[4];
+        uint64_t q[2];
+    };
+};
+
+struct pkt_frag {
+    struct page *page; /* one reference */
+    uint32_t off, len; /* off may exceed a page in blocks of higher order */
+};
+
+enum pkt_flag {
+    PKT_CSUM_PARTIAL = 1, /* transmit: checksum from csum_start on is to be put at csum_offset */
+    PKT_CSUM_OK = 2,      /* receive: the transport checksum was verified (or needs none) */
+    PKT_BROADCAST = 4,    /* link-layer broadcast or multicast */
+    PKT_LOOPED = 8,       /* never left this domain: may be trusted to be intact */
+    PKT_MORE = 16,        /* transmit: further packets follow at once */
+};
+
+enum pkt_gso { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
+
+struct pkt {
+    struct pkt *next; /* queue link */
+    struct netif *netif; /* received on / to be sent by */
+    uint8_t *data;       /* start of the linear part, in buf */
+    uint32_t linear;     /* bytes in the linear part */
+    uint32_t len;        /* bytes in all: linear + fragments */
+    uint8_t flags;       /* enum pkt_flag */
+    uint8_t gso;         /* enum pkt_gso; receive: set for what the device or GRO merged */
+    uint8_t nfrags;
+    uint8_t proto;       /* receive: transport protocol number */
+    uint16_t gso_size;   /* payload bytes per segment */
+    uint16_t csum_start; /* from data at the time of transmit */
+    uint16_t csum_offset;
+    uint8_t tos;  /* receive: traffic class with ECN bits; transmit: set by the flow */
+    uint8_t ttl;
+    uint16_t l4;  /* receive: unused by the driver */
+    uint32_t hash; /* flow hash or 0 */
+    struct ip_addr src, dst; /* receive: set by the IP layer */
+    uint64_t cb[6];          /* the owner's scratch space */
+    struct pkt_frag frags[PKT_MAX_FRAGS];
+    uint8_t buf[PKT_BUF];
+};
+
+struct pkt_queue {
+    struct pkt *head, **tail;
+    uint32_t count;
+    uint32_t bytes;
+};
+
+/* An empty packet with `headroom` bytes before data; NULL when out of memory. Any context. */
+struct pkt *pkt_alloc(uint32_t headroom);
+/* Frees a packet and drops its fragments' pages. Any context. */
+void pkt_free(struct pkt *p);
+void pkt_free_list(struct pkt *list);
+/* Prepends n bytes to the linear part (n <= headroom left: our own invariant). */
+static inline void *pkt_push(struct pkt *p, uint32_t n)
+{
+    ASSERT((size_t)(p->data - p->buf) >= n);
+    p->data -= n;
+    p->linear += n;
+    p->len += n;
+    return p->data;
+}
+/* Removes n bytes of the linear part from the front; false if it has fewer. */
+static inline bool pkt_pull(struct pkt *p, uint32_t n)
+{
+    if (p->linear < n)
+        return false;
+    p->data += n;
+    p->linear -= n;
+    p->len -= n;
+    return true;
+}
+/* Makes at least n bytes linear (moves them from the fragments); false if the packet is shorter or n
+ * does not fit the buffer. */
+bool pkt_make_linear(struct pkt *p, uint32_t n);
+/* Removes bytes from the front (fragments included) or cuts the packet to n bytes. */
+void pkt_trim_front(struct pkt *p, uint32_t n);
+void pkt_trim_to(struct pkt *p, uint32_t n);
+/* Appends: copied bytes into the tailroom (false if they do not fit), or a page reference (takes over
+ * the caller's reference; false, and nothing taken, if there are PKT_MAX_FRAGS). */
+bool pkt_append(struct pkt *p, const void *data, uint32_t n);
+bool pkt_append_page(struct pkt *p, struct page *page, uint32_t off, uint32_t len);
+/* Copies n bytes at offset off out of the packet; false if it is shorter. */
+bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
+/* A copy that shares the fragments' pages. */
+struct pkt *pkt_clone(const struct pkt *p);
+/* Internet checksum (RFC 1071), not complemented, of n bytes at offset off. */
+uint32_t pkt_csum(const struct pkt *p, uint32_t off, uint32_t n, uint32_t sum);
+
+void pkt_queue_init(struct pkt_queue *q);
+void pkt_queue_push(struct pkt_queue *q, struct pkt *p);
+struct pkt *pkt_queue_pop(struct pkt_queue *q);
+void pkt_queue_free(struct pkt_queue *q);
+
+static inline uint16_t net16(uint16_t v) { return __builtin_bswap16(v); }
+static inline uint32_t net32(uint32_t v) { return __builtin_bswap32(v); }
+
+#endif

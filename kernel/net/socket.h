@@ -1,0 +1,136 @@
+/*
+ * Internet sockets, as the personality uses them: TCP, UDP, raw and packet sockets behind one set of
+ * operations. Addresses are struct sock_addr; linux/ translates sockaddr_in and sockaddr_in6. Errors are
+ * the negative errno values that Linux gives.
+ */
+#ifndef NET_SOCKET_H
+#define NET_SOCKET_H
+
+#include "core/uio.h"
+#include "core/wait.h"
+#include "net/ip.h"
+
+struct socket;
+struct poll_table;
+struct page;
+
+struct sock_addr {
+    struct ip_addr ip;
+    uint16_t port;   /* host byte order */
+    uint32_t scope;  /* interface index; 0: none */
+};
+
+/* MSG_* flags: Linux values. */
+#define SOCK_MSG_OOB 0x1u
+#define SOCK_MSG_PEEK 0x2u
+#define SOCK_MSG_TRUNC 0x20u
+#define SOCK_MSG_DONTWAIT 0x40u
+#define SOCK_MSG_WAITALL 0x100u
+#define SOCK_MSG_NOSIGNAL 0x4000u
+#define SOCK_MSG_MORE 0x8000u
+
+/* What sendmsg may tell besides the data (IP_PKTINFO, IPV6_PKTINFO, IP_TOS, IP_TTL, ...). */
+struct sock_send_info {
+    struct ip_addr local; /* source address; any: unset */
+    int ifindex;          /* 0: unset */
+    int tos, ttl;         /* -1: unset */
+};
+
+/* What recvmsg tells besides the data. */
+struct sock_recv_info {
+    struct sock_addr from;
+    unsigned flags;   /* MSG_TRUNC, ... for msg_flags */
+    struct ip_addr local; /* destination address of a datagram (IP_PKTINFO) */
+    int ifindex;
+    uint8_t tos, ttl;
+    nsec_t realtime;  /* SO_TIMESTAMP */
+};
+
+struct socket_ops {
+    int (*bind)(struct socket *s, const struct sock_addr *addr);
+    int (*connect)(struct socket *s, const struct sock_addr *addr, bool nonblock);
+    int (*disconnect)(struct socket *s); /* connect to AF_UNSPEC */
+    int (*listen)(struct socket *s, int backlog);
+    int (*accept)(struct socket *s, struct socket **out, bool nonblock);
+    /* Thread context. Bytes or negative errno (-EPIPE without raising the signal: linux/ does). */
+    ssize_t (*send)(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags);
+    /* The same with ancillary data; NULL: the protocol has no use for any. */
+    ssize_t (*send_info)(struct socket *s, struct uio *u, const struct sock_addr *to,
+                         const struct sock_send_info *info, unsigned flags);
+    ssize_t (*recv)(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
+    ssize_t (*sendpage)(struct socket *s, struct page *page, size_t off, size_t len, unsigned flags);
+    int (*shutdown)(struct socket *s, int how); /* 0 read, 1 write, 2 both */
+    unsigned (*poll)(struct socket *s);         /* POLL_* bits now; must not sleep */
+    /* level and name as in setsockopt(2) for the protocol's own levels (IPPROTO_TCP, ...); val in kernel
+     * memory. getsockopt: *len is in/out. -ENOPROTOOPT. */
+    int (*setopt)(struct socket *s, int level, int name, const void *val, uint32_t len);
+    int (*getopt)(struct socket *s, int level, int name, void *val, uint32_t *len);
+    int (*ioctl)(struct socket *s, unsigned cmd, int *value); /* SIOCINQ (FIONREAD), SIOCOUTQ */
+    void (*close)(struct socket *s); /* the file is gone; honours SO_LINGER; may sleep */
+};
+
+struct socket {
+    refcount_t refs; /* the file's and the protocol's */
+    const struct socket_ops *ops;
+    spinlock_t lock; /* bh: the protocol's state of this socket */
+    struct wait_queue wait; /* readers, writers, pollers; woken with POLL_* keys */
+    uint16_t family; /* 4 or 6: what socket(2) asked for */
+    uint8_t type;    /* SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_RAW 3 */
+    uint8_t proto;
+    struct sock_addr local, peer;
+    int error;       /* pending SO_ERROR (positive errno), cleared when read */
+    uint8_t shut;    /* 1: no more reading, 2: no more writing */
+    /* SOL_SOCKET and IP options, generic part (net/sockopt.c) */
+    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, pktinfo, recverr,
+        oobinline, freebind, transparent, no_check, bind_no_port;
+    int linger_s;
+    uint32_t rcvbuf, sndbuf; /* bytes; locked_* : set by the program, no autotuning */
+    bool rcvbuf_locked, sndbuf_locked;
+    nsec_t rcv_timeout, snd_timeout; /* durations; 0: none */
+    uint32_t rcv_lowat, mark, priority;
+    int bound_ifindex;
+    uint8_t tos, ttl, mcast_ttl;
+    bool mcast_loop, recv_tos, recv_ttl, dont_fragment_set;
+    uint8_t mtu_discover;
+    int incoming_cpu;
+    int mcast_ifindex;    /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    struct list groups;   /* multicast memberships (net/mcast.c) */
+    void (*free)(struct socket *s); /* releases the object that embeds the socket */
+    void *owner; /* linux/: struct file, for SIGIO; not touched by net */
+    uint32_t uid;
+};
+
+/* A new socket. family 4 or 6. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -ENOMEM, -EPERM for raw (the caller
+ * checks capabilities). */
+int socket_create(int family, int type, int proto, struct socket **out);
+/* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
+int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
+int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
+/* Protocols: the base part of a new socket. */
+void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int proto);
+void socket_put(struct socket *s); /* last reference: ops-specific free through s->free */
+/* TCP's and UDP's constructors, called by socket_create. */
+int tcp_socket_create(int family, struct socket **out);
+int udp_socket_create(int family, struct socket **out);
+
+/* Told of every listening TCP or bound UDP port: the control channel's LISTEN. Set by linux/. Any
+ * context that may bind. */
+extern void (*socket_listen_hook)(int proto, const struct sock_addr *addr, int family, bool open);
+/* Every socket, for /proc/net/tcp, udp: text lines are made by the protocol. */
+struct text_buf;
+void tcp_proc_text(struct text_buf *b, bool v6);
+void udp_proc_text(struct text_buf *b, bool v6);
+
+/* Port range of ephemeral ports and the like: net.ipv4.* values that programs may tune. */
+struct net_tunables {
+    uint16_t port_min, port_max; /* ip_local_port_range */
+    uint32_t somaxconn, syn_backlog;
+    uint32_t rmem[3], wmem[3]; /* tcp_rmem, tcp_wmem: min, default, max */
+    uint32_t rmem_max, wmem_max, rmem_default, wmem_default;
+    int fin_timeout_s, keepalive_time_s, keepalive_intvl_s, keepalive_probes;
+    bool syncookies, timestamps, sack, window_scaling;
+    uint8_t ecn; /* 0 off, 1 on, 2 when the peer asks */
+};
+extern struct net_tunables net_tunables;
+
+#endif
