@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+"""Side-by-side comparison of a LibrettOS domain with a Linux guest: rates and guest instructions.
+
+Usage: bench.py [--build DIR] [--runs N] [--seconds S] [--rows NAME,...] [--out DIR]
+
+Runs are alternated between the two systems, each boot serves one program, medians are compared. The
+rates are measured without the instruction counter, the instructions in boots of their own. It needs root
+or unprivileged user namespaces, since it makes a network namespace and a tap of its own; they go when it
+ends. Prints a table, and writes OUT/bench.json and OUT/bench.svg.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from guests import GUEST_IP, HOST_IP, PREFIX, TAP, Images  # noqa: E402
+import report  # noqa: E402
+import workloads  # noqa: E402
+
+SYSTEMS = ("librettos", "linux")
+
+
+def enter_namespace():
+    """Runs this program again in a network namespace of its own."""
+    if os.environ.get("BENCH_NAMESPACE"):
+        return
+    os.environ["BENCH_NAMESPACE"] = "1"
+    unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
+    os.execvp("unshare", unshare + ["--", sys.executable] + sys.argv)
+
+
+def set_up_network():
+    for command in (f"ip link set lo up", f"ip tuntap add {TAP} mode tap",
+                    f"ip addr add {HOST_IP}/{PREFIX} dev {TAP}", f"ip link set {TAP} up"):
+        subprocess.run(command.split(), check=True)
+
+
+def hold_cpu_latency():
+    """Keeps CPUs out of deep sleep states where we may: else each wake-up costs 80 to 600 us."""
+    try:
+        fd = os.open("/dev/cpu_dma_latency", os.O_WRONLY)
+        os.write(fd, b"\0\0\0\0")
+        return fd
+    except OSError:
+        return None
+
+
+def measure_boot(images, service, system, options, plugin):
+    """One boot of one service: {row: {"rate": r} or {"instructions": [user, kernel]}}."""
+    results = {}
+    guest = images.start(system, service.name, service.command, service.files(options),
+                         service.memory, plugin, 1)
+    try:
+        start = guest.first_answer(service.port, 60, service.probe)
+        if plugin:
+            results[service.name + " boot"] = {"instructions": guest.counters.read()}
+            time.sleep(0.5)
+            before, seconds = guest.counters.read(), 2.0
+            time.sleep(seconds)
+            after = guest.counters.read()
+            results["idle, per second"] = {
+                "instructions": [(a - b) / seconds for a, b in zip(after, before)]}
+        else:
+            results[service.name + " start"] = {"rate": 1 / start, "seconds": start}
+            results[service.name + " resident"] = {"rate": 1 / guest.resident_mb(),
+                                                   "megabytes": guest.resident_mb()}
+        for row in service.rows:
+            if options.rows and row.name not in options.rows:
+                continue
+            before = guest.counters.read() if plugin else None
+            rate, count = row.run(options)
+            if plugin:
+                after = guest.counters.read()
+                results[row.name] = {"instructions": [(a - b) / count
+                                                      for a, b in zip(after, before)]}
+            else:
+                results[row.name] = {"rate": rate}
+    finally:
+        guest.stop()
+    return results
+
+
+def collect(images, options):
+    data = {}
+
+    def add(system, results):
+        for row, values in results.items():
+            for key, value in values.items():
+                data.setdefault(row, {}).setdefault(system, {}).setdefault(key, []).append(value)
+
+    plugin = os.path.join(options.build, "bench/insn.so")
+    services = [s for s in workloads.SERVICES
+                if not options.rows or any(r.name in options.rows for r in s.rows)]
+    boots = [(s, run, system, p) for s in services
+             for run, p in [(n, None) for n in range(options.runs)] + [("instructions", plugin)]
+             for system in SYSTEMS]
+    for done, (service, run, system, p) in enumerate(boots):
+        print(f"[{done + 1}/{len(boots)}] {service.name} on {system}, run {run}", file=sys.stderr,
+              flush=True)
+        try:
+            add(system, measure_boot(images, service, system, options, p))
+        except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+            print(f"  failed: {error}", file=sys.stderr)
+            data.setdefault(service.rows[0].name, {}).setdefault(system, {}).setdefault(
+                "failed", []).append(str(error)[:200])
+    return data
+
+
+def medians(data):
+    result = {}
+    for row, systems in data.items():
+        result[row] = {}
+        for system, values in systems.items():
+            out = result[row][system] = {}
+            for key, samples in values.items():
+                if key == "failed":
+                    out[key] = samples
+                elif key == "instructions":
+                    out[key] = [statistics.median(s[i] for s in samples) for i in (0, 1)]
+                else:
+                    out[key] = statistics.median(samples)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--rows", type=lambda s: s.split(","), default=None)
+    parser.add_argument("--out", default=None)
+    options = parser.parse_args()
+    enter_namespace()
+    options.build = os.path.abspath(options.build)
+    options.out = os.path.abspath(options.out or os.path.join(options.build, "bench"))
+    set_up_network()
+    latency = hold_cpu_latency()
+    with tempfile.TemporaryDirectory(prefix="bench-") as work:
+        options.work = work
+        data = medians(collect(Images(options.build, work), options))
+    if latency is not None:
+        os.close(latency)
+    os.makedirs(options.out, exist_ok=True)
+    with open(os.path.join(options.out, "bench.json"), "w") as f:
+        json.dump(data, f, indent=2, sort_keys=True)
+    print(report.table(data))
+    report.plot(data, os.path.join(options.out, "bench.svg"))
+
+
+if __name__ == "__main__":
+    main()
