@@ -4,7 +4,6 @@
 static const struct virtio_driver *const drivers[] = {
     &virtio_net_driver,
     &virtio_console_driver,
-    &virtio_9p_driver,
 };
 
 int virtio_probe(struct virtio_device *dev)
