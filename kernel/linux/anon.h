@@ -1,0 +1,12 @@
+/* Files without a name: how eventfd, epoll, timerfd and their kin come into being. */
+#ifndef LINUX_ANON_H
+#define LINUX_ANON_H
+
+#include "fs/file.h"
+
+/* A new file with these operations, installed: the descriptor, or negative errno (then the
+ * operations' release has been called on data). cloexec and nonblocking by the OPEN_* bits of
+ * flags. */
+int anon_install(const struct file_ops *ops, void *data, unsigned flags);
+
+#endif

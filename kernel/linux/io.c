@@ -1,0 +1,9 @@
+/* Start of the personality's I/O. */
+#include "linux/io.h"
+
+void io_init(void)
+{
+    pipe_init();
+    epoll_init();
+    console_init();
+}

@@ -1,0 +1,215 @@
+/* What a file is: stat and its family, statx, statfs. */
+#include <asm/stat.h>
+#include <asm/statfs.h>
+#include <linux/stat.h>
+
+#include "core/rand.h"
+#include "linux/path.h"
+#include "linux/process.h"
+#include "linux/syscall.h"
+
+/* Linux's encodings of a device number (major << 32 | minor here). */
+static uint64_t dev_encode(uint64_t dev)
+{
+    uint64_t major = dev >> 32, minor = dev & 0xffffffff;
+    return (minor & 0xff) | (major & 0xfff) << 8 | (minor & ~0xffull) << 12 |
+           (major & ~0xfffull) << 32;
+}
+
+/* Files without a vnode get an inode number of their object; both ends of a pipe have the same. */
+static uint64_t anonymous_ino(const struct file *f)
+{
+    static uint64_t key[2];
+    if (!key[0])
+        rand_bytes(key, sizeof(key));
+    uintptr_t object = (uintptr_t)f->data;
+    return siphash(&object, sizeof(object), key) >> 34 | 1;
+}
+
+static int file_attr(struct file *f, struct vattr *out)
+{
+    if (f->vnode)
+        return vnode_getattr(f->vnode, out);
+    *out = (struct vattr){
+        .ino = anonymous_ino(f),
+        .mode = f->ops->mode ? f->ops->mode : 0600,
+        .nlink = 1,
+        .uid = current_cred()->fsuid,
+        .gid = current_cred()->fsgid,
+        .blksize = PAGE_SIZE,
+        .dev = 12,
+    };
+    return 0;
+}
+
+/* The attributes of (dirfd, name) with AT_* flags. */
+static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out)
+{
+    struct at a;
+    int err = at_begin(&a, dirfd, name, flags & AT_EMPTY_PATH_N);
+    if (err)
+        return err;
+    struct path p;
+    if (!a.name[0] && a.hold.file) {
+        err = file_attr(a.hold.file, out);
+    } else if (!a.name[0]) {
+        err = vfs_getattr(&a.ctx->cwd, out);
+    } else {
+        unsigned follow = flags & AT_SYMLINK_NOFOLLOW_N ? 0 : LOOKUP_FOLLOW;
+        err = vfs_lookup(a.ctx, a.dir, a.name, follow, &p);
+        if (!err) {
+            err = vfs_getattr(&p, out);
+            path_put(&p);
+        }
+    }
+    at_end(&a);
+    return err;
+}
+
+static int put_stat(uaddr_t to, const struct vattr *a)
+{
+    struct stat st = {
+        .st_dev = dev_encode(a->dev),
+        .st_ino = a->ino,
+        .st_nlink = a->nlink,
+        .st_mode = a->mode,
+        .st_uid = a->uid,
+        .st_gid = a->gid,
+        .st_rdev = dev_encode(a->rdev),
+        .st_size = (long)a->size,
+        .st_blksize = a->blksize,
+        .st_blocks = (long)a->blocks,
+        .st_atime = (unsigned long)(a->atime_ns / NSEC_PER_SEC),
+        .st_atime_nsec = (unsigned long)(a->atime_ns % NSEC_PER_SEC),
+        .st_mtime = (unsigned long)(a->mtime_ns / NSEC_PER_SEC),
+        .st_mtime_nsec = (unsigned long)(a->mtime_ns % NSEC_PER_SEC),
+        .st_ctime = (unsigned long)(a->ctime_ns / NSEC_PER_SEC),
+        .st_ctime_nsec = (unsigned long)(a->ctime_ns % NSEC_PER_SEC),
+    };
+    return copy_to_user(to, &st, sizeof(st));
+}
+
+long sys_newfstatat(int dirfd, uaddr_t name, uaddr_t buf, int flags)
+{
+    if (flags & ~(AT_SYMLINK_NOFOLLOW_N | AT_NO_AUTOMOUNT_N | AT_EMPTY_PATH_N))
+        return -EINVAL;
+    struct vattr a;
+    int err = attr_at(dirfd, name, flags, &a);
+    return err ? err : put_stat(buf, &a);
+}
+
+long sys_stat(uaddr_t name, uaddr_t buf)
+{
+    return sys_newfstatat(AT_FDCWD_N, name, buf, 0);
+}
+long sys_lstat(uaddr_t name, uaddr_t buf)
+{
+    return sys_newfstatat(AT_FDCWD_N, name, buf, AT_SYMLINK_NOFOLLOW_N);
+}
+
+long sys_fstat(int fd, uaddr_t buf)
+{
+    struct fd_hold h = fd_hold_path(fd);
+    if (!h.file)
+        return -EBADF;
+    struct vattr a;
+    int err = file_attr(h.file, &a);
+    fd_drop(h);
+    return err ? err : put_stat(buf, &a);
+}
+
+static struct statx_timestamp statx_time(int64_t ns)
+{
+    return (struct statx_timestamp){.tv_sec = ns / NSEC_PER_SEC,
+                                    .tv_nsec = (uint32_t)(ns % NSEC_PER_SEC)};
+}
+
+long sys_statx(int dirfd, uaddr_t name, int flags, unsigned mask, uaddr_t buf)
+{
+    if (mask & STATX__RESERVED || (flags & 0x6000) == 0x6000 /* both FORCE_SYNC and DONT_SYNC */ ||
+        flags & ~(AT_SYMLINK_NOFOLLOW_N | AT_NO_AUTOMOUNT_N | AT_EMPTY_PATH_N | 0x6000))
+        return -EINVAL;
+    struct vattr a;
+    int err = attr_at(dirfd, name, flags, &a);
+    if (err)
+        return err;
+    struct statx sx = {
+        .stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+        .stx_blksize = a.blksize,
+        .stx_nlink = a.nlink,
+        .stx_uid = a.uid,
+        .stx_gid = a.gid,
+        .stx_mode = (uint16_t)a.mode,
+        .stx_ino = a.ino,
+        .stx_size = a.size,
+        .stx_blocks = a.blocks,
+        .stx_atime = statx_time(a.atime_ns),
+        .stx_btime = statx_time(a.btime_ns),
+        .stx_ctime = statx_time(a.ctime_ns),
+        .stx_mtime = statx_time(a.mtime_ns),
+        .stx_rdev_major = (uint32_t)(a.rdev >> 32),
+        .stx_rdev_minor = (uint32_t)a.rdev,
+        .stx_dev_major = (uint32_t)(a.dev >> 32),
+        .stx_dev_minor = (uint32_t)a.dev,
+    };
+    return copy_to_user(buf, &sx, sizeof(sx));
+}
+
+/* --- file systems ------------------------------------------------------------------------------
+ */
+
+static long put_statfs(const struct path *p, uaddr_t buf)
+{
+    struct vfs_statfs s = {0};
+    int err = vfs_statfs(p, &s);
+    if (err)
+        return err;
+    const struct filesystem *fs = path_vnode(p)->fs;
+    struct statfs out = {
+        .f_type = (long)s.type_magic,
+        .f_bsize = (long)s.block_size,
+        .f_frsize = (long)s.block_size,
+        .f_blocks = (long)s.blocks,
+        .f_bfree = (long)s.blocks_free,
+        .f_bavail = (long)s.blocks_free,
+        .f_files = (long)s.files,
+        .f_ffree = (long)s.files_free,
+        .f_fsid = {.val = {(int)fs->dev, (int)(fs->dev >> 32)}},
+        .f_namelen = VFS_NAME_MAX,
+        .f_flags = (long)fs->flags | 0x20 /* ST_VALID */,
+    };
+    return copy_to_user(buf, &out, sizeof(out));
+}
+
+long sys_statfs(uaddr_t name, uaddr_t buf)
+{
+    struct at a;
+    struct path p;
+    long err = at_lookup(&a, AT_FDCWD_N, name, 0, &p);
+    if (err)
+        return err;
+    err = put_statfs(&p, buf);
+    path_put(&p);
+    at_end(&a);
+    return err;
+}
+
+long sys_fstatfs(int fd, uaddr_t buf)
+{
+    struct fd_hold h = fd_hold_path(fd);
+    if (!h.file)
+        return -EBADF;
+    struct path p = file_path(h.file);
+    long err;
+    if (p.dentry) {
+        err = put_statfs(&p, buf);
+    } else {
+        struct statfs out = {.f_type = 0x09041934 /* anonymous inodes */,
+                             .f_bsize = PAGE_SIZE,
+                             .f_frsize = PAGE_SIZE,
+                             .f_namelen = VFS_NAME_MAX};
+        err = copy_to_user(buf, &out, sizeof(out));
+    }
+    fd_drop(h);
+    return err;
+}
