@@ -48,7 +48,7 @@ class Guest:
         self.counters = None
         if plugin:
             counts = os.path.join(self.dir, "insn")
-            args += ["-plugin", f"{plugin},file={counts}"]
+            args += ["-plugin", f"{plugin},counts={counts}"]
         self.started = time.monotonic()
         self.qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL)
         if plugin:

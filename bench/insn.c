@@ -2,7 +2,7 @@
  * A QEMU TCG plugin that counts guest instructions, split into kernel and user mode by the top
  * address bit (both guests keep their kernel in the upper half).
  *
- *   -plugin build/bench/insn.so,file=PATH
+ *   -plugin build/bench/insn.so,counts=PATH
  *
  * PATH is mapped shared: two 64-bit little-endian counters, user then kernel, that the benchmark
  * reads while the guest runs. A counter is raised inline by each translation block's length when
@@ -50,14 +50,14 @@ __attribute__((visibility("default"))) int
 qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
 {
     (void)info;
-    if (argc != 1 || strncmp(argv[0], "file=", 5) != 0) {
-        fprintf(stderr, "insn plugin: usage: -plugin insn.so,file=PATH\n");
+    if (argc != 1 || strncmp(argv[0], "counts=", 7) != 0) {
+        fprintf(stderr, "insn plugin: usage: -plugin insn.so,counts=PATH\n");
         return -1;
     }
     size_t size = COUNTERS * sizeof(*counters);
-    int fd = open(argv[0] + 5, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    int fd = open(argv[0] + 7, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
-        perror(argv[0] + 5);
+        perror(argv[0] + 7);
         return -1;
     }
     counters = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

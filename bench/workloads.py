@@ -84,35 +84,31 @@ class Service:
     extra: dict = field(default_factory=dict)
 
     def files(self, options):
-        """Further files for the image: {path in the guest: content}, made in the work folder."""
+        """Further files for the image as HOST:GUEST, written to the work folder."""
         out = []
         for path, content in self.extra.items():
-            host = path if os.path.exists(path) else None
-            if host is None:
-                os.makedirs(os.path.join(options.work, "files"), exist_ok=True)
-                host = os.path.join(options.work, "files", os.path.basename(path))
-                with open(host, "wb") as f:
-                    f.write(content)
-                out.append(f"{host}:{path}")
-            else:
-                out.append(host)
+            os.makedirs(os.path.join(options.work, "files"), exist_ok=True)
+            host = os.path.join(options.work, "files", os.path.basename(path))
+            with open(host, "wb") as f:
+                f.write(content)
+            out.append(f"{host}:{path}")
         return out
 
 
 SERVICES = [
-    Service("nginx", ["/usr/sbin/nginx", "-g", "daemon off;"], 80,
+    Service("nginx", ["/usr/sbin/nginx"], 80,
             [Row("nginx 612 B", "req/s", wrk("/index.nginx-debian.html")),
              Row("nginx 100 KB", "req/s", wrk("/100k.bin")),
              Row("ping", "per s", ping)],
             probe=b"HEAD / HTTP/1.0\r\n\r\n",
             extra={"/var/www/html/100k.bin": bytes(102400)}),
-    Service("redis", ["/usr/bin/redis-server", "--save", "''", "--protected-mode", "no", "--bind",
-                      "0.0.0.0"], 6379,
+    Service("redis", ["/usr/bin/redis-server", "/etc/redis/bench.conf"], 6379,
             [Row("redis SET", "req/s", redis_benchmark("set")),
              Row("redis GET", "req/s", redis_benchmark("get")),
              Row("redis SET -P 16", "req/s", redis_benchmark("set", 16)),
              Row("redis GET -P 16", "req/s", redis_benchmark("get", 16))],
-            probe=b"PING\r\n"),
+            probe=b"PING\r\n",
+            extra={"/etc/redis/bench.conf": b'save ""\nprotected-mode no\nbind 0.0.0.0\n'}),
     Service("memcached", ["/usr/bin/memcached", "-u", "root", "-t", "1", "-m", "64"], 11211,
             [Row("memcached get", "req/s", memcached_get(1)),
              Row("memcached get x16", "req/s", memcached_get(16))],

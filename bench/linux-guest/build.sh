@@ -14,7 +14,7 @@ package=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ { print $2
 apt-get -q -o APT::Sandbox::User=root download "$package"
 dpkg -x "$package"_*.deb root
 cp root/boot/vmlinuz-* vmlinuz
-for module in drivers/virtio/virtio drivers/virtio/virtio_ring drivers/virtio/virtio_pci_legacy_dev \
+for module in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
     drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci net/core/failover \
     drivers/net/net_failover drivers/net/virtio_net; do
     file=$(find root/lib/modules -path "*/kernel/$module.ko*" | head -n 1)

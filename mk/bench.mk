@@ -1,0 +1,14 @@
+# The benchmark's own pieces: the instruction counter, the memcached load, the Linux guest.
+.PHONY: bench
+$(BUILD)/bench/insn.so: bench/insn.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) -fPIC -shared $< -o $@
+
+$(BUILD)/mcload: tests/tools/mcload.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) $< -o $@
+
+bench: all $(BUILD)/bench/insn.so $(BUILD)/mcload
+	scripts/install-packages bench
+	bench/linux-guest/build.sh $(abspath $(BUILD))/bench/linux
+	/usr/bin/python3 bench/bench.py --build $(BUILD) $(BENCH_ARGS)
