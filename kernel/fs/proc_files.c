@@ -1,0 +1,259 @@
+/* The files of /proc and /sys that speak of the system as a whole. */
+#include "core/bootargs.h"
+#include "core/irq.h"
+#include "core/rand.h"
+#include "core/thread.h"
+#include "core/timer.h"
+#include "fs/internal.h"
+
+#define USER_HZ 100
+#define KIB_PER_PAGE (PAGE_SIZE / 1024)
+
+typedef unsigned long long ull;
+
+static bool show_mount(const char *source, const char *where, const char *type, void *arg)
+{
+    struct text_buf *b = arg;
+    text_printf(b, "%s %s %s rw,relatime 0 0\n", source, where, type);
+    return true;
+}
+
+static void show_mounts(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    vfs_mount_for_each(show_mount, b);
+}
+
+static void show_meminfo(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    struct mem_stats m;
+    mem_stats(&m);
+    const struct {
+        const char *name;
+        uint64_t pages;
+    } rows[] = {
+        {"MemTotal", m.total_pages},
+        {"MemFree", m.free_pages},
+        {"MemAvailable", m.free_pages},
+        {"Buffers", 0},
+        {"Cached", page_cache_total()},
+        {"SwapCached", 0},
+        {"SwapTotal", 0},
+        {"SwapFree", 0},
+        {"Shmem", page_cache_total()},
+        {"Slab", m.slab_pages},
+        {"CommitLimit", m.total_pages},
+        {"HugePages_Total", 0},
+        {"Hugepagesize", 2048 / KIB_PER_PAGE},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char label[32];
+        snprintf(label, sizeof(label), "%s:", rows[i].name);
+        if (!strncmp(rows[i].name, "HugePages_", 10))
+            text_printf(b, "%-16s%8llu\n", label, (ull)rows[i].pages);
+        else
+            text_printf(b, "%-16s%8llu kB\n", label, (ull)(rows[i].pages * KIB_PER_PAGE));
+    }
+}
+
+static void show_uptime(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    nsec_t user, system, idle, all_idle = 0;
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        cpu_times(cpu, &user, &system, &idle);
+        all_idle += idle;
+    }
+    ull up = time_now() / (NSEC_PER_SEC / 100), still = all_idle / (NSEC_PER_SEC / 100);
+    text_printf(b, "%llu.%02llu %llu.%02llu\n", up / 100, up % 100, still / 100, still % 100);
+}
+
+static void show_cpu_times(struct text_buf *b, const char *name, nsec_t user, nsec_t system,
+                           nsec_t idle)
+{
+    const nsec_t tick = NSEC_PER_SEC / USER_HZ;
+    text_printf(b, "%s %llu 0 %llu %llu 0 0 0 0 0 0\n", name, (ull)(user / tick),
+                (ull)(system / tick), (ull)(idle / tick));
+}
+
+static void show_stat(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    nsec_t user, system, idle, all[3] = {0};
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        cpu_times(cpu, &user, &system, &idle);
+        all[0] += user;
+        all[1] += system;
+        all[2] += idle;
+    }
+    show_cpu_times(b, "cpu ", all[0], all[1], all[2]);
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        char name[16];
+        snprintf(name, sizeof(name), "cpu%d", cpu);
+        cpu_times(cpu, &user, &system, &idle);
+        show_cpu_times(b, name, user, system, idle);
+    }
+    text_printf(b, "btime %llu\n", (ull)((time_realtime() - time_now()) / NSEC_PER_SEC));
+}
+
+static void show_cpuinfo(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        text_printf(b, "processor\t: %d\n", cpu);
+        if (procfs_cpuinfo)
+            procfs_cpuinfo(b, cpu);
+        text_printf(b, "\n");
+    }
+}
+
+static bool show_irq(const struct irq *irq, void *arg)
+{
+    text_printf(arg, "%4d: %10llu  cpu%d  %s\n", irq->vector, (ull)irq->count, irq->cpu,
+                irq->name ? irq->name : "-");
+    return true;
+}
+
+static void show_interrupts(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    irq_for_each(show_irq, b);
+}
+
+static bool show_slab(const char *name, size_t size, size_t used, void *arg)
+{
+    text_printf(arg, "%-20s %8zu %8zu %6zu\n", name, used, used, size);
+    return true;
+}
+
+static void show_slabinfo(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    text_printf(b, "slabinfo - version: 2.1\n"
+                   "# name            <active_objs> <num_objs> <objsize>\n");
+    slab_for_each(show_slab, b);
+}
+
+static void show_cpu_range(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    text_printf(b, cpu_count > 1 ? "0-%d\n" : "%d\n", cpu_count - 1);
+}
+
+static void show_uuid(struct text_buf *b, void *arg)
+{
+    uint8_t fresh[16], *u = arg ? arg : fresh; /* RFC 9562, version 4 */
+    if (!arg)
+        rand_bytes(fresh, sizeof(fresh));
+    u[6] = (u[6] & 0x0f) | 0x40;
+    u[8] = (u[8] & 0x3f) | 0x80;
+    for (int i = 0; i < 16; i++)
+        text_printf(b, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", u[i]);
+    text_printf(b, "\n");
+}
+
+static void show_text(struct text_buf *b, void *arg)
+{
+    text_printf(b, "%s\n", (const char *)arg);
+}
+
+/* A number that programs may change. */
+struct knob {
+    const char *path;
+    uint64_t value, max;
+};
+
+static void show_knob(struct text_buf *b, void *arg)
+{
+    text_printf(b, "%llu\n", (ull)((struct knob *)arg)->value);
+}
+
+static int store_knob(const char *text, void *arg)
+{
+    struct knob *k = arg;
+    uint64_t value;
+    int err = parse_u64(text, &value);
+    if (!err && value > k->max)
+        err = -EINVAL;
+    if (!err)
+        k->value = value;
+    return err;
+}
+
+/* The kernel promises memory as programs ask for it, and finds it when it is touched: mode 1. */
+static struct knob knobs[] = {
+    {"proc/sys/vm/overcommit_memory", 1, 2},
+    {"proc/sys/vm/overcommit_ratio", 50, 100},
+    {"proc/sys/vm/swappiness", 0, 200},
+};
+
+static const struct {
+    const char *path, *text;
+} fixed[] = {
+    {"proc/filesystems", "nodev\ttmpfs\nnodev\tproc\nnodev\tsysfs\nnodev\tdevtmpfs"},
+    {"proc/loadavg", "0.00 0.00 0.00 1/1 1"},
+    {"proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"},
+    {"proc/sys/fs/file-max", "1048576"},
+    {"proc/sys/fs/nr_open", "1048576"},
+    {"proc/sys/fs/pipe-max-size", "1048576"},
+    {"proc/sys/kernel/cap_last_cap", "40"},
+    {"proc/sys/kernel/ngroups_max", "65536"},
+    {"proc/sys/kernel/osrelease", "6.1.0-librettos"},
+    {"proc/sys/kernel/ostype", "Linux"},
+    {"proc/sys/kernel/overflowgid", "65534"},
+    {"proc/sys/kernel/overflowuid", "65534"},
+    {"proc/sys/kernel/pid_max", "4194304"},
+    {"proc/sys/kernel/random/entropy_avail", "256"},
+    {"proc/sys/kernel/random/poolsize", "256"},
+    {"proc/sys/kernel/rtsig-max", "1024"},
+    {"proc/sys/kernel/version", "#1 SMP"},
+    {"proc/sys/net/core/somaxconn", "4096"},
+    {"proc/sys/vm/max_map_count", "65530"},
+    {"proc/sys/vm/mmap_min_addr", "65536"},
+    {"proc/version", "Linux version 6.1.0-librettos (LibrettOS) #1 SMP"},
+    {"sys/devices/system/node/online", "0"},
+    {"sys/devices/system/node/possible", "0"},
+    {"sys/kernel/mm/transparent_hugepage/enabled", "always madvise [never]"},
+};
+
+static uint8_t boot_id[16];
+
+static const struct {
+    const char *path;
+    text_fn show;
+    void *arg;
+} made[] = {
+    {"proc/cpuinfo", show_cpuinfo, NULL},
+    {"proc/interrupts", show_interrupts, NULL},
+    {"proc/meminfo", show_meminfo, NULL},
+    {"proc/mounts", show_mounts, NULL},
+    {"proc/slabinfo", show_slabinfo, NULL},
+    {"proc/stat", show_stat, NULL},
+    {"proc/sys/kernel/random/boot_id", show_uuid, boot_id},
+    {"proc/sys/kernel/random/uuid", show_uuid, NULL},
+    {"proc/uptime", show_uptime, NULL},
+    {"sys/devices/system/cpu/online", show_cpu_range, NULL},
+    {"sys/devices/system/cpu/possible", show_cpu_range, NULL},
+    {"sys/devices/system/cpu/present", show_cpu_range, NULL},
+};
+
+void proc_files_init(void)
+{
+    int err = 0;
+    rand_bytes(boot_id, sizeof(boot_id));
+    for (size_t i = 0; i < ARRAY_SIZE(fixed) && !err; i++)
+        err =
+            procfs_register(fixed[i].path, 0444, show_text, NULL, (void *)(uintptr_t)fixed[i].text);
+    for (size_t i = 0; i < ARRAY_SIZE(made) && !err; i++)
+        err = procfs_register(made[i].path, 0444, made[i].show, NULL, made[i].arg);
+    for (size_t i = 0; i < ARRAY_SIZE(knobs) && !err; i++)
+        err = procfs_register(knobs[i].path, 0644, show_knob, store_knob, &knobs[i]);
+    for (int cpu = 0; cpu < cpu_count && !err; cpu++) {
+        char path[64];
+        snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%d/online", cpu);
+        err = procfs_register(path, 0444, show_text, NULL, "1");
+    }
+    if (err)
+        klog(LOG_ERROR, "cannot make the files of /proc: error %d", err);
+}
