@@ -17,8 +17,7 @@
 #include "cpio.h"
 #include "dirs.h"
 
-#define FORMAT 1                /* change it when images of old must not be used any more */
-#define KEEP_BYTES (4ull << 30) /* of images not used lately */
+#define KEEP_BYTES (1ull << 30) /* of images not used lately */
 #define MANIFEST_MAX (64u << 20)
 #define PROGRESS_NS 500000000ull
 
@@ -96,9 +95,11 @@ bool cache_manifest_holds(const struct buf *m, const char *key)
 static char *make_key(const struct pack_request *rq, const char *program, const char *cwd)
 {
     struct buf b = {0};
+    struct stat self = {0};
 
-    buf_printf(&b, "librettos image %d uid=%d net=%d\n%s\n%s\n", FORMAT, (int)geteuid(),
-               rq->user_net, program, cwd);
+    stat("/proc/self/exe", &self); /* another packer may pack otherwise */
+    buf_printf(&b, "packer=%" PRIu64 ".%" PRIu64 " uid=%d net=%d\n%s\n%s\n", (uint64_t)self.st_ino,
+               stamp(self.st_mtim), (int)geteuid(), rq->user_net, program, cwd);
     for (char *const *a = rq->args; a && *a; a++)
         buf_printf(&b, "arg %s\n", *a);
     for (size_t i = 0; rq->files && i < rq->files->n; i++) {

@@ -1,0 +1,58 @@
+/*
+ * The supervisor's inside: its state, and the connections of `librettos` commands. requests.c
+ * carries requests out, supervisor.c owns the sockets.
+ */
+#ifndef HOST_CLIENT_H
+#define HOST_CLIENT_H
+
+#include <jansson.h>
+
+#include "domain.h"
+
+enum client_role {
+    CLIENT_NEW,   /* no request yet */
+    CLIENT_RUN,   /* started the domain; without detach, lives and dies with it */
+    CLIENT_EXEC,  /* has a session in the domain */
+    CLIENT_WAIT,  /* waits for the domain's end */
+    CLIENT_STATS, /* waits for its statistics */
+    CLIENT_DONE,  /* answered */
+};
+
+struct supervisor {
+    struct loop loop;
+    struct vnet *vnet;
+    struct watch listener, signals;
+    struct timer linger;
+    uint64_t linger_ms;
+    char *dir;
+    struct domain *domains; /* live and ended ones */
+    struct client *clients;
+};
+
+struct client {
+    struct watch watch;
+    struct buf rx, tx;
+    struct supervisor *sv;
+    enum client_role role;
+    bool detach;
+    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_STATS */
+    struct session *session; /* its program, while that lives */
+    struct client *next;
+};
+
+/* Handles one frame from a command. Returns 0, or -EPROTO: the connection is to be dropped. */
+int client_frame(struct client *c, const struct frame *f);
+/* The connection is gone: what was its is let go. */
+void client_gone(struct client *c);
+/* Appends frames; they are sent when the caller is done. */
+void client_reply(struct client *c, json_t *owned);
+void client_error(struct client *c, int status, const char *fmt, ...) PRINTF(3, 4);
+void client_event(struct client *c, json_t *owned);
+void client_flush(struct client *c);
+/* Re-arms or stops the timer that ends an idle supervisor. */
+void supervisor_check_idle(struct supervisor *sv);
+
+/* True for a name that is fit for a domain: a host name's characters, at most 63. */
+bool name_is_valid(const char *name);
+
+#endif

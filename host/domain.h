@@ -1,0 +1,161 @@
+/*
+ * A domain as the supervisor sees it: a QEMU process, its channels (control, QMP, kernel console,
+ * network) and the sessions that run in it. A domain is hostile: whatever it sends is checked, and
+ * at worst ends itself.
+ *
+ * Life:   STARTING --HELLO--> BOOTED --STARTED--> RUNNING --end--> EXITED | PANICKED | FAILED
+ * A domain has ended when its QEMU process was reaped; its record is kept for `ps -a`.
+ */
+#ifndef HOST_DOMAIN_H
+#define HOST_DOMAIN_H
+
+#include "frame.h"
+#include "logfile.h"
+#include "loop.h"
+#include "qemu.h"
+#include "vnet.h"
+
+enum domain_state {
+    DOMAIN_STARTING,
+    DOMAIN_BOOTED,
+    DOMAIN_RUNNING,
+    DOMAIN_EXITED,   /* the main program ended, or was stopped */
+    DOMAIN_PANICKED, /* the kernel did */
+    DOMAIN_FAILED,   /* QEMU or the control channel broke */
+};
+
+/* What happened, for whoever listens to a domain; data depends on it. */
+enum domain_event {
+    DOMAIN_EV_BOOTED, /* data: struct ctl_hello */
+    DOMAIN_EV_LISTEN, /* data: struct ctl_listen */
+    DOMAIN_EV_STATS,  /* data: NUL-terminated JSON text */
+    DOMAIN_EV_ENDED,  /* data: NULL; state, status and reason are final */
+};
+
+struct session;
+
+/* Receives what a session says. All may be NULL. A session without listener discards its output. */
+struct session_listener {
+    void (*started)(struct session *s, uint32_t pid);
+    void (*output)(struct session *s, uint16_t type, const void *data, size_t n);
+    void (*in_credit)(struct session *s, uint32_t bytes); /* that many more IN bytes may be sent */
+    void (*exited)(struct session *s,
+                   const struct ctl_exit *e); /* the session is gone afterwards */
+};
+
+struct session {
+    uint16_t id;
+    bool started;
+    uint32_t out_unread; /* OUT and ERR bytes not credited back yet, at most CTL_WINDOW */
+    uint32_t in_credit;  /* IN bytes we may still send */
+    struct domain *domain;
+    const struct session_listener *listener;
+    void *arg; /* the listener's */
+    struct session *next;
+};
+
+struct channel {
+    struct watch watch; /* fd is -1 while closed */
+    struct buf rx, tx;
+    struct domain *domain;
+};
+
+struct domain {
+    char *name, *program, *dir; /* dir: output.log, kernel.log, qemu.log */
+    enum domain_state state;
+    pid_t pid;
+    int pid_fd;
+    struct watch pid_watch;
+    struct channel control, qmp, console;
+    struct logfile output_log, kernel_log;
+    struct loop *loop;
+    struct vnet *vnet;
+    int host; /* number in the virtual network, or -1 */
+    struct netport *port;
+    struct vnet_forward *forwards;
+    size_t forward_count;
+    unsigned memory_mib, cpus;
+    struct session *sessions;
+    struct buf exec; /* frames to send after HELLO: the main program's EXEC and what follows */
+    uint16_t next_session;
+    struct timer deadline; /* boot, then the grace time of a stop */
+    bool stopping, killed, powered_off, panicked;
+    bool has_exit;
+    struct ctl_exit exit; /* of session 1 */
+    char *reason;         /* why it failed or panicked: one line, or NULL */
+    uint64_t started_ns, spawned_ns, hello_ns, running_ns, listen_ns, ended_ns;
+    void (*event)(struct domain *d, enum domain_event what, const void *data);
+    void *arg; /* the owner's */
+    struct domain *next;
+};
+
+/* What it takes to start one. Strings are copied. */
+struct domain_spec {
+    const char *name, *program, *dir;
+    struct qemu_config qemu; /* descriptors, name, net0 and mac are filled in by domain_start() */
+    const struct vnet_forward *forwards;
+    size_t forward_count;
+    bool user_net;    /* a port of the virtual switch */
+    const char *net0; /* else: the boot argument, or NULL */
+    int tap_fd;       /* and the tap device, or -1; taken over */
+    struct exec_spec exec;
+    const struct session_listener *listener; /* of the main session */
+    void *arg;
+};
+
+/*
+ * Starts a domain. Returns it, or NULL with *error an owned line that says what is wrong; nothing
+ * is left behind then.
+ */
+struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct domain_spec *spec,
+                            char **error);
+/* Frees the record. The domain must have ended. */
+void domain_free(struct domain *d);
+
+bool domain_is_live(const struct domain *d);
+const char *domain_state_name(enum domain_state s);
+/* The exit status that `librettos run` gives for an ended domain. */
+int domain_status(const struct domain *d);
+/* The exit status for one EXIT frame. */
+int exit_status(const struct ctl_exit *e);
+
+/* Asks the domain to end; after grace_ms QEMU is told to quit, then killed. Idempotent, may
+ * tighten. */
+void domain_stop(struct domain *d, uint32_t grace_ms);
+/* Ends it at once. */
+void domain_kill(struct domain *d);
+/* Ends it at once because of `reason` (one line); the first reason counts. */
+void domain_fail(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
+/* Asks for statistics; DOMAIN_EV_STATS answers. */
+void domain_get_stats(struct domain *d);
+
+/* Starts a further program. NULL with *err set: -ENOTCONN before HELLO, -E2BIG, -EMFILE. */
+struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
+                            const struct session_listener *listener, void *arg, int *err);
+struct session *domain_main_session(struct domain *d);
+/* Sends standard input; n == 0 is end of file. Returns -EPROTO if it exceeds the credit. */
+int session_input(struct session *s, const void *data, size_t n);
+/* Returns credit for output that was consumed. -EPROTO if more than was unread. */
+int session_consumed(struct session *s, uint32_t bytes);
+void session_signal(struct session *s, uint32_t signal);
+void session_winsize(struct session *s, const void *payload, size_t n);
+/* The listener goes: output is discarded from now on, so that the program does not block. */
+void session_detach(struct session *s);
+
+/* ---- for domain.c's own other files ---- */
+void control_ready(struct watch *w, uint32_t events);
+/* Handles the frames in d->control.rx. Returns 0 or -EPROTO. Also for tests and the fuzzer. */
+int control_parse(struct domain *d);
+void control_flush(struct domain *d);
+void session_free_all(struct domain *d);
+void qmp_ready(struct watch *w, uint32_t events);
+/* Handles one line of QMP. Also for tests. */
+void qmp_line(struct domain *d, const char *line, size_t n);
+void qmp_quit(struct domain *d);
+void channel_close(struct channel *c);
+/* Reads what is there into c->rx. Returns bytes, 0 if nothing more for now, -errno when it is over.
+ */
+ssize_t channel_read(struct channel *c);
+void channel_flush(struct channel *c);
+
+#endif

@@ -1,0 +1,310 @@
+/*
+ * The control channel's supervisor side (abi/control.h): HELLO and the start of the main program,
+ * sessions, flow control. Everything here comes from a hostile domain: a frame that breaks the
+ * rules of the channel ends the domain; one for a session that is gone is dropped.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "domain.h"
+
+#define OFF_TIMEOUT_MS 5000 /* from the main program's end to power-off */
+#define MAX_SESSIONS 256
+#define TX_MAX (8u << 20) /* a domain that does not read its channel is broken */
+
+static struct session *find(struct domain *d, uint16_t id)
+{
+    struct session *s = d->sessions;
+
+    while (s && s->id != id)
+        s = s->next;
+    return s;
+}
+
+static void session_remove(struct session *s)
+{
+    struct session **p = &s->domain->sessions;
+
+    while (*p && *p != s)
+        p = &(*p)->next;
+    if (*p)
+        *p = s->next;
+    free(s);
+}
+
+void session_free_all(struct domain *d)
+{
+    while (d->sessions)
+        session_remove(d->sessions);
+}
+
+struct session *domain_main_session(struct domain *d)
+{
+    return find(d, 1);
+}
+
+/* Where frames for sessions go: before HELLO they wait behind the main program's EXEC. */
+static struct buf *outgoing(struct domain *d)
+{
+    return d->hello_ns ? &d->control.tx : &d->exec;
+}
+
+void control_flush(struct domain *d)
+{
+    channel_flush(&d->control);
+    if (buf_used(&d->control.tx) > TX_MAX)
+        domain_fail(d, "the domain does not read its control channel");
+}
+
+/* ---- from the domain ---- */
+
+static int on_hello(struct domain *d, const struct frame *f)
+{
+    struct ctl_hello hello;
+    struct ctl_welcome welcome = {.version = CTL_VERSION};
+    struct timespec ts;
+
+    if (f->length != sizeof(hello) || d->hello_ns)
+        return -EPROTO;
+    memcpy(&hello, f->payload, sizeof(hello));
+    if (hello.version != CTL_VERSION) {
+        domain_fail(d, "the kernel speaks version %u of the control channel, this command %u",
+                    hello.version, CTL_VERSION);
+        return 0;
+    }
+    d->hello_ns = now_ns();
+    d->state = DOMAIN_BOOTED;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    welcome.realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    frame_put(&d->control.tx, CTL_WELCOME, 0, &welcome, sizeof(welcome));
+    buf_append(&d->control.tx, buf_head(&d->exec), buf_used(&d->exec));
+    control_flush(d);
+    if (!d->stopping)
+        loop_timer_stop(d->loop, &d->deadline);
+    d->event(d, DOMAIN_EV_BOOTED, &hello);
+    return 0;
+}
+
+static int on_started(struct session *s, const struct frame *f)
+{
+    uint32_t pid;
+
+    if (frame_u32(f, &pid) || s->started)
+        return -EPROTO;
+    s->started = true;
+    if (s->id == 1) {
+        s->domain->running_ns = now_ns();
+        s->domain->state = DOMAIN_RUNNING;
+    }
+    if (s->listener && s->listener->started)
+        s->listener->started(s, pid);
+    return 0;
+}
+
+static int on_output(struct session *s, const struct frame *f)
+{
+    if (f->length > CTL_WINDOW - s->out_unread)
+        return -EPROTO;
+    s->out_unread += f->length;
+    if (s->id == 1)
+        logfile_write(&s->domain->output_log, f->payload, f->length);
+    if (s->listener && s->listener->output)
+        s->listener->output(s, f->type, f->payload, f->length);
+    else
+        session_consumed(s, f->length);
+    return 0;
+}
+
+static int on_program_exit(struct session *s, const struct frame *f)
+{
+    struct domain *d = s->domain;
+    struct ctl_exit e;
+
+    if (f->length != sizeof(e))
+        return -EPROTO;
+    memcpy(&e, f->payload, sizeof(e));
+    if (e.kind > CTL_EXIT_EXEC || (e.kind == CTL_EXIT_SIGNAL && (e.value < 1 || e.value > 64)))
+        return -EPROTO;
+    if (s->id == 1) {
+        d->has_exit = true;
+        d->exit = e;
+        if (!d->stopping)
+            loop_timer(d->loop, &d->deadline, OFF_TIMEOUT_MS);
+    }
+    if (s->listener && s->listener->exited)
+        s->listener->exited(s, &e);
+    session_remove(s);
+    return 0;
+}
+
+static int on_in_credit(struct session *s, const struct frame *f)
+{
+    uint32_t bytes;
+
+    if (frame_u32(f, &bytes) || bytes > CTL_WINDOW - s->in_credit)
+        return -EPROTO;
+    s->in_credit += bytes;
+    if (s->listener && s->listener->in_credit)
+        s->listener->in_credit(s, bytes);
+    return 0;
+}
+
+static int on_listen(struct domain *d, const struct frame *f)
+{
+    struct ctl_listen l;
+
+    if (f->length != sizeof(l))
+        return -EPROTO;
+    memcpy(&l, f->payload, sizeof(l));
+    if (l.open && !d->listen_ns)
+        d->listen_ns = now_ns();
+    d->event(d, DOMAIN_EV_LISTEN, &l);
+    return 0;
+}
+
+static int on_stats(struct domain *d, const struct frame *f)
+{
+    char *text = xstrndup((const char *)f->payload, f->length);
+
+    d->event(d, DOMAIN_EV_STATS, text);
+    free(text);
+    return 0;
+}
+
+static int handle(struct domain *d, const struct frame *f)
+{
+    if (!d->hello_ns && f->type != CTL_HELLO)
+        return -EPROTO;
+    switch (f->type) {
+    case CTL_HELLO:
+        return on_hello(d, f);
+    case CTL_LISTEN:
+        return on_listen(d, f);
+    case CTL_STATS:
+        return on_stats(d, f);
+    default:
+        break;
+    }
+    struct session *s = find(d, f->session);
+    if (!s)
+        return 0;
+    switch (f->type) {
+    case CTL_STARTED:
+        return on_started(s, f);
+    case CTL_OUT:
+    case CTL_ERR:
+        return on_output(s, f);
+    case CTL_EXIT:
+        return on_program_exit(s, f);
+    case CTL_CREDIT:
+        return on_in_credit(s, f);
+    default:
+        return 0; /* a newer kernel's frame: dropped, as abi/control.h says */
+    }
+}
+
+int control_parse(struct domain *d)
+{
+    struct frame f;
+    int err;
+
+    while ((err = frame_next(&d->control.rx, &f)) > 0 && !(err = handle(d, &f)))
+        if (d->killed)
+            break;
+    if (err < 0)
+        domain_fail(d, "protocol error on the control channel");
+    return err < 0 ? err : 0;
+}
+
+void control_ready(struct watch *w, uint32_t events)
+{
+    struct channel *c = (struct channel *)w;
+    struct domain *d = c->domain;
+    ssize_t n = channel_read(c);
+
+    if (n > 0 && control_parse(d))
+        n = -EPROTO;
+    if (n < 0)
+        channel_close(c);
+    else if (events & EPOLLOUT || buf_used(&c->tx))
+        control_flush(d);
+}
+
+/* ---- to the domain ---- */
+
+struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
+                            const struct session_listener *listener, void *arg, int *err)
+{
+    size_t count = 0;
+
+    for (struct session *s = d->sessions; s; s = s->next)
+        count++;
+    *err = !domain_is_live(d) || !d->hello_ns || d->has_exit ? -ENOTCONN
+           : count >= MAX_SESSIONS                           ? -EMFILE
+                                                             : 0;
+    if (*err)
+        return NULL;
+    while (d->next_session < 2 || find(d, d->next_session))
+        d->next_session++;
+    *err = frame_put_exec(&d->control.tx, d->next_session, spec);
+    if (*err)
+        return NULL;
+    struct session *s = xcalloc(1, sizeof(*s));
+    *s = (struct session){.id = d->next_session++,
+                          .in_credit = CTL_WINDOW,
+                          .domain = d,
+                          .listener = listener,
+                          .arg = arg,
+                          .next = d->sessions};
+    d->sessions = s;
+    control_flush(d);
+    return s;
+}
+
+int session_input(struct session *s, const void *data, size_t n)
+{
+    if (n > s->in_credit)
+        return -EPROTO;
+    s->in_credit -= (uint32_t)n;
+    frame_put(outgoing(s->domain), CTL_IN, s->id, data, n);
+    control_flush(s->domain);
+    return 0;
+}
+
+int session_consumed(struct session *s, uint32_t bytes)
+{
+    if (bytes > s->out_unread)
+        return -EPROTO;
+    s->out_unread -= bytes;
+    if (bytes)
+        frame_put_u32(&s->domain->control.tx, CTL_CREDIT, s->id, bytes);
+    control_flush(s->domain);
+    return 0;
+}
+
+void session_signal(struct session *s, uint32_t signal)
+{
+    frame_put_u32(outgoing(s->domain), CTL_SIGNAL, s->id, signal);
+    control_flush(s->domain);
+}
+
+void session_winsize(struct session *s, const void *payload, size_t n)
+{
+    frame_put(outgoing(s->domain), CTL_WINSIZE, s->id, payload, n);
+    control_flush(s->domain);
+}
+
+void session_detach(struct session *s)
+{
+    s->listener = NULL;
+    s->arg = NULL;
+    session_consumed(s, s->out_unread);
+}
+
+void domain_get_stats(struct domain *d)
+{
+    frame_put(&d->control.tx, CTL_GET_STATS, 0, NULL, 0);
+    control_flush(d);
+}

@@ -1,0 +1,132 @@
+/*
+ * librettos logs: what a domain's main program, or its kernel, wrote. The supervisor keeps both in
+ * files (logfile.h) which are read directly, so that it also works for a domain that has ended.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "client.h"
+#include "dirs.h"
+
+#define FOLLOW_US 100000
+
+static const char help[] = "usage: librettos logs [-f] [--kernel | --qemu] DOMAIN\n"
+                           "\n"
+                           "Prints what the domain's main program wrote (the last few MiB).\n"
+                           "\n"
+                           "  -f, --follow  go on until the domain ends\n"
+                           "  --kernel      the kernel's console instead\n"
+                           "  --qemu        QEMU's messages instead\n";
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"follow", no_argument, NULL, 'f'},
+    {"kernel", no_argument, NULL, 'k'},
+    {"qemu", no_argument, NULL, 'q'},
+    {NULL, 0, NULL, 0},
+};
+
+/* Copies what there is. Returns 0 or -errno of our standard output. */
+static int copy(int fd)
+{
+    char data[65536];
+    ssize_t n;
+    int err = 0;
+
+    while (!err && (n = read(fd, data, sizeof(data))) > 0)
+        err = write_all(STDOUT_FILENO, data, (size_t)n);
+    return err;
+}
+
+static bool is_running(const char *name)
+{
+    int status;
+    json_t *reply = simple_request(json_pack("{s:s}", "op", "ps"), true, &status), *d;
+    bool live = false;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "domains"), i, d)
+    {
+        const char *n = json_string_value(json_object_get(d, "name"));
+        live |= n && !strcmp(n, name) && !json_object_get(d, "status");
+    }
+    json_decref(reply);
+    return live;
+}
+
+/* Follows the file, into a new one when it was rotated, until the domain has ended. */
+static int follow(const char *name, const char *path, int fd)
+{
+    struct stat open_st, st;
+    int rounds = 0, err = 0;
+    bool live = true;
+
+    while (!err && live) {
+        usleep(FOLLOW_US);
+        if (++rounds % 10 == 0)
+            live = is_running(name);
+        err = copy(fd);
+        if (fstat(fd, &open_st) == 0 && stat(path, &st) == 0 && st.st_ino != open_st.st_ino) {
+            int next = open(path, O_RDONLY | O_CLOEXEC);
+            if (next >= 0) {
+                dup2(next, fd);
+                close(next);
+                err = copy(fd);
+            }
+        }
+    }
+    return err;
+}
+
+int cmd_logs(int argc, char **argv)
+{
+    const char *file = "output.log";
+    bool following = false;
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "hf", long_options, NULL)) != -1) {
+        if (opt == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (opt == '?')
+            return STATUS_OURS;
+        following |= opt == 'f';
+        file = opt == 'k' ? "kernel.log" : opt == 'q' ? "qemu.log" : file;
+    }
+    if (argc - optind != 1 || !name_is_valid(argv[optind])) {
+        warn("usage: librettos logs [-f] [--kernel | --qemu] DOMAIN");
+        return STATUS_OURS;
+    }
+    char *dir = dirs_runtime();
+    if (!dir)
+        return STATUS_OURS;
+    char *path = xasprintf("%s/%s.domain/%s", dir, argv[optind], file);
+    char *older = xasprintf("%s.1", path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC), old = open(older, O_RDONLY | O_CLOEXEC), err = 0;
+    if (fd < 0) {
+        warn("no log of a domain named %s", argv[optind]);
+        err = -ENOENT;
+    }
+    if (!err && old >= 0)
+        err = copy(old);
+    if (!err)
+        err = copy(fd);
+    if (!err && following && is_running(argv[optind]))
+        err = follow(argv[optind], path, fd);
+    if (fd >= 0)
+        close(fd);
+    if (old >= 0)
+        close(old);
+    free(path);
+    free(older);
+    free(dir);
+    return err ? STATUS_OURS : 0;
+}

@@ -1,0 +1,36 @@
+/*
+ * A switch port whose other end is a domain's NIC: a stream socket to QEMU (-netdev stream), on
+ * which each frame goes behind its length as a 32-bit big-endian number. A stream carries many
+ * small frames in one system call, which datagrams do not.
+ */
+#ifndef HOST_NETPORT_H
+#define HOST_NETPORT_H
+
+#include "loop.h"
+#include "switch.h"
+
+struct netport {
+    struct switch_port port;
+    struct watch watch;
+    struct loop *loop;
+    struct net_switch *sw;
+    struct buf rx, tx;
+    uint8_t mac[6];
+    uint64_t full_since; /* when tx passed its high mark, 0 if it is below */
+    bool paused;         /* not read because another port is full */
+    bool broken;         /* QEMU sent nonsense or went away */
+};
+
+/* Connects the supervisor's end of the socket. Takes the descriptor over. Returns 0 or -errno. */
+int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, int fd,
+                 const uint8_t mac[6]);
+void netport_close(struct netport *p);
+/* Reads again after a pause. */
+void netport_resume(struct netport *p);
+/*
+ * Takes all complete frames out of p->rx and gives them to the switch. Returns 0, or -EPROTO for an
+ * impossible length. For netport.c and the fuzzer.
+ */
+int netport_parse(struct netport *p);
+
+#endif

@@ -1,0 +1,156 @@
+/* Parsing of option values: cli.h tells their forms. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static int bad_port(const char *arg)
+{
+    warn("-p %s: expected [ADDRESS:]HOST:GUEST[/tcp|/udp], e.g. -p 8080:80", arg);
+    return -EINVAL;
+}
+
+int parse_port(const char *arg, struct vnet_forward *out)
+{
+    char text[128];
+    struct in6_addr any;
+    uint64_t host, guest;
+
+    memset(out, 0, sizeof(*out));
+    if (strlen(arg) >= sizeof(text))
+        return bad_port(arg);
+    strcpy(text, arg);
+    char *slash = strchr(text, '/');
+    if (slash) {
+        *slash++ = 0;
+        out->udp = !strcmp(slash, "udp");
+        if (!out->udp && strcmp(slash, "tcp"))
+            return bad_port(arg);
+    }
+    char *guest_text = strrchr(text, ':');
+    if (!guest_text)
+        return bad_port(arg);
+    *guest_text++ = 0;
+    char *host_text = strrchr(text, ':');
+    const char *ip = "127.0.0.1";
+    if (host_text) {
+        *host_text++ = 0;
+        ip = text;
+        size_t n = strlen(ip);
+        if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
+            text[n - 1] = 0;
+            ip = text + 1;
+        }
+    } else {
+        host_text = text;
+    }
+    if (parse_u64(host_text, 1, 65535, &host) || parse_u64(guest_text, 1, 65535, &guest) ||
+        strlen(ip) >= sizeof(out->host_ip) ||
+        (inet_pton(AF_INET, ip, &any) != 1 && inet_pton(AF_INET6, ip, &any) != 1))
+        return bad_port(arg);
+    strcpy(out->host_ip, ip);
+    out->host_port = (uint16_t)host;
+    out->guest_port = (uint16_t)guest;
+    return 0;
+}
+
+int parse_memory(const char *arg, unsigned *mib)
+{
+    char digits[24];
+    size_t n = strspn(arg, "0123456789");
+    const char *unit = arg + n;
+    uint64_t v = 0, scale = 0;
+
+    if (!*unit || !strcasecmp(unit, "m") || !strcasecmp(unit, "mb") || !strcasecmp(unit, "mib"))
+        scale = 1;
+    else if (!strcasecmp(unit, "g") || !strcasecmp(unit, "gb") || !strcasecmp(unit, "gib"))
+        scale = 1024;
+    if (n && n < sizeof(digits)) {
+        memcpy(digits, arg, n);
+        digits[n] = 0;
+        if (scale && !parse_u64(digits, 1, (1u << 20) / scale, &v)) {
+            *mib = (unsigned)(v * scale);
+            return 0;
+        }
+    }
+    warn("-m %s: expected an amount of memory, e.g. -m 256M or -m 1G", arg);
+    return -EINVAL;
+}
+
+int parse_volume(const char *arg, struct qemu_volume *out)
+{
+    const char *colon = strrchr(arg, ':');
+
+    memset(out, 0, sizeof(*out));
+    if (!colon || colon == arg || colon[1] != '/' || strpbrk(colon, ", \t\n")) {
+        warn("-v %s: expected HOSTPATH:GUESTPATH, the latter absolute, without blank or comma",
+             arg);
+        return -EINVAL;
+    }
+    char *path = xstrndup(arg, (size_t)(colon - arg));
+    out->host = realpath(path, NULL);
+    if (!out->host || strchr(out->host, ',')) {
+        warn("-v %s: %s", path, out->host ? "the path has a comma in it" : strerror(errno));
+        free(path);
+        free(out->host);
+        out->host = NULL;
+        return -EINVAL;
+    }
+    free(path);
+    out->guest = xstrdup(colon + 1);
+    return 0;
+}
+
+int add_env(struct strv *env, const char *arg)
+{
+    const char *eq = strchr(arg, '=');
+    size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
+    const char *here = eq ? NULL : getenv(arg);
+    char *word;
+
+    if (!n) {
+        warn("-e %s: expected NAME=VALUE", arg);
+        return -EINVAL;
+    }
+    if (!eq && !here)
+        return 0;
+    word = eq ? xstrdup(arg) : xasprintf("%s=%s", arg, here);
+    for (size_t i = 0; i < env->n; i++)
+        if (!strncmp(env->v[i], word, n) && env->v[i][n] == '=') {
+            free(env->v[i]);
+            env->v[i] = word;
+            return 0;
+        }
+    strv_add(env, word);
+    return 0;
+}
+
+void default_env(struct strv *env, bool tty)
+{
+    const char *term = getenv("TERM");
+
+    strv_addf(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    strv_addf(env, "HOME=/root");
+    if (tty)
+        strv_addf(env, "TERM=%s", term ? term : "linux");
+}
+
+int parse_signal(const char *arg)
+{
+    uint64_t n;
+
+    if (!parse_u64(arg, 1, 64, &n))
+        return (int)n;
+    if (!strncasecmp(arg, "SIG", 3))
+        arg += 3;
+    for (int i = 1; i < 32; i++) {
+        const char *name = sigabbrev_np(i);
+        if (name && !strcasecmp(name, arg))
+            return i;
+    }
+    return -EINVAL;
+}

@@ -1,0 +1,122 @@
+/* librettos ps: the domains of this user. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char help[] =
+    "usage: librettos ps [-a] [--json]\n"
+    "\n"
+    "Lists the running domains.\n"
+    "\n"
+    "  -a, --all  also those that ended lately, with their exit status or reason\n"
+    "  --json     as a JSON array, with all details\n";
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"all", no_argument, NULL, 'a'},
+    {"json", no_argument, NULL, 'j'},
+    {NULL, 0, NULL, 0},
+};
+
+static const char *text(json_t *o, const char *key)
+{
+    const char *s = json_string_value(json_object_get(o, key));
+
+    return s ? s : "";
+}
+
+static bool is_live(json_t *d)
+{
+    return !json_object_get(d, "status");
+}
+
+static char *format_ports(json_t *d)
+{
+    struct buf b = {0};
+    size_t i;
+    json_t *p;
+
+    json_array_foreach(json_object_get(d, "ports"), i, p)
+    {
+        buf_printf(&b, "%s%s:%d->%d/%s", i ? "," : "", text(p, "host_ip"),
+                   (int)json_integer_value(json_object_get(p, "host_port")),
+                   (int)json_integer_value(json_object_get(p, "guest_port")), text(p, "protocol"));
+    }
+    buf_append(&b, "", 1);
+    return (char *)b.data;
+}
+
+static char *format_time(double s)
+{
+    if (s < 60)
+        return xasprintf("%.0fs", s);
+    if (s < 3600)
+        return xasprintf("%dm%02ds", (int)s / 60, (int)s % 60);
+    return xasprintf("%dh%02dm", (int)(s / 3600), (int)(s / 60) % 60);
+}
+
+static void print_table(json_t *domains, bool all)
+{
+    size_t i;
+    json_t *d;
+
+    printf("%-16s %-12s %-12s %-5s %-7s %-8s %s\n", "NAME", "STATE", "ADDRESS", "CPUS", "MEMORY",
+           "UPTIME", "PROGRAM, PORTS");
+    json_array_foreach(domains, i, d)
+    {
+        if (!all && !is_live(d))
+            continue;
+        char *ports = format_ports(d);
+        char *up = format_time(json_number_value(json_object_get(d, "uptime_s")));
+        char *memory = xasprintf("%dM", (int)json_integer_value(json_object_get(d, "memory_mib")));
+        char *state = is_live(d) ? xstrdup(text(d, "state"))
+                                 : xasprintf("%s(%d)", text(d, "state"),
+                                             (int)json_integer_value(json_object_get(d, "status")));
+        printf("%-16s %-12s %-12s %-5d %-7s %-8s %s %s\n", text(d, "name"), state,
+               text(d, "address"), (int)json_integer_value(json_object_get(d, "cpus")), memory, up,
+               text(d, "program"), ports);
+        if (*text(d, "reason"))
+            printf("    %s\n", text(d, "reason"));
+        free(state);
+        free(memory);
+        free(up);
+        free(ports);
+    }
+}
+
+int cmd_ps(int argc, char **argv)
+{
+    bool all = false, as_json = false;
+    int opt, status;
+    size_t i;
+
+    while ((opt = getopt_long(argc, argv, "ha", long_options, NULL)) != -1) {
+        if (opt == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (opt == '?')
+            return STATUS_OURS;
+        all |= opt == 'a';
+        as_json |= opt == 'j';
+    }
+    json_t *reply = simple_request(json_pack("{s:s}", "op", "ps"), true, &status);
+    if (!reply && status)
+        return status;
+    json_t *domains = reply ? json_incref(json_object_get(reply, "domains")) : json_array();
+    if (as_json) {
+        for (i = json_array_size(domains); !all && i-- > 0;)
+            if (!is_live(json_array_get(domains, i)))
+                json_array_remove(domains, i);
+        json_dumpf(domains, stdout, JSON_INDENT(2));
+        putchar('\n');
+    } else {
+        print_table(domains, all);
+    }
+    json_decref(domains);
+    json_decref(reply);
+    return 0;
+}

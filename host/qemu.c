@@ -1,0 +1,270 @@
+/* The launcher of qemu.h. */
+#include "qemu.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../abi/boot.h"
+#include "dirs.h"
+
+#define SPARE_ROOT_PORTS 2 /* for devices that are plugged in later */
+
+extern char **environ;
+
+int qemu_parse_version(const char *text, unsigned *major, unsigned *minor)
+{
+    const char *at = strstr(text, "version ");
+
+    return at && sscanf(at, "version %u.%u", major, minor) == 2 ? 0 : -EINVAL;
+}
+
+/* What `binary --version` prints. Empty if it cannot be run. */
+static void ask_version(const char *binary, struct buf *out)
+{
+    char *cmd = xasprintf("'%s' --version 2>/dev/null", binary);
+    FILE *f = popen(cmd, "re");
+    size_t n = f ? fread(buf_reserve(out, 4096), 1, 4095, f) : 0;
+
+    out->len += n;
+    buf_append(out, "", 1);
+    if (f)
+        pclose(f);
+    free(cmd);
+}
+
+/*
+ * Asking QEMU its version takes tens of milliseconds: more than all else we do at a start. So the
+ * answer for this very file is kept in the cache directory.
+ */
+static bool version_ok(const char *binary)
+{
+    char *dir = dirs_cache(), *path = dir ? xasprintf("%s/qemu-version", dir) : NULL;
+    struct buf kept = {0}, now = {0};
+    struct stat st = {0};
+    unsigned major = 0, minor = 0;
+
+    stat(binary, &st);
+    char *key = xasprintf("%s %" PRIu64 " %" PRIu64 "\n", binary, (uint64_t)st.st_ino,
+                          (uint64_t)st.st_mtime);
+    if (path && !read_file(path, &kept, 65536) && starts_with((char *)kept.data, key)) {
+        buf_append(&now, kept.data, kept.len + 1);
+    } else {
+        buf_printf(&now, "%s", key);
+        ask_version(binary, &now);
+        if (path)
+            write_file_atomic(path, now.data, now.len - 1);
+    }
+    qemu_parse_version((char *)now.data, &major, &minor);
+    bool ok = major > QEMU_MIN_MAJOR || (major == QEMU_MIN_MAJOR && minor >= QEMU_MIN_MINOR);
+    if (!ok && path)
+        unlink(path);
+    if (!ok)
+        warn("%s is version %u.%u; %d.%d or newer is needed", binary, major, minor, QEMU_MIN_MAJOR,
+             QEMU_MIN_MINOR);
+    buf_free(&kept);
+    buf_free(&now);
+    free(key);
+    free(path);
+    free(dir);
+    return ok;
+}
+
+char *qemu_find(void)
+{
+    const char *env = getenv("PATH");
+    char *path = xasprintf("%s:/usr/local/bin:/usr/bin", env ? env : "");
+    char *save = NULL, *found = NULL;
+
+    for (char *dir = strtok_r(path, ":", &save); dir && !found; dir = strtok_r(NULL, ":", &save)) {
+        char *file = xasprintf("%s/qemu-system-x86_64", dir);
+        if (!access(file, X_OK))
+            found = file;
+        else
+            free(file);
+    }
+    free(path);
+    if (!found)
+        warn("qemu-system-x86_64 is not installed: apt install qemu-system-x86");
+    if (found && !version_ok(found)) {
+        free(found);
+        found = NULL;
+    }
+    return found;
+}
+
+/* True if /proc/cpuinfo's first flags line has the word. */
+static bool cpu_has(const char *cpuinfo, const char *word)
+{
+    const char *line = strstr(cpuinfo, "\nflags");
+    const char *end = line ? strchr(line + 1, '\n') : NULL;
+    size_t n = strlen(word);
+
+    for (const char *at = line; at && (at = strstr(at, word)) && (!end || at < end); at += n)
+        if (at[-1] == ' ' && (at[n] == ' ' || at[n] == '\n'))
+            return true;
+    return false;
+}
+
+static bool kvm_usable(void)
+{
+    struct buf info = {0};
+    bool flags = !read_file("/proc/cpuinfo", &info, 16u << 20) &&
+                 (cpu_has((char *)info.data, "vmx") || cpu_has((char *)info.data, "svm"));
+
+    buf_free(&info);
+    if (!flags)
+        return false;
+    int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0;
+}
+
+const char *qemu_choose_accel(const char *wanted)
+{
+    if (!strcmp(wanted, "tcg"))
+        return "tcg";
+    if (!strcmp(wanted, "auto"))
+        return kvm_usable() ? "kvm" : "tcg";
+    if (strcmp(wanted, "kvm")) {
+        warn("--accel: %s is neither auto, kvm nor tcg", wanted);
+        return NULL;
+    }
+    if (kvm_usable())
+        return "kvm";
+    warn("--accel kvm: this machine has no usable KVM (no vmx or svm, or /dev/kvm does not open); "
+         "leave --accel out to emulate");
+    return NULL;
+}
+
+static void add(struct strv *argv, const char *option, char *owned_value)
+{
+    strv_addf(argv, "%s", option);
+    if (owned_value)
+        strv_add(argv, owned_value);
+}
+
+static void add_network(const struct qemu_config *c, struct strv *argv)
+{
+    const uint8_t *m = c->mac;
+    const char *mtu = "";
+
+    if (c->net_fd < 0 && c->tap_fd < 0)
+        return;
+    if (c->net_fd >= 0) {
+        add(argv, "-netdev",
+            xasprintf("stream,id=net0,server=off,addr.type=fd,addr.str=%d", c->net_fd));
+        mtu =
+            ",host_mtu=65520,rx_queue_size=1024"; /* large frames instead of segmentation offload */
+    } else {
+        add(argv, "-netdev", xasprintf("tap,id=net0,fd=%d", c->tap_fd));
+    }
+    add(argv, "-device",
+        xasprintf("virtio-net-pci,netdev=net0,mac=%02x:%02x:%02x:%02x:%02x:%02x,disable-legacy=on,"
+                  "romfile=%s",
+                  m[0], m[1], m[2], m[3], m[4], m[5], mtu));
+}
+
+static void add_volumes(const struct qemu_config *c, struct strv *argv, struct buf *append)
+{
+    const char *model = geteuid() ? "none" : "passthrough";
+
+    for (size_t i = 0; i < c->volume_count; i++) {
+        add(argv, "-fsdev",
+            xasprintf("local,id=fs%zu,path=%s,security_model=%s,multidevs=remap", i,
+                      c->volumes[i].host, model));
+        add(argv, "-device",
+            xasprintf("virtio-9p-pci,fsdev=fs%zu,mount_tag=volume%zu,disable-legacy=on", i, i));
+        buf_printf(append, "%svolume%zu:%s", i ? "," : " volumes=", i, c->volumes[i].guest);
+    }
+}
+
+void qemu_command(const struct qemu_config *c, struct strv *argv)
+{
+    bool kvm = !strcmp(c->accel, "kvm");
+    struct buf append = {0};
+
+    strv_addf(argv, "%s", c->binary);
+    add(argv, "-name", xasprintf("%s,debug-threads=on", c->name));
+    add(argv, "-nodefaults", NULL);
+    add(argv, "-no-user-config", NULL);
+    add(argv, "-no-reboot", NULL);
+    add(argv, "-display", xstrdup("none"));
+    add(argv, "-sandbox",
+        xstrdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
+    add(argv, "-machine",
+        xstrdup("q35,smbus=off,sata=off,usb=off,hpet=off,vmport=off,graphics=off"));
+    add(argv, "-global", xstrdup("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
+    add(argv, "-action", xstrdup("panic=none")); /* the kernel ends the machine itself */
+    add(argv, "-bios", xstrdup("qboot.rom"));
+    add(argv, "-accel", xstrdup(kvm ? "kvm" : "tcg,thread=multi"));
+    add(argv, "-cpu", xstrdup(c->cpu ? c->cpu : kvm ? "host" : "max,-erms,-la57"));
+    add(argv, "-smp", xasprintf("%u", c->cpus));
+    add(argv, "-m", xasprintf("%u", c->memory_mib));
+    add(argv, "-chardev", xasprintf("socket,id=console,fd=%d", c->console_fd));
+    add(argv, "-serial", xstrdup("chardev:console"));
+    add(argv, "-chardev", xasprintf("socket,id=qmp,fd=%d", c->qmp_fd));
+    add(argv, "-mon", xstrdup("chardev=qmp,mode=control"));
+    add(argv, "-device", xasprintf("isa-debug-exit,iobase=%#x,iosize=4", BOOT_EXIT_PORT));
+    add(argv, "-device", xasprintf("pvpanic,ioport=%d", BOOT_PVPANIC_PORT));
+    /* A virtserialport waits when its socket is full; a virtconsole would drop bytes. */
+    add(argv, "-chardev", xasprintf("socket,id=control,fd=%d", c->control_fd));
+    add(argv, "-device", xstrdup("virtio-serial-pci,id=serial,max_ports=2,disable-legacy=on"));
+    add(argv, "-device",
+        xstrdup("virtserialport,bus=serial.0,nr=1,chardev=control,name=org.librettos.control"));
+    add_network(c, argv);
+    buf_printf(&append, "role=app hostname=%s control=1 loglevel=%s", c->name, c->loglevel);
+    if (c->net0)
+        buf_printf(&append, " net0=%s", c->net0);
+    add_volumes(c, argv, &append);
+    for (int i = 0; i < SPARE_ROOT_PORTS; i++)
+        add(argv, "-device", xasprintf("pcie-root-port,id=spare%d,chassis=%d", i, i + 1));
+    add(argv, "-kernel", xstrdup(c->kernel));
+    add(argv, "-initrd", xstrdup(c->image));
+    buf_append(&append, "", 1);
+    add(argv, "-append", (char *)append.data);
+}
+
+pid_t qemu_spawn(const struct qemu_config *c, int log_fd)
+{
+    const int inherited[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd, c->tap_fd};
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    struct strv argv = {0};
+    sigset_t all, none;
+    pid_t pid;
+
+    qemu_command(c, &argv);
+    sigfillset(&all);
+    sigemptyset(&none);
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
+    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setsigdefault(&attr, &all);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setflags(&attr,
+                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+    /* The one thread of the supervisor spawns nothing else meanwhile. */
+    for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
+        if (inherited[i] >= 0)
+            set_cloexec(inherited[i], false);
+    int err = posix_spawn(&pid, c->binary, &actions, &attr, argv.v, environ);
+    for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
+        if (inherited[i] >= 0)
+            set_cloexec(inherited[i], true);
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attr);
+    strv_free(&argv);
+    return err ? -err : pid;
+}

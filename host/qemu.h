@@ -1,0 +1,52 @@
+/*
+ * Starting a domain's virtual machine: QEMU's command line, the accelerator, and the process. All
+ * of QEMU's channels are sockets it inherits, so that there are no names to guess, race for or
+ * clean up.
+ */
+#ifndef HOST_QEMU_H
+#define HOST_QEMU_H
+
+#include "util.h"
+
+#define QEMU_MIN_MAJOR 7
+#define QEMU_MIN_MINOR 2
+#define MEMORY_FLOOR_MIB 24 /* what a domain needs besides its image */
+
+struct qemu_volume {
+    char *host, *guest;
+};
+
+struct qemu_config {
+    const char *binary; /* from qemu_find() */
+    const char *kernel, *image;
+    const char *name;  /* host name, already checked */
+    const char *accel; /* "tcg" or "kvm", from qemu_choose_accel() */
+    const char *cpu;   /* -cpu, or NULL for the accelerator's default */
+    unsigned memory_mib, cpus;
+    const char *loglevel;
+    const char *net0; /* boot argument, or NULL for no network */
+    const uint8_t *mac;
+    const struct qemu_volume *volumes;
+    size_t volume_count;
+    int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
+    int net_fd;                         /* socket to the virtual switch, or -1 */
+    int tap_fd;                         /* an open tap device, or -1 */
+};
+
+/* Path of a usable qemu-system-x86_64. NULL after a warning that says what to do. */
+char *qemu_find(void);
+/*
+ * "kvm" if the processor can virtualise (vmx or svm) and /dev/kvm opens, else "tcg". A /dev/kvm may
+ * exist and open on a machine without these flags and is then unusable. `wanted` is "auto", "tcg"
+ * or "kvm"; asking for kvm where there is none gives NULL after a warning.
+ */
+const char *qemu_choose_accel(const char *wanted);
+/* Builds the command line. */
+void qemu_command(const struct qemu_config *c, struct strv *argv);
+/* Starts QEMU with stdout and stderr going to log_fd. Returns the pid or -errno. */
+pid_t qemu_spawn(const struct qemu_config *c, int log_fd);
+
+/* Parses "QEMU emulator version 7.2.22 (...)". Returns 0 or -EINVAL. For qemu_find() and tests. */
+int qemu_parse_version(const char *text, unsigned *major, unsigned *minor);
+
+#endif

@@ -1,0 +1,571 @@
+/* What the supervisor does for the `librettos` command: the requests listed in supervisor.h. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "tap.h"
+
+#define MAX_PORTS 64
+#define MAX_VOLUMES 16
+#define MAX_RECORDS 64       /* of ended domains */
+#define ORPHAN_GRACE_MS 2000 /* for a domain whose command went away */
+
+bool name_is_valid(const char *name)
+{
+    size_t n = strlen(name);
+
+    if (n < 1 || n > 63 || !isalnum((unsigned char)name[0]))
+        return false;
+    for (; *name; name++)
+        if (!isalnum((unsigned char)*name) && *name != '-' && *name != '_' && *name != '.')
+            return false;
+    return true;
+}
+
+/* ---- answers ---- */
+
+static void put_json(struct client *c, uint16_t type, json_t *owned)
+{
+    char *text = json_dumps(owned, JSON_COMPACT);
+
+    if (text && strlen(text) <= CTL_MAX_PAYLOAD)
+        frame_put(&c->tx, type, 0, text, strlen(text));
+    free(text);
+    json_decref(owned);
+    client_flush(c);
+}
+
+void client_event(struct client *c, json_t *owned)
+{
+    put_json(c, HOST_EVENT, owned);
+}
+
+void client_reply(struct client *c, json_t *owned)
+{
+    c->role = CLIENT_DONE;
+    c->domain = NULL;
+    put_json(c, HOST_REPLY, owned);
+}
+
+void client_error(struct client *c, int status, const char *fmt, ...)
+{
+    char line[1024];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    client_reply(c, json_pack("{s:s, s:i}", "error", line, "status", status));
+}
+
+/* ---- domains ---- */
+
+static struct domain *find_domain(struct supervisor *sv, const char *name)
+{
+    struct domain *d = sv->domains;
+
+    while (d && strcmp(d->name, name))
+        d = d->next;
+    return d;
+}
+
+static void forget(struct supervisor *sv, struct domain *d)
+{
+    struct domain **p = &sv->domains;
+
+    while (*p && *p != d)
+        p = &(*p)->next;
+    if (*p)
+        *p = d->next;
+    domain_free(d);
+}
+
+/* Drops the oldest records of ended domains beyond MAX_RECORDS; new ones are at the front. */
+static void trim_records(struct supervisor *sv)
+{
+    size_t n = 0;
+
+    for (struct domain *d = sv->domains, *next; d; d = next) {
+        next = d->next;
+        if (!domain_is_live(d) && ++n > MAX_RECORDS)
+            forget(sv, d);
+    }
+}
+
+static json_t *describe_ports(const struct domain *d)
+{
+    json_t *ports = json_array();
+
+    for (size_t i = 0; i < d->forward_count; i++) {
+        const struct vnet_forward *f = &d->forwards[i];
+        json_array_append_new(ports,
+                              json_pack("{s:s, s:i, s:i, s:s}", "host_ip", f->host_ip, "host_port",
+                                        (int)f->host_port, "guest_port", (int)f->guest_port,
+                                        "protocol", f->udp ? "udp" : "tcp"));
+    }
+    return ports;
+}
+
+static json_t *describe_network(const struct domain *d)
+{
+    if (!d->port)
+        return json_null();
+    const struct switch_port *p = &d->port->port;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "rx_frames", (json_int_t)p->stats.tx_frames,
+                     "rx_bytes", (json_int_t)p->stats.tx_bytes, "tx_frames",
+                     (json_int_t)p->stats.rx_frames, "tx_bytes", (json_int_t)p->stats.rx_bytes,
+                     "drop_full", (json_int_t)p->stats.drop_full, "drop_bad",
+                     (json_int_t)p->stats.drop_bad);
+}
+
+static json_t *describe(const struct domain *d)
+{
+    uint64_t end = domain_is_live(d) ? now_ns() : d->ended_ns;
+    char *address = d->host >= 0 ? vnet_address(d->host) : xstrdup("");
+    json_t *o = json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:f, s:i, s:o}", "name", d->name, "state",
+        d->stopping && domain_is_live(d) ? "stopping" : domain_state_name(d->state), "program",
+        d->program, "address", address, "ports", describe_ports(d), "cpus", (int)d->cpus,
+        "memory_mib", (int)d->memory_mib, "uptime_s", (double)(end - d->started_ns) / 1e9, "pid",
+        (int)d->pid, "network", describe_network(d));
+
+    if (!domain_is_live(d))
+        json_object_set_new(o, "status", json_integer(domain_status(d)));
+    if (d->reason)
+        json_object_set_new(o, "reason", json_string(d->reason));
+    free(address);
+    return o;
+}
+
+static void on_domain_event(struct domain *d, enum domain_event what, const void *data)
+{
+    struct supervisor *sv = d->arg;
+
+    for (struct client *c = sv->clients, *next; c; c = next) {
+        next = c->next;
+        if (c->domain != d)
+            continue;
+        if (what == DOMAIN_EV_BOOTED && c->role == CLIENT_RUN) {
+            const struct ctl_hello *h = data;
+            client_event(c, json_pack("{s:s, s:I, s:I}", "event", "booted", "at_ns",
+                                      (json_int_t)d->hello_ns, "boot_ns", (json_int_t)h->boot_ns));
+        } else if (what == DOMAIN_EV_LISTEN && c->role == CLIENT_RUN) {
+            const struct ctl_listen *l = data;
+            client_event(c, json_pack("{s:s, s:I, s:i, s:i, s:b}", "event", "listen", "at_ns",
+                                      (json_int_t)now_ns(), "port", (int)l->port, "protocol",
+                                      (int)l->protocol, "open", (int)l->open));
+        } else if (what == DOMAIN_EV_STATS && c->role == CLIENT_STATS) {
+            json_t *stats = json_loads(data, 0, NULL);
+            client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "stats", stats ? stats : json_null()));
+        } else if (what == DOMAIN_EV_ENDED) {
+            c->session = NULL;
+            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC)
+                client_error(c, STATUS_OURS, "domain %s ended", d->name);
+            else
+                client_reply(c, json_pack("{s:b, s:i, s:o}", "ok", 1, "status", domain_status(d),
+                                          "domain", describe(d)));
+        }
+    }
+    if (what == DOMAIN_EV_ENDED) {
+        trim_records(sv);
+        supervisor_check_idle(sv);
+    }
+}
+
+/* ---- a session's listener: the command that started it ---- */
+
+static void on_started(struct session *s, uint32_t pid)
+{
+    struct client *c = s->arg;
+
+    client_event(c, json_pack("{s:s, s:i, s:I}", "event", "started", "pid", (int)pid, "at_ns",
+                              (json_int_t)now_ns()));
+}
+
+static void on_output(struct session *s, uint16_t type, const void *data, size_t n)
+{
+    struct client *c = s->arg;
+
+    if (c->detach) { /* it is in the log */
+        session_consumed(s, (uint32_t)n);
+        return;
+    }
+    frame_put(&c->tx, type, 0, data, n);
+    client_flush(c);
+}
+
+static void on_credit(struct session *s, uint32_t bytes)
+{
+    struct client *c = s->arg;
+
+    frame_put_u32(&c->tx, CTL_CREDIT, 0, bytes);
+    client_flush(c);
+}
+
+static void on_program_exit(struct session *s, const struct ctl_exit *e)
+{
+    struct client *c = s->arg;
+
+    c->session = NULL;
+    frame_put(&c->tx, CTL_EXIT, 0, e, sizeof(*e));
+    if (c->role == CLIENT_EXEC)
+        client_reply(c, json_pack("{s:b, s:i}", "ok", 1, "status", exit_status(e)));
+    else
+        client_flush(c);
+}
+
+static const struct session_listener listener = {
+    .started = on_started,
+    .output = on_output,
+    .in_credit = on_credit,
+    .exited = on_program_exit,
+};
+
+/* ---- requests ---- */
+
+/* Takes the strings of a JSON array; false if it is not one of strings. */
+static bool take_strings(json_t *array, struct strv *out)
+{
+    size_t i;
+    json_t *v;
+
+    if (!json_is_array(array))
+        return false;
+    json_array_foreach(array, i, v)
+    {
+        if (!json_is_string(v))
+            return false;
+        strv_add(out, xstrdup(json_string_value(v)));
+    }
+    return true;
+}
+
+/* The program part of run and exec. */
+struct program {
+    struct exec_spec spec;
+    struct strv argv, env;
+};
+
+static bool take_program(json_t *rq, struct program *p)
+{
+    int tty = 0, in = 0;
+
+    memset(p, 0, sizeof(*p));
+    if (json_unpack(rq, "{s:s, s:s, s:s, s?b, s?b}", "program", &p->spec.program, "cwd",
+                    &p->spec.cwd, "user", &p->spec.user, "tty", &tty, "stdin", &in) ||
+        !take_strings(json_object_get(rq, "argv"), &p->argv) ||
+        !take_strings(json_object_get(rq, "env"), &p->env))
+        return false;
+    p->spec.argv = &p->argv;
+    p->spec.env = &p->env;
+    p->spec.flags = (tty ? CTL_EXEC_TTY : 0) | (in ? CTL_EXEC_STDIN : 0);
+    return true;
+}
+
+static void free_program(struct program *p)
+{
+    strv_free(&p->argv);
+    strv_free(&p->env);
+}
+
+static size_t take_ports(json_t *array, struct vnet_forward *out)
+{
+    size_t i, n = 0;
+    json_t *v;
+
+    json_array_foreach(array, i, v)
+    {
+        const char *ip;
+        int host, guest, udp;
+        if (n >= MAX_PORTS || json_unpack(v, "{s:s, s:i, s:i, s:b}", "host_ip", &ip, "host_port",
+                                          &host, "guest_port", &guest, "udp", &udp))
+            break;
+        out[n] = (struct vnet_forward){
+            .host_port = (uint16_t)host, .guest_port = (uint16_t)guest, .udp = udp};
+        snprintf(out[n++].host_ip, sizeof(out->host_ip), "%s", ip);
+    }
+    return n;
+}
+
+static size_t take_volumes(json_t *array, struct qemu_volume *out)
+{
+    size_t i, n = 0;
+    json_t *v;
+
+    json_array_foreach(array, i, v)
+    {
+        if (n >= MAX_VOLUMES ||
+            json_unpack(v, "{s:s, s:s}", "host", &out[n].host, "guest", &out[n].guest))
+            break;
+        n++;
+    }
+    return n;
+}
+
+/* The name to use: the one asked for, or the program's with a number if that is taken. */
+static char *choose_name(struct client *c, const char *wanted, const char *base)
+{
+    if (wanted) {
+        struct domain *d = find_domain(c->sv, wanted);
+        if (d && domain_is_live(d)) {
+            client_error(
+                c, STATUS_OURS,
+                "a domain named %s is running: stop it with `librettos stop %s`, or choose "
+                "another --name",
+                wanted, wanted);
+            return NULL;
+        }
+        return xstrdup(wanted);
+    }
+    for (int i = 1;; i++) {
+        char *name = i == 1 ? xstrdup(base) : xasprintf("%.56s-%d", base, i);
+        struct domain *d = find_domain(c->sv, name);
+        if (!d || !domain_is_live(d))
+            return name;
+        free(name);
+    }
+}
+
+static void start_domain(struct client *c, json_t *rq, struct domain_spec *spec,
+                         const char *network, const char *tap, const char *bridge)
+{
+    struct supervisor *sv = c->sv;
+    char *error = NULL;
+    char *domains = xasprintf("%s/%s.domain", sv->dir, spec->name);
+
+    (void)rq;
+    spec->dir = domains;
+    spec->user_net = !strcmp(network, "user");
+    spec->tap_fd = spec->user_net ? -1 : tap_open(tap, bridge, &error);
+    struct domain *old = find_domain(sv, spec->name), *d = NULL;
+    if (!error)
+        d = domain_start(&sv->loop, sv->vnet, spec, &error);
+    free(domains);
+    if (!d) {
+        client_error(c, STATUS_OURS, "%s", error);
+        free(error);
+        return;
+    }
+    if (old)
+        forget(sv, old);
+    d->event = on_domain_event;
+    d->arg = sv;
+    d->next = sv->domains;
+    sv->domains = d;
+    c->role = CLIENT_RUN;
+    c->domain = d;
+    c->session = domain_main_session(d);
+    char *address = d->host >= 0 ? vnet_address(d->host) : xstrdup("");
+    client_event(c, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "event", "created", "name", d->name,
+                              "dir", d->dir, "address", address, "request_ns",
+                              (json_int_t)d->started_ns, "spawned_ns", (json_int_t)d->spawned_ns));
+    free(address);
+}
+
+static void request_run(struct client *c, json_t *rq)
+{
+    struct vnet_forward forwards[MAX_PORTS];
+    struct qemu_volume volumes[MAX_VOLUMES];
+    struct program program;
+    struct domain_spec spec = {.listener = &listener, .arg = c};
+    struct qemu_config *q = &spec.qemu;
+    const char *wanted = NULL, *base = NULL, *network = NULL, *tap = NULL, *bridge = NULL;
+    int memory = 0, cpus = 0, detach = 0;
+
+    bool ok = take_program(rq, &program) &&
+              !json_unpack(
+                  rq, "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s:s, s?s, s?s, s?s, s?b}",
+                  "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel, "image",
+                  &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory, "cpus", &cpus,
+                  "loglevel", &q->loglevel, "network", &network, "tap", &tap, "bridge", &bridge,
+                  "net0", &spec.net0, "detach", &detach) &&
+              (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
+    if (!ok) {
+        client_error(c, STATUS_OURS,
+                     "the supervisor does not understand the request: another version "
+                     "of it runs; stop its domains");
+        free_program(&program);
+        return;
+    }
+    q->memory_mib = (unsigned)memory;
+    q->cpus = (unsigned)cpus;
+    q->volumes = volumes;
+    q->volume_count = take_volumes(json_object_get(rq, "volumes"), volumes);
+    spec.forwards = forwards;
+    spec.forward_count = take_ports(json_object_get(rq, "ports"), forwards);
+    spec.exec = program.spec;
+    spec.program = program.spec.program;
+    c->detach = detach;
+    char *name = choose_name(c, wanted, base);
+    spec.name = name;
+    if (name)
+        start_domain(c, rq, &spec, network, tap, bridge);
+    free(name);
+    free_program(&program);
+}
+
+/* The live domain a request names, or NULL after an error reply. */
+static struct domain *named_domain(struct client *c, json_t *rq)
+{
+    const char *name = json_string_value(json_object_get(rq, "name"));
+    struct domain *d = name ? find_domain(c->sv, name) : NULL;
+
+    if (d && domain_is_live(d))
+        return d;
+    client_error(c, STATUS_OURS, "no domain named %s is running; `librettos ps` lists them",
+                 name ? name : "");
+    return NULL;
+}
+
+static void request_exec(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+    struct program program;
+    int err;
+
+    if (!d)
+        return;
+    if (!take_program(rq, &program)) {
+        client_error(c, STATUS_OURS, "malformed request");
+    } else {
+        c->session = domain_exec(d, &program.spec, &listener, c, &err);
+        if (c->session) {
+            c->role = CLIENT_EXEC;
+            c->domain = d;
+        } else if (err == -E2BIG) {
+            client_error(c, STATUS_OURS, "the arguments and the environment are too long (64 KiB)");
+        } else {
+            client_error(c, STATUS_OURS, "domain %s cannot run a program now: it is %s", d->name,
+                         d->hello_ns ? "ending" : "still starting");
+        }
+    }
+    free_program(&program);
+}
+
+static void request_ps(struct client *c)
+{
+    json_t *list = json_array();
+
+    for (struct domain *d = c->sv->domains; d; d = d->next)
+        json_array_append_new(list, describe(d));
+    client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "domains", list));
+}
+
+static void request_stop(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+    json_int_t grace = json_integer_value(json_object_get(rq, "grace_ms"));
+
+    if (!d)
+        return;
+    c->role = CLIENT_WAIT;
+    c->domain = d;
+    if (grace <= 0)
+        domain_kill(d);
+    else
+        domain_stop(d, grace < 3600000 ? (uint32_t)grace : 3600000u);
+}
+
+static void request_signal(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+    json_int_t signal = json_integer_value(json_object_get(rq, "signal"));
+    struct session *s = d ? domain_main_session(d) : NULL;
+
+    if (!d)
+        return;
+    if (!s || !s->started || signal < 1 || signal > 64) {
+        client_error(c, STATUS_OURS, "the program of domain %s does not run", d->name);
+        return;
+    }
+    session_signal(s, (uint32_t)signal);
+    client_reply(c, json_pack("{s:b}", "ok", 1));
+}
+
+static void request_stats(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (!d)
+        return;
+    c->role = CLIENT_STATS;
+    c->domain = d;
+    domain_get_stats(d);
+}
+
+static int handle_request(struct client *c, const struct frame *f)
+{
+    json_t *rq = json_loadb((const char *)f->payload, f->length, 0, NULL);
+    const char *op = json_string_value(json_object_get(rq, "op"));
+    int err = 0;
+
+    if (!op)
+        err = -EPROTO;
+    else if (!strcmp(op, "run"))
+        request_run(c, rq);
+    else if (!strcmp(op, "exec"))
+        request_exec(c, rq);
+    else if (!strcmp(op, "ps"))
+        request_ps(c);
+    else if (!strcmp(op, "stop"))
+        request_stop(c, rq);
+    else if (!strcmp(op, "signal"))
+        request_signal(c, rq);
+    else if (!strcmp(op, "stats"))
+        request_stats(c, rq);
+    else
+        client_error(c, STATUS_OURS, "unknown request %s", op);
+    json_decref(rq);
+    return err;
+}
+
+int client_frame(struct client *c, const struct frame *f)
+{
+    uint32_t v = 0;
+
+    if (c->role == CLIENT_NEW)
+        return f->type == HOST_REQUEST ? handle_request(c, f) : -EPROTO;
+    if (f->type == CTL_SHUTDOWN) {
+        if (frame_u32(f, &v))
+            return -EPROTO;
+        if (c->role == CLIENT_RUN && c->domain && v)
+            domain_stop(c->domain, v);
+        else if (c->role == CLIENT_RUN && c->domain)
+            domain_kill(c->domain);
+        return 0;
+    }
+    if (!c->session)
+        return 0; /* the program ended while this was on its way */
+    switch (f->type) {
+    case CTL_IN:
+        return session_input(c->session, f->payload, f->length);
+    case CTL_CREDIT:
+        return frame_u32(f, &v) ? -EPROTO : session_consumed(c->session, v);
+    case CTL_SIGNAL:
+        if (frame_u32(f, &v) || v < 1 || v > 64)
+            return -EPROTO;
+        session_signal(c->session, v);
+        return 0;
+    case CTL_WINSIZE:
+        if (f->length != 4)
+            return -EPROTO;
+        session_winsize(c->session, f->payload, f->length);
+        return 0;
+    default:
+        return -EPROTO;
+    }
+}
+
+void client_gone(struct client *c)
+{
+    if (c->session) {
+        if (c->role == CLIENT_EXEC)
+            session_signal(c->session, 1 /* SIGHUP */);
+        session_detach(c->session);
+    }
+    if (c->role == CLIENT_RUN && c->domain && !c->detach)
+        domain_stop(c->domain, ORPHAN_GRACE_MS);
+}

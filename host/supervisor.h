@@ -1,0 +1,37 @@
+/*
+ * The supervisor: one process per user that owns the running domains and the virtual network
+ * between them. The `librettos` command talks to it over a Unix socket, in the frames of frame.h.
+ *
+ * Requests (HOST_REQUEST, one JSON object with "op") and their answers (HOST_REPLY: {"ok": true,
+ * ...} or {"error": "...", "status": N}, the last frame):
+ *
+ *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
+ *           network ("user" | "tap"), tap, bridge, net0, argv, env, cwd, user, tty, stdin, detach
+ *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
+ *           unless detach; the reply comes when the domain has ended (detach: see run.c)
+ *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
+ *   ps      reply: "domains", an array
+ *   stop    name, grace_ms; the reply comes when the domain has ended
+ *   signal  name, signal
+ *   stats   name; reply: "stats"
+ *
+ * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between. A
+ * command that goes away takes its undetached domain with it.
+ */
+#ifndef HOST_SUPERVISOR_H
+#define HOST_SUPERVISOR_H
+
+/*
+ * Runs the supervisor until there is nothing more to do. ready_fd (or -1): gets one byte when the
+ * socket accepts connections; closed without one if another supervisor runs already. Returns the
+ * exit status of the process.
+ */
+int supervisor_main(int ready_fd);
+
+/*
+ * Connects to the supervisor; with `start`, starts one if none runs. Returns the socket, -ENOENT if
+ * none runs, or another -errno after a warning.
+ */
+int supervisor_connect(int start);
+
+#endif

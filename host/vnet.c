@@ -1,0 +1,389 @@
+/* The network of vnet.h: everything that knows libslirp. */
+#include "vnet.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <slirp/libslirp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NET4 0x0a000200u /* 10.0.2.0/24 */
+#define PREFIX6 "fd00:4c69:6272::"
+#define RESUME_MS 2
+
+struct vnet {
+    struct loop *loop;
+    struct net_switch sw;
+    struct switch_port slirp_port;
+    struct poller poller;
+    struct timer resume;
+    struct pollfds *fds; /* during a fill or poll */
+    bool polled;         /* libslirp's descriptors were waited for this time */
+    Slirp *slirp;
+    bool used[VNET_HOSTS];
+    struct netport *ports[VNET_HOSTS];
+};
+
+/* ---- libslirp's callbacks ---- */
+
+static ssize_t send_packet(const void *frame, size_t n, void *opaque)
+{
+    struct vnet *v = opaque;
+
+    switch_input(&v->sw, &v->slirp_port, frame, n);
+    return (ssize_t)n;
+}
+
+static void guest_error(const char *msg, void *opaque)
+{
+    (void)msg; /* a guest could fill the log; bad packets are libslirp's to drop */
+    (void)opaque;
+}
+
+static int64_t clock_get_ns(void *opaque)
+{
+    (void)opaque;
+    return (int64_t)now_ns();
+}
+
+struct slirp_timer {
+    struct timer timer;
+    struct vnet *v;
+    SlirpTimerCb cb;
+    void *arg;
+};
+
+static void timer_fired(struct timer *t)
+{
+    struct slirp_timer *s = (struct slirp_timer *)t;
+
+    s->cb(s->arg);
+    switch_flush(&s->v->sw);
+}
+
+static void *timer_new(SlirpTimerCb cb, void *arg, void *opaque)
+{
+    struct slirp_timer *s = xcalloc(1, sizeof(*s));
+
+    s->timer.fire = timer_fired;
+    s->v = opaque;
+    s->cb = cb;
+    s->arg = arg;
+    return s;
+}
+
+static void timer_free(void *timer, void *opaque)
+{
+    struct vnet *v = opaque;
+
+    loop_timer_stop(v->loop, timer);
+    free(timer);
+}
+
+static void timer_mod(void *timer, int64_t expire_ms, void *opaque)
+{
+    struct vnet *v = opaque;
+    int64_t now_ms = (int64_t)(now_ns() / 1000000u);
+
+    loop_timer(v->loop, timer, expire_ms > now_ms ? (uint64_t)(expire_ms - now_ms) : 0);
+}
+
+static void register_fd(int fd, void *opaque)
+{
+    (void)fd;
+    (void)opaque;
+}
+
+static void notify(void *opaque)
+{
+    (void)opaque;
+}
+
+static const SlirpCb callbacks = {
+    .send_packet = send_packet,
+    .guest_error = guest_error,
+    .clock_get_ns = clock_get_ns,
+    .timer_new = timer_new,
+    .timer_free = timer_free,
+    .timer_mod = timer_mod,
+    .register_poll_fd = register_fd,
+    .unregister_poll_fd = register_fd,
+    .notify = notify,
+};
+
+/* ---- waiting for libslirp's sockets ---- */
+
+static int add_poll(int fd, int events, void *opaque)
+{
+    struct vnet *v = opaque;
+    struct pollfds *p = v->fds;
+    short e = 0;
+
+    if (events & SLIRP_POLL_IN)
+        e |= POLLIN;
+    if (events & SLIRP_POLL_OUT)
+        e |= POLLOUT;
+    if (events & SLIRP_POLL_PRI)
+        e |= POLLPRI;
+    if (p->n == p->cap) {
+        p->cap *= 2;
+        p->v = xrealloc(p->v, p->cap * sizeof(*p->v));
+    }
+    p->v[p->n] = (struct pollfd){.fd = fd, .events = e};
+    return (int)p->n++;
+}
+
+static int get_revents(int i, void *opaque)
+{
+    struct vnet *v = opaque;
+    short e = v->fds->v[i].revents;
+    int out = 0;
+
+    if (e & POLLIN)
+        out |= SLIRP_POLL_IN;
+    if (e & POLLOUT)
+        out |= SLIRP_POLL_OUT;
+    if (e & POLLPRI)
+        out |= SLIRP_POLL_PRI;
+    if (e & POLLERR)
+        out |= SLIRP_POLL_ERR;
+    if (e & POLLHUP)
+        out |= SLIRP_POLL_HUP;
+    return out;
+}
+
+static void fill(struct poller *p, struct pollfds *fds, uint32_t *timeout_ms)
+{
+    struct vnet *v = (struct vnet *)((char *)p - offsetof(struct vnet, poller));
+
+    /* A guest's queue is full: read nothing more that would have to be dropped. */
+    v->polled = !switch_is_full(&v->sw, &v->slirp_port);
+    v->fds = fds;
+    if (v->polled)
+        slirp_pollfds_fill(v->slirp, timeout_ms, add_poll, v);
+    else if (*timeout_ms > RESUME_MS)
+        *timeout_ms = RESUME_MS;
+}
+
+static void polled(struct poller *p, struct pollfds *fds, bool failed)
+{
+    struct vnet *v = (struct vnet *)((char *)p - offsetof(struct vnet, poller));
+
+    v->fds = fds;
+    slirp_pollfds_poll(v->slirp, failed || !v->polled, get_revents, v);
+    switch_flush(&v->sw);
+    bool paused = false;
+    for (int i = 0; i < VNET_HOSTS; i++)
+        paused |= v->ports[i] && v->ports[i]->paused;
+    if (paused && !v->resume.at_ns)
+        loop_timer(v->loop, &v->resume, RESUME_MS);
+}
+
+static void resume(struct timer *t)
+{
+    struct vnet *v = (struct vnet *)((char *)t - offsetof(struct vnet, resume));
+
+    for (int i = 0; i < VNET_HOSTS; i++)
+        if (v->ports[i])
+            netport_resume(v->ports[i]);
+}
+
+static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t n)
+{
+    struct vnet *v = (struct vnet *)((char *)port - offsetof(struct vnet, slirp_port));
+
+    slirp_input(v->slirp, frame, (int)n);
+    return true;
+}
+
+/* ---- the network ---- */
+
+static struct in_addr addr4(uint32_t host)
+{
+    return (struct in_addr){htonl(NET4 | host)};
+}
+
+static struct in6_addr addr6(uint8_t host)
+{
+    struct in6_addr a;
+
+    inet_pton(AF_INET6, PREFIX6, &a);
+    a.s6_addr[15] = host;
+    return a;
+}
+
+struct vnet *vnet_new(struct loop *loop, bool allow_host_loopback)
+{
+    struct vnet *v = xcalloc(1, sizeof(*v));
+    SlirpConfig config = {
+        .version = 3,
+        .in_enabled = true,
+        .vnetwork = addr4(0),
+        .vnetmask = {htonl(0xffffff00)},
+        .vhost = addr4(2),
+        .vnameserver = addr4(3),
+        .vdhcp_start = addr4(VNET_FIRST_HOST + VNET_HOSTS),
+        .in6_enabled = true,
+        .vprefix_addr6 = addr6(0),
+        .vprefix_len = 64,
+        .vhost6 = addr6(2),
+        .vnameserver6 = addr6(3),
+        .if_mtu = SWITCH_MTU,
+        .if_mru = SWITCH_MTU,
+        .disable_host_loopback = !allow_host_loopback,
+    };
+
+    v->loop = loop;
+    v->poller = (struct poller){.fill = fill, .polled = polled};
+    v->resume.fire = resume;
+    v->slirp_port.deliver = slirp_deliver;
+    switch_add_port(&v->sw, &v->slirp_port);
+    v->slirp = slirp_new(&config, &callbacks, v);
+    if (!v->slirp) {
+        warn("libslirp cannot be started");
+        free(v);
+        return NULL;
+    }
+    loop->poller = &v->poller;
+    return v;
+}
+
+void vnet_free(struct vnet *v)
+{
+    loop_timer_stop(v->loop, &v->resume);
+    v->loop->poller = NULL;
+    slirp_cleanup(v->slirp);
+    free(v);
+}
+
+int vnet_alloc(struct vnet *v)
+{
+    for (int i = 0; i < VNET_HOSTS; i++)
+        if (!v->used[i]) {
+            v->used[i] = true;
+            return i;
+        }
+    return -ENOSPC;
+}
+
+void vnet_release(struct vnet *v, int host)
+{
+    v->used[host] = false;
+}
+
+void vnet_mac(int host, uint8_t mac[6])
+{
+    const uint8_t m[6] = {0x02, 'L', 'O', 'S', 0, (uint8_t)(VNET_FIRST_HOST + host)};
+
+    memcpy(mac, m, sizeof(m));
+}
+
+char *vnet_boot_arg(int host)
+{
+    int n = VNET_FIRST_HOST + host;
+
+    return xasprintf("10.0.2.%d/24,gw=10.0.2.2,dns=10.0.2.3," PREFIX6 "%x/64,gw6=" PREFIX6 "2", n,
+                     (unsigned)n);
+}
+
+char *vnet_address(int host)
+{
+    return xasprintf("10.0.2.%d", VNET_FIRST_HOST + host);
+}
+
+struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
+{
+    struct netport *p = xcalloc(1, sizeof(*p));
+    uint8_t mac[6];
+
+    vnet_mac(host, mac);
+    *err = netport_open(p, v->loop, &v->sw, fd, mac);
+    if (*err) {
+        free(p);
+        return NULL;
+    }
+    v->ports[host] = p;
+    return p;
+}
+
+void vnet_disconnect(struct vnet *v, struct netport *p)
+{
+    for (int i = 0; i < VNET_HOSTS; i++)
+        if (v->ports[i] == p)
+            v->ports[i] = NULL;
+    netport_close(p);
+    free(p);
+}
+
+/* Fills in a socket address from the numeric address of a forward. Returns its length, 0 if bad. */
+static socklen_t host_address(const struct vnet_forward *f, struct sockaddr_storage *ss)
+{
+    struct sockaddr_in *in = (struct sockaddr_in *)ss;
+    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
+
+    memset(ss, 0, sizeof(*ss));
+    if (inet_pton(AF_INET, f->host_ip, &in->sin_addr) == 1) {
+        in->sin_family = AF_INET;
+        in->sin_port = htons(f->host_port);
+        return sizeof(*in);
+    }
+    if (inet_pton(AF_INET6, f->host_ip, &in6->sin6_addr) == 1) {
+        in6->sin6_family = AF_INET6;
+        in6->sin6_port = htons(f->host_port);
+        return sizeof(*in6);
+    }
+    return 0;
+}
+
+/* libslirp binds with SO_REUSEADDR but reports errno unreliably; a probe tells what is wrong. */
+static int probe(const struct sockaddr_storage *ss, socklen_t len, bool udp)
+{
+    int one = 1, err = 0;
+    int fd = socket(ss->ss_family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (bind(fd, (const struct sockaddr *)ss, len) < 0 || (!udp && listen(fd, 1) < 0))
+        err = -errno;
+    close(fd);
+    return err;
+}
+
+int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = host_address(f, &ss);
+    struct sockaddr_in guest = {.sin_family = AF_INET,
+                                .sin_port = htons(f->guest_port),
+                                .sin_addr = addr4((uint32_t)(VNET_FIRST_HOST + host))};
+    struct sockaddr_in6 guest6 = {.sin6_family = AF_INET6,
+                                  .sin6_port = htons(f->guest_port),
+                                  .sin6_addr = addr6((uint8_t)(VNET_FIRST_HOST + host))};
+    bool is6 = ss.ss_family == AF_INET6;
+    int flags = (f->udp ? SLIRP_HOSTFWD_UDP : 0) | (is6 ? SLIRP_HOSTFWD_V6ONLY : 0);
+
+    if (!len)
+        return -EINVAL;
+    int err = probe(&ss, len, f->udp);
+    if (err)
+        return err;
+    if (slirp_add_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
+                           is6 ? (struct sockaddr *)&guest6 : (struct sockaddr *)&guest,
+                           is6 ? sizeof(guest6) : sizeof(guest), flags) < 0)
+        return -EADDRINUSE;
+    return 0;
+}
+
+void vnet_unforward(struct vnet *v, const struct vnet_forward *f)
+{
+    struct sockaddr_storage ss;
+    socklen_t len = host_address(f, &ss);
+    int flags =
+        (f->udp ? SLIRP_HOSTFWD_UDP : 0) | (ss.ss_family == AF_INET6 ? SLIRP_HOSTFWD_V6ONLY : 0);
+
+    if (len)
+        slirp_remove_hostxfwd(v->slirp, (struct sockaddr *)&ss, len, flags);
+}
