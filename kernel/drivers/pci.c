@@ -241,9 +241,9 @@ static void bridge_init(struct pci_device *dev)
 }
 
 /* Looks at one function; true if it is there and says that the device has several. */
-static bool scan_function(struct pci_bus *bus, unsigned devfn)
+static bool scan_function(struct pci_bus *bus, uint8_t devfn)
 {
-    uint32_t id = machine.ops->read(bus->number, (uint8_t)devfn, PCI_VENDOR_ID, 4);
+    uint32_t id = machine.ops->read(bus->number, devfn, PCI_VENDOR_ID, 4);
     struct pci_device *dev;
 
     if ((id & 0xffff) == 0xffff || !id)
@@ -252,7 +252,7 @@ static bool scan_function(struct pci_bus *bus, unsigned devfn)
     if (!dev)
         return false;
     dev->bus = bus;
-    dev->devfn = (uint8_t)devfn;
+    dev->devfn = devfn;
     dev->vendor = (uint16_t)id;
     dev->device = (uint16_t)(id >> 16);
     uint32_t class = pci_read32(dev, PCI_CLASS_REVISION);
@@ -273,9 +273,9 @@ static void scan_bus(struct pci_bus *bus)
     unsigned last = bus->single ? 0 : 31;
 
     for (unsigned slot = 0; slot <= last; slot++) {
-        if (scan_function(bus, slot << 3)) {
+        if (scan_function(bus, (uint8_t)(slot << 3))) {
             for (unsigned fn = 1; fn < 8; fn++)
-                scan_function(bus, slot << 3 | fn);
+                scan_function(bus, (uint8_t)(slot << 3 | fn));
         }
     }
     list_for_each(dev, &bus->devices, link)
