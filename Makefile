@@ -7,7 +7,7 @@ CC := gcc
 CLANG := clang
 OPT ?= -O2
 
-.PHONY: all kernel host unit fuzz-build clean help
+.PHONY: all kernel host unit fuzz fuzz-build clean help
 all: kernel host
 
 help:
@@ -95,11 +95,10 @@ $(UNIT_ANY:tests/unit/%.c=$(BUILD)/unit/%): $(BUILD)/unit/%: tests/unit/%.c $(UN
 	@mkdir -p $(@D)
 	$(CC) $(ANY_CFLAGS) $(SANITIZE) -I tests/unit $< $(UNIT_HELPERS) $(BUILD)/host/libanykernel.a -lcmocka -o $@
 
-unit: $(UNIT_BINS)
-	@failed=0; for t in $(UNIT_BINS); do \
-		timeout 300 $$t >$$t.log 2>&1 && echo "PASS $$(basename $$t)" || \
-		{ failed=$$((failed+1)); echo "FAIL $$(basename $$t)"; tail -40 $$t.log; }; done; \
-	[ $$failed = 0 ]
+.PHONY: unit-build
+unit-build: $(UNIT_BINS)
+unit: unit-build
+	scripts/run-tests --build $(BUILD) unit
 
 # --- fuzzers: each tests/fuzz/fuzz_*.c is a libFuzzer target ----------------------------------------
 
@@ -124,12 +123,7 @@ $(FUZZ_ANY:tests/fuzz/%.c=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: tests/fuzz/%.c $(BU
 
 fuzz-build: $(FUZZ_BINS)
 fuzz: fuzz-build
-	@failed=0; for f in $(FUZZ_BINS); do \
-		mkdir -p $(BUILD)/fuzz/corpus/$$(basename $$f); \
-		$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=$$f- \
-			$(BUILD)/fuzz/corpus/$$(basename $$f) >$$f.log 2>&1 && echo "PASS $$(basename $$f)" || \
-		{ failed=$$((failed+1)); echo "FAIL $$(basename $$f)"; tail -40 $$f.log; }; done; \
-	[ $$failed = 0 ]
+	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/run-tests --build $(BUILD) fuzz
 
 -include $(KERNEL_OBJS:.o=.d) $(ANY_SRCS:%.c=$(BUILD)/host/any/%.d) $(ANY_SRCS:%.c=$(BUILD)/fuzz/any/%.d)
 

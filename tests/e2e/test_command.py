@@ -1,0 +1,118 @@
+"""The librettos command itself: options, exit statuses, errors that say what to do."""
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from conftest import LIBRETTOS, free_port, wait_for
+
+
+def test_help_of_every_command(librettos):
+    text = librettos("--help").stdout
+    for command in ("run", "ps", "stop", "logs", "signal", "exec"):
+        assert command in text
+        assert "usage" in librettos(command, "--help").stdout.lower()
+
+
+@pytest.mark.parametrize("status", [0, 1, 42])
+def test_exit_status_is_the_programs(librettos, status):
+    done = librettos("run", "/bin/sh", "-c", f"exit {status}", check=False)
+    assert done.returncode == status, done.stderr
+
+
+def test_output_and_arguments(librettos):
+    done = librettos("run", "-e", "COLOUR=blue", "/bin/sh", "-c", 'echo "$COLOUR $0 $1"; echo no >&2',
+                     "a b", "c")
+    assert done.stdout == "blue a b c\n"
+    assert "no" in done.stderr
+
+
+def test_standard_input(librettos):
+    done = subprocess.run([LIBRETTOS, "run", "/bin/cat"], env=librettos.env, input="through\n",
+                          stdout=subprocess.PIPE, text=True, timeout=60)
+    assert done.stdout == "through\n" and done.returncode == 0
+
+
+def test_killed_by_a_signal(librettos):
+    done = librettos("run", "/bin/sh", "-c", "kill -KILL $$", check=False)
+    assert done.returncode == 128 + signal.SIGKILL
+
+
+def test_port_taken(librettos):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        port = s.getsockname()[1]
+        done = librettos("run", "-p", f"{port}:80", "nginx", check=False)
+    assert done.returncode == 125
+    assert str(port) in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert librettos.ps() == []
+
+
+def test_program_not_there(librettos):
+    done = librettos("run", "no-such-program-at-all", check=False)
+    assert done.returncode == 127
+    assert "no-such-program-at-all" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_broken_configuration_shows_the_programs_error(librettos, tmp_path):
+    config = tmp_path / "bad.conf"
+    config.write_text("this is not nginx configuration;\n")
+    done = librettos("run", "--file", f"{config}:/etc/nginx/bad.conf", "nginx", "-c",
+                     "/etc/nginx/bad.conf", check=False)
+    assert done.returncode == 1
+    assert "unknown directive" in done.stderr
+
+
+def test_too_little_memory(librettos):
+    done = librettos("run", "-m", "4M", "nginx", check=False)
+    assert done.returncode == 125 and "memory" in done.stderr
+
+
+def test_no_qemu(librettos, tmp_path):
+    env = dict(librettos.env, PATH=str(tmp_path))
+    done = subprocess.run([LIBRETTOS, "run", "/usr/sbin/nginx"], env=env, stderr=subprocess.PIPE,
+                          text=True, timeout=30)
+    assert done.returncode == 125 and "qemu" in done.stderr.lower()
+
+
+def test_interrupt_stops_the_domain(librettos):
+    port = free_port()
+    client = librettos.popen("run", "--name", "web", "-p", f"{port}:80", "nginx", "-g", "daemon off;",
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: any(d["name"] == "web" and d["state"] == "running" for d in librettos.ps()), 20,
+             "the domain")
+    time.sleep(0.5)
+    client.send_signal(signal.SIGINT)
+    client.wait(timeout=20)
+    assert librettos.ps() == []
+
+
+def test_ps_logs_signal_exec_stop(librettos):
+    librettos.start("kv", "redis-server", "--protected-mode", "no", "--bind", "0.0.0.0", port=6379)
+    (domain,) = librettos.ps()
+    assert domain["name"] == "kv" and domain["state"] == "running"
+    assert "kv" in librettos("ps").stdout
+    assert "Ready to accept connections" in librettos("logs", "kv").stdout
+    assert librettos("exec", "kv", "redis-cli", "ping").stdout.strip() == "PONG"
+    librettos("signal", "kv", "TERM")
+    wait_for(lambda: not any(d["state"] == "running" for d in librettos.ps()), 20, "the end")
+    assert librettos("stop", "nobody", check=False).returncode != 0
+
+
+def test_name_in_use(librettos):
+    librettos.start("kv", "redis-server", "--protected-mode", "no", port=6379)
+    done = librettos("run", "-d", "--name", "kv", "redis-server", check=False)
+    assert done.returncode == 125 and "kv" in done.stderr
+
+
+def test_nothing_is_left_running(librettos):
+    librettos.start("kv", "redis-server", port=None)
+    (domain,) = librettos.ps()
+    pid = domain["pid"]
+    librettos("stop", "kv")
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10, "QEMU to end")
