@@ -322,6 +322,14 @@ void thread_exit(void)
     abort();
 }
 
+int thread_set_affinity(struct thread *t, cpumask_t mask)
+{
+    if (!(mask & 1)) /* there is CPU 0 only */
+        return -EINVAL;
+    t->affinity = mask;
+    return 0;
+}
+
 void thread_wake(struct thread *t)
 {
     if (t->state == THREAD_SLEEPING)
