@@ -1,14 +1,16 @@
 /*
  * Network interfaces and paths.
  *
- * A netif is what programs and the stack see: a name, addresses, an MTU. It sends and receives through
- * a path: a NIC of the domain's own (direct path), a channel to the network server (server path), or
- * the loopback. Paths can be exchanged while the interface is in use: transmit uses netif->path, receive
- * is accepted from every path attached to the netif. Nothing above this file knows which path is in use.
+ * A netif is what programs and the stack see: a name, addresses, an MTU. It sends and receives
+ * through a path: a NIC of the domain's own (direct path), a channel to the network server (server
+ * path), or the loopback. Paths can be exchanged while the interface is in use: transmit uses
+ * netif->path, receive is accepted from every path attached to the netif. Nothing above this file
+ * knows which path is in use.
  */
 #ifndef NET_NETIF_H
 #define NET_NETIF_H
 
+#include "core/deferred.h"
 #include "core/lock.h"
 #include "core/timer.h"
 #include "net/pkt.h"
@@ -17,11 +19,11 @@
 
 /* What a path can do; the netif offers the stack what its current path can. */
 enum path_feature {
-    PATH_CSUM = 1,  /* fills in transport checksums (PKT_CSUM_PARTIAL) */
-    PATH_TSO4 = 2,  /* GSO_TCP4 of up to 64 KiB */
-    PATH_TSO6 = 4,  /* GSO_TCP6 */
-    PATH_USO = 8,   /* GSO_UDP */
-    PATH_SG = 16,   /* packets with fragments */
+    PATH_CSUM = 1, /* fills in transport checksums (PKT_CSUM_PARTIAL) */
+    PATH_TSO4 = 2, /* GSO_TCP4 of up to 64 KiB */
+    PATH_TSO6 = 4, /* GSO_TCP6 */
+    PATH_USO = 8,  /* GSO_UDP */
+    PATH_SG = 16,  /* fragments without a copy; every path accepts packets with fragments */
 };
 
 enum path_kind { PATH_LOOPBACK, PATH_DIRECT, PATH_SERVER };
@@ -33,10 +35,11 @@ struct path_stats {
 };
 
 struct path_ops {
-    /* Queues one packet for the device on queue pair `queue`; takes ownership. False: the ring is full;
-     * ownership stays with the caller, and path_tx_ready() is called when there is room again. Does not
-     * ring the doorbell. The packet needs nothing that `features` lacks. Bottom halves disabled. When
-     * there are fewer queues than CPUs several CPUs use one: the path serialises them. */
+    /* Queues one packet for the device on queue pair `queue`; takes ownership. False: the ring is
+     * full; ownership stays with the caller, and path_tx_ready() is called when there is room
+     * again. Does not ring the doorbell. The packet needs nothing that `features` lacks. Bottom
+     * halves disabled. When there are fewer queues than CPUs several CPUs use one: the path
+     * serialises them. */
     bool (*transmit)(struct net_path *path, int queue, struct pkt *p);
     /* Rings the doorbell of the queue if something was queued since. Bottom halves disabled. */
     void (*flush)(struct net_path *path, int queue);
@@ -64,9 +67,9 @@ struct net_path {
 struct netif_addr {
     struct list link;
     struct ip_addr addr;
-    uint8_t prefix;        /* bits: 0..32 or 0..128 as written by people */
-    uint8_t state;         /* enum addr_state */
-    uint8_t origin;        /* enum addr_origin */
+    uint8_t prefix;                      /* bits: 0..32 or 0..128 as written by people */
+    uint8_t state;                       /* enum addr_state */
+    uint8_t origin;                      /* enum addr_origin */
     nsec_t valid_until, preferred_until; /* NSEC_NEVER: for ever */
 };
 
@@ -83,13 +86,13 @@ enum addr_origin { ADDR_STATIC, ADDR_LINK_LOCAL, ADDR_SLAAC, ADDR_DHCP };
 /* An interface lives for ever once created: pointers to it need no reference. */
 struct netif {
     struct list link;
-    char name[16]; /* "lo", "eth0", ... */
-    int index;     /* from 1 */
+    char name[16];  /* "lo", "eth0", ... */
+    int index;      /* from 1 */
     uint32_t flags; /* NETIF_* */
     uint16_t mtu;
     uint8_t mac[MAC_LEN];
     struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
-    struct list addrs; /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
+    struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
     /* The first address of each family, for a quick look at the destination of what comes in. */
     uint32_t main_v4;
@@ -97,18 +100,22 @@ struct netif {
     struct pkt_queue backlog[64]; /* per queue: packets a full ring refused; bounded */
     spinlock_t backlog_lock[64];
     uint64_t tx_dropped;
-    struct nd_state *nd; /* router and prefix discovery (net/nd.c); NULL: no IPv6 autoconfiguration */
-    struct dhcp *dhcp;   /* DHCP client (net/dhcp.c) or NULL */
+    struct work link_work;   /* follows a change of the link state */
+    struct work filter_work; /* programs the path's multicast filter */
+    struct nd_state
+        *nd;           /* router and prefix discovery (net/nd.c); NULL: no IPv6 autoconfiguration */
+    struct dhcp *dhcp; /* DHCP client (net/dhcp.c) or NULL */
 };
 
-/* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread context. */
+/* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread
+ * context. */
 struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN]);
-/* Attaches a path and makes it the transmit path (the MTU and features change with it); the former one
- * stays attached for receive until netif_detach_path. Thread context. */
+/* Attaches a path and makes it the transmit path (the MTU and features change with it); the former
+ * one stays attached for receive until netif_detach_path. Thread context. */
 int netif_set_path(struct netif *n, struct net_path *p);
 void netif_detach_path(struct netif *n, struct net_path *p);
-/* For drivers at probe: finds or creates the interface that is to use this path ("eth0" for the first)
- * and attaches it. Thread context. */
+/* For drivers at probe: finds or creates the interface that is to use this path ("eth0" for the
+ * first) and attaches it. Thread context. */
 int netif_register_path(struct net_path *p);
 struct netif *netif_by_name(const char *name);
 struct netif *netif_by_index(int index);
@@ -118,8 +125,8 @@ extern struct netif *netif_loopback;
 /* A copy of each address in turn; stops when fn returns false. Thread context or bh. */
 void netif_for_each_addr(struct netif *n, bool (*fn)(const struct netif_addr *a, void *arg),
                          void *arg);
-/* Interface up or down (IFF_UP); adds the link-local address and starts router discovery when it comes
- * up. Thread context. */
+/* Interface up or down (IFF_UP); adds the link-local address and starts router discovery when it
+ * comes up. Thread context. */
 int netif_set_up(struct netif *n, bool up);
 /* Tells the neighbours where the interface's addresses are now: gratuitous ARP (RFC 5227 3) and
  * unsolicited neighbour advertisements (RFC 4861 7.2.6). After a switch of paths. */
@@ -127,10 +134,11 @@ void netif_announce(struct netif *n);
 /* Add and remove addresses of the interface; connected routes come and go with them. -EEXIST,
  * -EADDRNOTAVAIL, -EINVAL, -ENOMEM. Any context but hard interrupts. */
 int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix);
+int netif_add_addr_full(struct netif *n, const struct netif_addr *a); /* a->link is ignored */
 int netif_del_addr(struct netif *n, const struct ip_addr *a);
 
-/* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are rung at
- * the end of the outermost net_batch. bh context or bottom halves disabled. */
+/* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are
+ * rung at the end of the outermost net_batch. bh context or bottom halves disabled. */
 void netif_transmit(struct netif *n, struct pkt *p);
 
 /* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
@@ -142,15 +150,16 @@ void path_tx_ready(struct net_path *path, int queue);
 void path_link_changed(struct net_path *path, bool up);
 
 /*
- * Between begin and end, on this CPU, doorbells and deferred calls of the stack are collected. Nests.
- * Keeps bottom halves disabled. What is found without a lock (the transmit path, the view of addresses
- * and routes, see net/view.h) stays valid inside.
+ * Between begin and end, on this CPU, doorbells and deferred calls of the stack are collected.
+ * Nests. Keeps bottom halves disabled. What is found without a lock (the transmit path, the view of
+ * addresses and routes, see net/view.h) stays valid inside.
  */
 void net_batch_begin(void);
 void net_batch_end(void);
 
-/* Work to be done once at the end of the outermost batch on this CPU, before the doorbells: a delayed
- * ACK, a wake-up. Pending at most once; the owner keeps it alive until it ran. Inside a batch. */
+/* Work to be done once at the end of the outermost batch on this CPU, before the doorbells: a
+ * delayed ACK, a wake-up. Pending at most once; the owner keeps it alive until it ran. Inside a
+ * batch. */
 struct net_defer {
     struct net_defer *next;
     void (*run)(struct net_defer *d);

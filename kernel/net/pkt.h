@@ -1,7 +1,8 @@
 /*
  * Packets. A struct pkt is one frame or datagram (up to 64 KiB with segmentation offload): a short
- * linear part that holds at least the protocol headers, then fragments that reference pages. Payload is
- * not copied between the driver, the stack and the socket buffers: references to pages are passed on.
+ * linear part that holds at least the protocol headers, then fragments that reference pages.
+ * Payload is not copied between the driver, the stack and the socket buffers: references to pages
+ * are passed on.
  *
  *   buf[]:  | headroom | data ... data + linear | tailroom |      then frags[0..nfrags)
  *
@@ -46,7 +47,7 @@ enum pkt_flag {
 enum pkt_gso { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
 
 struct pkt {
-    struct pkt *next; /* queue link */
+    struct pkt *next;    /* queue link */
     struct netif *netif; /* received on / to be sent by */
     uint8_t *data;       /* start of the linear part, in buf */
     uint32_t linear;     /* bytes in the linear part */
@@ -58,10 +59,10 @@ struct pkt {
     uint16_t gso_size;   /* payload bytes per segment */
     uint16_t csum_start; /* from data at the time of transmit */
     uint16_t csum_offset;
-    uint8_t tos;  /* receive: traffic class with ECN bits; transmit: set by the flow */
+    uint8_t tos; /* receive: traffic class with ECN bits; transmit: set by the flow */
     uint8_t ttl;
-    uint16_t l4;  /* receive: unused by the driver */
-    uint32_t hash; /* flow hash or 0 */
+    uint16_t l4;             /* receive: bytes of IP headers in front of data, still in buf */
+    uint32_t hash;           /* flow hash or 0 */
     struct ip_addr src, dst; /* receive: set by the IP layer */
     uint64_t cb[6];          /* the owner's scratch space */
     struct pkt_frag frags[PKT_MAX_FRAGS];
@@ -98,20 +99,25 @@ static inline bool pkt_pull(struct pkt *p, uint32_t n)
     p->len -= n;
     return true;
 }
-/* Makes at least n bytes linear (moves them from the fragments); false if the packet is shorter or n
- * does not fit the buffer. */
+/* Makes at least n bytes linear (moves them from the fragments); false if the packet is shorter or
+ * n does not fit the buffer behind data. */
 bool pkt_make_linear(struct pkt *p, uint32_t n);
 /* Removes bytes from the front (fragments included) or cuts the packet to n bytes. */
 void pkt_trim_front(struct pkt *p, uint32_t n);
 void pkt_trim_to(struct pkt *p, uint32_t n);
-/* Appends: copied bytes into the tailroom (false if they do not fit), or a page reference (takes over
- * the caller's reference; false, and nothing taken, if there are PKT_MAX_FRAGS). */
+/* Appends: copied bytes into the tailroom (false if they do not fit), or a page reference (takes
+ * over the caller's reference; false, and nothing taken, if there are PKT_MAX_FRAGS). */
 bool pkt_append(struct pkt *p, const void *data, uint32_t n);
 bool pkt_append_page(struct pkt *p, struct page *page, uint32_t off, uint32_t len);
 /* Copies n bytes at offset off out of the packet; false if it is shorter. */
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
 /* A copy that shares the fragments' pages. */
 struct pkt *pkt_clone(const struct pkt *p);
+/* Appends n bytes of another packet, sharing its pages: linear bytes are copied and must come
+ * before any fragment of `to`. False if it does not fit; `to` is then to be freed. */
+bool pkt_append_range(struct pkt *to, const struct pkt *from, uint32_t off, uint32_t n);
+/* Creates the packet cache: once, before all else. */
+void pkt_init(void);
 /* Internet checksum (RFC 1071), not complemented, of n bytes at offset off. */
 uint32_t pkt_csum(const struct pkt *p, uint32_t off, uint32_t n, uint32_t sum);
 
@@ -120,7 +126,13 @@ void pkt_queue_push(struct pkt_queue *q, struct pkt *p);
 struct pkt *pkt_queue_pop(struct pkt_queue *q);
 void pkt_queue_free(struct pkt_queue *q);
 
-static inline uint16_t net16(uint16_t v) { return __builtin_bswap16(v); }
-static inline uint32_t net32(uint32_t v) { return __builtin_bswap32(v); }
+static inline uint16_t net16(uint16_t v)
+{
+    return __builtin_bswap16(v);
+}
+static inline uint32_t net32(uint32_t v)
+{
+    return __builtin_bswap32(v);
+}
 
 #endif

@@ -1,0 +1,330 @@
+/*
+ * Interfaces: their list, addresses, state, and which path they send through (net/netif.h).
+ *
+ * Exchanging the path: transmit reads netif->path once per packet inside a batch. A switch stores
+ * the new path, waits until all batches that may have seen the old one have ended, then moves what
+ * waits in the backlogs through the new path. The old path stays attached for receive until it is
+ * detached, so that nothing that is on its way to us is lost.
+ */
+#include "net/neigh.h"
+#include "net/mcast.h"
+#include "net/nd.h"
+#include "net/netif_impl.h"
+#include "net/stats.h"
+#include "net/transmit.h"
+#include "net/view.h"
+
+spinlock_t net_config_lock = SPINLOCK_INIT;
+struct list netif_list = LIST_INIT(netif_list);
+struct netif *netif_loopback;
+
+static int next_index = 1;
+
+static void link_work(struct work *w);
+
+static bool name_taken(const char *name)
+{
+    struct netif *n;
+
+    list_for_each (n, &netif_list, link) {
+        if (!strcmp(n->name, name))
+            return true;
+    }
+    return false;
+}
+
+/* "eth%d" becomes the first free number. */
+static int choose_name(char out[16], const char *name)
+{
+    const char *percent = strchr(name, '%');
+
+    if (!percent) {
+        str_copy(out, name, 16);
+        return name_taken(out) ? -EEXIST : 0;
+    }
+    char stem[12];
+    str_copy(stem, name, MIN(sizeof(stem), (size_t)(percent - name) + 1));
+    for (int i = 0; i < 1000; i++) {
+        snprintf(out, 16, "%s%d", stem, i);
+        if (!name_taken(out))
+            return 0;
+    }
+    return -EEXIST;
+}
+
+struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN])
+{
+    struct netif *n = kzalloc(sizeof(*n));
+
+    if (!n)
+        return ERR_PTR(-ENOMEM);
+    list_init(&n->addrs);
+    list_init(&n->groups);
+    memcpy(n->mac, mac, MAC_LEN);
+    n->mtu = 1500;
+    n->flags = NETIF_BROADCAST | NETIF_MULTICAST;
+    work_init(&n->link_work, link_work);
+    mcast_init_netif(n);
+    for (unsigned i = 0; i < ARRAY_SIZE(n->backlog); i++) {
+        pkt_queue_init(&n->backlog[i]);
+        spin_init(&n->backlog_lock[i]);
+    }
+    spin_lock_bh(&net_config_lock);
+    int err = choose_name(n->name, name);
+    if (!err) {
+        n->index = next_index++;
+        list_push_back(&netif_list, &n->link);
+    }
+    spin_unlock_bh(&net_config_lock);
+    if (err) {
+        kfree(n);
+        return ERR_PTR(err);
+    }
+    return n;
+}
+
+static void update_running(struct netif *n)
+{
+    struct net_path *path = n->path;
+
+    if (path && path->link_up && (n->flags & NETIF_UP))
+        n->flags |= NETIF_RUNNING;
+    else
+        n->flags &= ~NETIF_RUNNING;
+}
+
+int netif_set_path(struct netif *n, struct net_path *p)
+{
+    if (!mac_equal(n->mac, p->mac) && p->ops->set_mac) {
+        int err = p->ops->set_mac(p, n->mac);
+        if (err)
+            return err;
+        memcpy(p->mac, n->mac, MAC_LEN);
+    }
+    spin_lock_bh(&net_config_lock);
+    struct net_path *old = n->path;
+    p->netif = n;
+    n->mtu = p->mtu;
+    atomic_store_explicit((_Atomic(struct net_path *) *)&n->path, p, memory_order_release);
+    update_running(n);
+    view_touch();
+    spin_unlock_bh(&net_config_lock);
+    mcast_program(n);
+    if (old && old != p) {
+        net_count(NET_Librettos_PathSwitches);
+        net_synchronize();
+        netif_announce(n);
+    }
+    netif_drain(n);
+    return 0;
+}
+
+void netif_detach_path(struct netif *n, struct net_path *p)
+{
+    spin_lock_bh(&net_config_lock);
+    if (n->path == p) {
+        WRITE_ONCE(n->path, NULL);
+        update_running(n);
+        view_touch();
+    }
+    spin_unlock_bh(&net_config_lock);
+    net_synchronize();
+    if (p->ops->detach)
+        p->ops->detach(p);
+    p->netif = NULL;
+    net_synchronize();
+}
+
+int netif_register_path(struct net_path *p)
+{
+    struct netif *n, *found = NULL;
+
+    spin_lock_bh(&net_config_lock);
+    list_for_each (n, &netif_list, link) {
+        if (!n->path && !(n->flags & NETIF_LOOPBACK) && mac_equal(n->mac, p->mac)) {
+            found = n;
+            break;
+        }
+    }
+    spin_unlock_bh(&net_config_lock);
+    if (!found) {
+        found = netif_create("eth%d", p->mac);
+        if (IS_ERR(found))
+            return (int)PTR_ERR(found);
+    }
+    return netif_set_path(found, p);
+}
+
+struct netif *netif_by_name(const char *name)
+{
+    struct netif *n, *found = NULL;
+
+    spin_lock_bh(&net_config_lock);
+    list_for_each (n, &netif_list, link) {
+        if (!strcmp(n->name, name))
+            found = n;
+    }
+    spin_unlock_bh(&net_config_lock);
+    return found;
+}
+
+struct netif *netif_by_index(int index)
+{
+    struct netif *n, *found = NULL;
+
+    spin_lock_bh(&net_config_lock);
+    list_for_each (n, &netif_list, link) {
+        if (n->index == index)
+            found = n;
+    }
+    spin_unlock_bh(&net_config_lock);
+    return found;
+}
+
+void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg)
+{
+    struct netif *n;
+
+    /* Interfaces are only ever added, at the end: walking needs no lock. */
+    list_for_each (n, &netif_list, link) {
+        if (!fn(n, arg))
+            return;
+    }
+}
+
+int netif_set_up(struct netif *n, bool up)
+{
+    spin_lock_bh(&net_config_lock);
+    bool was = n->flags & NETIF_UP;
+    n->flags = up ? n->flags | NETIF_UP : n->flags & ~NETIF_UP;
+    update_running(n);
+    int err = view_publish();
+    spin_unlock_bh(&net_config_lock);
+    if (!err && up && !was && !(n->flags & NETIF_LOOPBACK))
+        nd_start(n);
+    return err;
+}
+
+void netif_announce(struct netif *n)
+{
+    net_batch_begin();
+    const struct view *v = net_view();
+    for (int i = 0; i < v->naddrs; i++) {
+        const struct view_addr *a = &v->addrs[i];
+        if (a->netif != n || (n->flags & NETIF_LOOPBACK))
+            continue;
+        if (ip_is_v4(&a->addr))
+            arp_announce(n, &a->addr);
+        else
+            nd_announce(n, &a->addr);
+    }
+    net_batch_end();
+}
+
+static void link_work(struct work *w)
+{
+    struct netif *n = container_of(w, struct netif, link_work);
+
+    spin_lock_bh(&net_config_lock);
+    update_running(n);
+    bool running = n->flags & NETIF_RUNNING;
+    spin_unlock_bh(&net_config_lock);
+    if (running) {
+        netif_drain(n);
+        netif_announce(n);
+        nd_restart(n);
+    }
+}
+
+void path_link_changed(struct net_path *path, bool up)
+{
+    WRITE_ONCE(path->link_up, up);
+    struct netif *n = path->netif;
+    if (n && READ_ONCE(n->path) == path)
+        work_schedule(&n->link_work);
+}
+
+/* --- addresses -----------------------------------------------------------------------------------
+ */
+
+static struct netif_addr *find_addr(struct netif *n, const struct ip_addr *a)
+{
+    struct netif_addr *e;
+
+    list_for_each (e, &n->addrs, link) {
+        if (ip_equal(&e->addr, a))
+            return e;
+    }
+    return NULL;
+}
+
+int netif_add_addr_full(struct netif *n, const struct netif_addr *want)
+{
+    if (want->prefix > (ip_is_v4(&want->addr) ? 32 : 128) || ip_is_multicast(&want->addr) ||
+        ip_is_any(&want->addr))
+        return -EINVAL;
+    struct netif_addr *e = kzalloc(sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    *e = *want;
+    spin_lock_bh(&net_config_lock);
+    int err = find_addr(n, &want->addr) ? -EEXIST : 0;
+    if (!err) {
+        list_push_back(&n->addrs, &e->link);
+        err = view_publish();
+        if (err)
+            list_remove(&e->link);
+    }
+    spin_unlock_bh(&net_config_lock);
+    if (err) {
+        kfree(e);
+        return err;
+    }
+    if (!ip_is_v4(&want->addr) && !(n->flags & NETIF_LOOPBACK))
+        nd_address_added(n, &want->addr);
+    return 0;
+}
+
+int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix)
+{
+    struct netif_addr e = {
+        .addr = *a,
+        .prefix = prefix,
+        .state = ADDR_PREFERRED,
+        .origin = ADDR_STATIC,
+        .valid_until = NSEC_NEVER,
+        .preferred_until = NSEC_NEVER,
+    };
+
+    return netif_add_addr_full(n, &e);
+}
+
+int netif_del_addr(struct netif *n, const struct ip_addr *a)
+{
+    spin_lock_bh(&net_config_lock);
+    struct netif_addr *e = find_addr(n, a);
+    if (e) {
+        list_remove(&e->link);
+        view_publish();
+    }
+    spin_unlock_bh(&net_config_lock);
+    if (!e)
+        return -EADDRNOTAVAIL;
+    if (!ip_is_v4(a) && !(n->flags & NETIF_LOOPBACK))
+        nd_address_removed(n, a);
+    kfree(e);
+    return 0;
+}
+
+void netif_for_each_addr(struct netif *n, bool (*fn)(const struct netif_addr *a, void *arg),
+                         void *arg)
+{
+    struct netif_addr *e;
+
+    spin_lock_bh(&net_config_lock);
+    list_for_each (e, &n->addrs, link) {
+        if (!fn(e, arg))
+            break;
+    }
+    spin_unlock_bh(&net_config_lock);
+}
