@@ -79,7 +79,7 @@ int cmd_exec(int argc, char **argv)
         for (int i = optind + 1; i < argc; i++)
             strv_addf(&words, "%s", argv[i]);
         json_t *jargv = json_strings(&words), *jenv = json_strings(&env);
-        json_t *rq = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:O?, s:O?}", "op", "exec",
+        json_t *rq = json_pack("{s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:O*, s:O*}", "op", "exec",
                                "name", domain, "program", program, "cwd", cwd, "user", user, "tty",
                                (int)tty, "stdin", 1, "argv", jargv, "env", jenv);
         json_decref(jargv);

@@ -397,8 +397,8 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
         add_env(&env, o->env.v[i]);
 
     json_t *rq =
-        json_pack("{s:s, s:s?, s:s, s:s, s:s, s:s, s:s, s:s?, s:i, s:i, s:s, s:s, s:s?, s:s?, "
-                  "s:s?, s:b, s:o, s:o}",
+        json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s, s:s*, s:s*, "
+                  "s:s*, s:b, s:o, s:o}",
                   "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain",
                   "qemu", qemu, "kernel", kernel, "image", image->image, "accel", accel, "cpu",
                   o->cpu, "memory", (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1),
