@@ -21,6 +21,7 @@
 #define MAX_VOLUMES 16
 #define DEFAULT_MEMORY_MIB 256
 #define DETACH_WAIT_NS 5000000000ull /* for the published ports to be listened on */
+#define SETTLE_NS 100000000ull       /* with none: for a program that fails at once */
 
 static const char help[] =
     "usage: librettos run [OPTIONS] PROGRAM [ARGS...]\n"
@@ -343,8 +344,8 @@ static bool on_event(struct attach *a, json_t *e)
         p->started_ns = at;
         if (!p->o->port_count)
             print_timing(p);
-        a->wait_until_ns = p->o->detach ? now_ns() + DETACH_WAIT_NS : 0;
-        return p->o->detach && all_listening(p);
+        if (p->o->detach)
+            a->wait_until_ns = now_ns() + (all_listening(p) ? SETTLE_NS : DETACH_WAIT_NS);
     } else if (!strcmp(what, "listen") && json_is_true(json_object_get(e, "open"))) {
         bool first = !p->listen_ns;
         p->listen_ns = first ? at : p->listen_ns;
