@@ -101,7 +101,7 @@ static bool make_room(struct vnet_pair *q, unsigned need)
         reclaim(q);
         if (q->tx.num_free >= need)
             return true;
-    } while (!wait_for_room(q));
+    } while (!q->tx.broken && !wait_for_room(q));
     q->tx_stopped = true;
     return false;
 }
@@ -113,17 +113,13 @@ bool vnet_transmit(struct net_path *path, int queue, struct pkt *p)
     unsigned need = p->nfrags + 2u;
 
     spin_lock(&q->tx_lock);
-    if (unlikely(q->tx.num_free < need)) {
-        if (!net->running || q->tx.broken) {
-            q->stats.tx_dropped++;
-            spin_unlock(&q->tx_lock);
+    if (unlikely(q->tx.num_free < need) && (!net->running || !make_room(q, need))) {
+        bool drop = !net->running || q->tx.broken;
+        q->stats.tx_dropped += drop;
+        spin_unlock(&q->tx_lock);
+        if (drop)
             pkt_free(p);
-            return true;
-        }
-        if (!make_room(q, need)) {
-            spin_unlock(&q->tx_lock);
-            return false;
-        }
+        return drop;
     }
     q->stats.tx_packets++;
     q->stats.tx_bytes += p->len;

@@ -16,12 +16,12 @@ int virtq_create(struct virtq *vq, uint16_t index, uint16_t size, bool event_idx
     *vq = (struct virtq){.size = size, .mask = size - 1, .index = index, .event_idx = event_idx};
     vq->name = name;
     vq->ring = page_alloc(order, PAGE_ZERO);
-    if (!vq->ring)
-        return -ENOMEM;
     vq->slots = kzalloc(sizeof(*vq->slots) * size);
-    if (!vq->slots) {
-        page_put(vq->ring);
-        vq->ring = NULL;
+    if (!vq->ring || !vq->slots) {
+        if (vq->ring)
+            page_put(vq->ring);
+        kfree(vq->slots);
+        *vq = (struct virtq){0};
         return -ENOMEM;
     }
     char *base = page_addr(vq->ring);

@@ -218,6 +218,15 @@ static inline void fake_put(struct fake_queue *q, uint32_t id, uint32_t len)
     q->vq->used->ring[q->used_idx++ & q->vq->mask] = (struct virtq_used_elem){id, len};
 }
 
+/* An interrupt in the middle of anything; bottom halves run when they are next enabled. */
+static inline void fake_interrupt(struct irq *irq)
+{
+    bh_disable();
+    irq->count++;
+    irq->handler(irq);
+    bh_enable();
+}
+
 /* Shows what was put; interrupts if the driver asked for it. True if it did. */
 static inline bool fake_show(struct fake_device *f, struct fake_queue *q)
 {
@@ -230,7 +239,7 @@ static inline bool fake_show(struct fake_device *f, struct fake_queue *q)
     else
         wanted = !(q->vq->avail->flags & VIRTQ_AVAIL_NO_INTERRUPT);
     if (wanted && f->irqs[q->vector])
-        floor_irq(f->irqs[q->vector]);
+        fake_interrupt(f->irqs[q->vector]);
     return wanted;
 }
 
