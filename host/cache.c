@@ -101,12 +101,12 @@ static char *make_key(const struct pack_request *rq, const char *program, const 
     buf_printf(&b, "packer=%" PRIu64 ".%" PRIu64 " uid=%d net=%d\n%s\n%s\n", (uint64_t)self.st_ino,
                stamp(self.st_mtim), (int)geteuid(), rq->user_net, program, cwd);
     for (char *const *a = rq->args; a && *a; a++)
-        buf_printf(&b, "arg %s\n", *a);
-    for (size_t i = 0; rq->files && i < rq->files->n; i++) {
-        char *abs = realpath(rq->files->v[i], NULL);
-        buf_printf(&b, "file %s\n", abs ? abs : rq->files->v[i]);
-        free(abs);
-    }
+        if (pack_argument_file(*a))
+            buf_printf(&b, "arg %s\n", pack_argument_file(*a));
+    char *here = getcwd(NULL, 0); /* relative names mean something else elsewhere */
+    for (size_t i = 0; rq->files && i < rq->files->n; i++)
+        buf_printf(&b, "file %s in %s\n", rq->files->v[i], here ? here : "");
+    free(here);
     for (size_t i = 0; rq->packages && i < rq->packages->n; i++)
         buf_printf(&b, "package %s\n", rq->packages->v[i]);
     buf_append(&b, "", 1);

@@ -188,6 +188,35 @@ static struct file_entry *put(struct fileset *fs, const char *path, mode_t mode)
     return e;
 }
 
+int fileset_add_as(struct fileset *fs, const char *path, const char *as)
+{
+    struct dirent *d;
+    struct stat st;
+
+    if (stat(path, &st) < 0 || (!S_ISDIR(st.st_mode) && access(path, R_OK) < 0))
+        return -errno;
+    struct file_entry *e = put(fs, as, st.st_mode);
+    e->st = st;
+    e->source = xstrdup(path);
+    e->essential = true;
+    if (!S_ISDIR(st.st_mode))
+        return 0;
+    e->listed = true;
+    DIR *dp = opendir(path);
+    int err = dp ? 0 : -errno;
+    while (!err && (d = readdir(dp))) {
+        if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
+            continue;
+        char *from = xasprintf("%s/%s", path, d->d_name), *to = xasprintf("%s/%s", as, d->d_name);
+        err = fileset_add_as(fs, from, to);
+        free(from);
+        free(to);
+    }
+    if (dp)
+        closedir(dp);
+    return err;
+}
+
 void fileset_put_file(struct fileset *fs, const char *path, mode_t mode, const void *data, size_t n)
 {
     struct file_entry *e = put(fs, path, S_IFREG | mode);

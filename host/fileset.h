@@ -42,6 +42,11 @@ typedef bool fileset_filter(const char *path, const struct stat *st, void *arg);
  * path.
  */
 int fileset_add_tree(struct fileset *fs, const char *path, fileset_filter *filter, void *arg);
+/*
+ * Adds the host file at `path`, or the tree below it, under another path in the image. Links are
+ * taken as they are. Returns 0 or -errno.
+ */
+int fileset_add_as(struct fileset *fs, const char *path, const char *as);
 /* Adds or replaces a made-up regular file, directory (data NULL) or symbolic link. */
 void fileset_put_file(struct fileset *fs, const char *path, mode_t mode, const void *data,
                       size_t n);

@@ -366,27 +366,45 @@ static int add_named(struct packer *p, const char *path, bool required)
     return err;
 }
 
+const char *pack_argument_file(const char *arg)
+{
+    struct stat st;
+
+    if (arg[0] == '-' && strchr(arg, '='))
+        arg = strchr(arg, '=') + 1;
+    if (!*arg || stat(arg, &st) < 0)
+        return NULL;
+    return S_ISREG(st.st_mode) || (S_ISDIR(st.st_mode) && arg[0] == '/') ? arg : NULL;
+}
+
+/* One --file option: PATH, or PATH:GUESTPATH. Returns 0 or -errno. */
+static int add_file_option(struct packer *p, const char *option)
+{
+    const char *colon = strrchr(option, ':');
+
+    if (!colon || colon[1] != '/' || colon == option)
+        return add_named(p, option, true);
+    char *from = xstrndup(option, (size_t)(colon - option)), *path = realpath(from, NULL);
+    int err = path ? fileset_add_as(p->fs, path, colon + 1) : -errno;
+    free(path);
+    free(from);
+    return err;
+}
+
 static int add_user_files(struct packer *p)
 {
     for (size_t i = 0; p->rq->files && i < p->rq->files->n; i++) {
-        int err = add_named(p, p->rq->files->v[i], true);
+        int err = add_file_option(p, p->rq->files->v[i]);
         if (err) {
             warn("cannot pack %s: %s", p->rq->files->v[i], strerror(-err));
             return STATUS_OURS;
         }
     }
     for (char *const *a = p->rq->args; a && *a; a++) {
-        const char *word = *a;
-        if (word[0] == '-' && strchr(word, '='))
-            word = strchr(word, '=') + 1;
-        struct stat st;
-        if (!*word || stat(word, &st) < 0 || (word[0] != '/' && !S_ISREG(st.st_mode)))
-            continue;
-        if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
-            continue;
-        int err = add_named(p, word, false);
+        const char *path = pack_argument_file(*a);
+        int err = path ? add_named(p, path, false) : 0;
         if (err && err != -EPERM) {
-            warn("cannot read %s: %s", word, strerror(-err));
+            warn("cannot read %s: %s", path, strerror(-err));
             return STATUS_OURS;
         }
     }

@@ -33,6 +33,11 @@ int pack(const struct pack_request *rq, struct pack_result *out);
 int pack_collect(const struct pack_request *rq, const char *program, struct fileset *fs);
 /* True if a package's file is of no use in a domain: documentation, translations, init scripts. */
 bool pack_excluded(const char *path);
+/*
+ * The existing file that a program's argument names, itself or behind "--option=": a regular file,
+ * or a directory by its absolute path. NULL if it names none. Points into the argument.
+ */
+const char *pack_argument_file(const char *arg);
 /* Absolute path of a program looked up as a shell does, in PATH and the sbin directories; or NULL.
  */
 char *pack_find_program(const char *name);

@@ -81,7 +81,7 @@ static bool version_ok(const char *binary)
 char *qemu_find(void)
 {
     const char *env = getenv("PATH");
-    char *path = xasprintf("%s:/usr/local/bin:/usr/bin", env ? env : "");
+    char *path = xstrdup(env ? env : "/usr/local/bin:/usr/bin");
     char *save = NULL, *found = NULL;
 
     for (char *dir = strtok_r(path, ":", &save); dir && !found; dir = strtok_r(NULL, ":", &save)) {

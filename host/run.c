@@ -42,7 +42,7 @@ static const char help[] =
     "  -v HOSTPATH:GUESTPATH  share a directory of this machine with the domain; repeatable\n"
     "  -u, --user USER        run the program as this user of the domain (default: root)\n"
     "  -t, --tty              give the program a terminal\n"
-    "  --file PATH            pack this file or directory too; repeatable\n"
+    "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
     "  --package NAME         pack this Debian package's files too; repeatable\n"
     "  --tap DEV              connect to this tap device instead of the virtual switch\n"
     "  --bridge BRIDGE        connect to this bridge of the host (root)\n"
@@ -247,8 +247,8 @@ static int choose_memory(struct run_options *o, uint64_t image_bytes)
     }
     if (o->memory_mib >= need)
         return 0;
-    warn("-m %uM is too little: the image of %u MiB needs at least -m %uM", o->memory_mib, image,
-         need);
+    warn("-m %uM is too little memory: with its image of %u MiB the domain needs -m %uM",
+         o->memory_mib, image, need);
     return STATUS_OURS;
 }
 
