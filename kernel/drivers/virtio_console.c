@@ -39,7 +39,6 @@ struct send_buffer {
 
 struct port {
     struct char_port port;
-    struct console *console;
     uint32_t number;
     bool present;   /* announced; its receive queue is filled */
     bool connected; /* somebody on the host's side has it open */
@@ -60,9 +59,12 @@ struct console {
     struct work work; /* control messages */
     struct virtq control_rx, control_tx;
     struct port *ports[MAX_PORTS];
+    struct console *next; /* retired */
 };
 
 static struct console *first_console;
+/* Consoles whose device is gone. They wait for another one: holders of their ports may still look. */
+static struct console *retired;
 
 static uint16_t rx_queue(unsigned port) { return (uint16_t)(port ? 2 * port + 2 : 0); }
 
@@ -342,18 +344,21 @@ static int control_init(struct console *c)
 
 static int port_init(struct console *c, unsigned number)
 {
-    struct port *p = kzalloc(sizeof(*p));
+    struct port *p = c->ports[number];
     int err;
 
-    if (!p)
-        return -ENOMEM;
-    c->ports[number] = p;
-    p->port.ops = &port_ops;
-    wait_queue_init(&p->port.readable);
-    wait_queue_init(&p->port.writable);
-    spin_init(&p->lock);
-    p->console = c;
-    p->number = number;
+    if (!p) {
+        p = kzalloc(sizeof(*p));
+        if (!p)
+            return -ENOMEM;
+        p->port.ops = &port_ops;
+        wait_queue_init(&p->port.readable);
+        wait_queue_init(&p->port.writable);
+        spin_init(&p->lock);
+        p->number = number;
+        c->ports[number] = p;
+    }
+    p->failed = false;
     err = virtio_queue(c->dev, rx_queue(number), 64, 0, &p->rx);
     if (!err)
         err = virtio_queue(c->dev, rx_queue(number) + 1, 64, 0, &p->tx);
@@ -421,20 +426,27 @@ static int start(struct console *c)
     return err;
 }
 
+static void retire(struct console *c)
+{
+    c->next = retired;
+    retired = c;
+}
+
 static int console_probe(struct virtio_device *dev)
 {
-    struct console *c;
+    struct console *c = retired;
     int err = virtio_negotiate(dev, VIRTIO_F_EVENT_IDX | CONSOLE_F_MULTIPORT);
 
     if (err)
         return err;
-    c = kzalloc(sizeof(*c));
-    if (!c)
+    if (c)
+        retired = c->next;
+    else if (!(c = kzalloc(sizeof(*c))))
         return -ENOMEM;
     c->dev = dev;
     err = start(c);
     if (err) {
-        kfree(c);
+        retire(c);
         return err;
     }
     dev->data = c;
@@ -460,6 +472,7 @@ static void console_remove(struct virtio_device *dev)
     queues_free(c);
     if (first_console == c)
         first_console = NULL;
+    retire(c);
 }
 
 struct char_port *char_port_find(int number)
