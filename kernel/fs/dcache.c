@@ -127,6 +127,12 @@ size_t dcache_shrink(size_t max, const struct filesystem *only)
     return freed;
 }
 
+size_t vfs_shrink(size_t pages)
+{
+    const size_t per_page = 8; /* dentries with their vnodes */
+    return DIV_ROUND_UP(dcache_shrink(pages * per_page, NULL), per_page);
+}
+
 struct dentry *dcache_find(struct dentry *parent, const char *name, size_t len, uint32_t key)
 {
     struct list *bucket = bucket_of(parent, key);

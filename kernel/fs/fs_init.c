@@ -59,18 +59,6 @@ static void mount_on(struct filesystem *fs, const char *where, unsigned flags)
         klog(LOG_ERROR, "cannot mount %s: error %d", where, err);
 }
 
-void vfs_init(void)
-{
-    dcache_init();
-    namei_init();
-}
-
-size_t vfs_shrink(size_t pages)
-{
-    /* A page holds about a dozen dentries with their vnodes. */
-    return DIV_ROUND_UP(dcache_shrink(pages * 12, NULL), 12);
-}
-
 static struct filesystem *new_tmpfs(uint32_t mode)
 {
     struct mem_stats mem;

@@ -4,6 +4,12 @@
 static struct list mounts = LIST_INIT(mounts); /* with the dcache locked */
 static struct fs_context root_context = {.umask = 022, .cred = &root_cred};
 
+void vfs_init(void)
+{
+    dcache_init();
+    namei_init();
+}
+
 struct fs_context *vfs_root_context(void)
 {
     return &root_context;

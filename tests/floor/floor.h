@@ -25,6 +25,9 @@ void floor_fail_alloc(unsigned n);
 void floor_seed(uint64_t seed);
 /* Delivers a device interrupt. */
 void floor_irq(struct irq *irq);
+/* Makes page-aligned memory of the test's own into allocated pages with one reference each, as the
+ * boot image's are; page_put of the last reference forgets them. */
+void floor_adopt_pages(void *addr, size_t pages);
 /* Pages that are allocated now: leak checks. */
 size_t floor_pages_in_use(void);
 /* klog is silent unless FLOOR_LOG=1 is in the environment; the number of lines by now. */

@@ -9,6 +9,7 @@
 struct host_page {
     struct page page;
     void *addr;
+    bool adopted;           /* the memory is the test's own */
     struct host_page *next; /* hash chain */
 };
 
@@ -55,6 +56,23 @@ struct page *page_alloc(unsigned order, unsigned flags)
     return &h->page;
 }
 
+void floor_adopt_pages(void *addr, size_t pages)
+{
+    for (size_t i = 0; i < pages; i++) {
+        struct host_page *h = calloc(1, sizeof(*h));
+        if (!h)
+            abort();
+        h->addr = (char *)addr + i * PAGE_SIZE;
+        h->adopted = true;
+        ref_init(&h->page.refs, 1);
+        list_init(&h->page.link);
+        struct host_page **b = bucket_of(h->addr);
+        h->next = *b;
+        *b = h;
+        pages_in_use++;
+    }
+}
+
 void page_put(struct page *p)
 {
     if (!ref_put(&p->refs))
@@ -65,7 +83,8 @@ void page_put(struct page *p)
         at = &(*at)->next;
     *at = h->next;
     pages_in_use -= 1UL << p->order;
-    free(h->addr);
+    if (!h->adopted)
+        free(h->addr);
     free(h);
 }
 
