@@ -107,7 +107,6 @@ bool floor_timer_step(nsec_t limit)
     floor_clock_set(t->deadline);
     timer_cancel(t);
     bh_disable();
-    t->running = true;
     t->run(t);
     /* The callback may have freed the timer: it is not touched again. */
     bh_enable();
