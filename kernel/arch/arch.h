@@ -21,8 +21,8 @@ struct mem_range {
     paddr_t start, end;
     bool usable;
 };
-/* Fills at most max ranges, sorted, not overlapping; kernel image, boot data and modules are already
- * cut out. Returns the number. */
+/* All RAM as at most max ranges, sorted, not overlapping; kernel image, boot data and modules are
+ * ranges that are not usable. Returns the number. */
 int arch_memory_map(struct mem_range *ranges, int max);
 /* Any physical address in the direct map. */
 void *arch_direct(paddr_t pa);
@@ -34,6 +34,18 @@ void arch_switch(struct thread *from, struct thread *to);
 void arch_context_init(struct thread *t, void (*fn)(struct thread *t));
 void arch_context_release(struct thread *t);
 
+/* Whether the thread's user state allows it to run on that CPU now, and making it so everywhere (thread
+ * context, interrupts on). */
+bool arch_can_run_on(const struct thread *t, int cpu);
+void arch_make_movable(struct thread *t);
+/* The struct page of a page of the kernel image. */
+struct page *arch_page_of_image(const void *addr);
+/* Kernel stacks with a guard page below. NULL when out of memory. */
+void *stack_alloc(void);
+void stack_free(void *stack);
+
+/* Once memory and per-CPU data of the first CPU exist: interrupt controller. */
+void arch_init(void);
 /* Starts the other CPUs, each of which calls core's cpu_main(cpu). Returns the number running. */
 int arch_start_cpus(void);
 /* Makes another CPU run its scheduler soon (reschedule interrupt). Any context. */
@@ -42,6 +54,8 @@ void arch_kick(int cpu);
 void arch_call_cpus(cpumask_t mask, void (*fn)(void *arg), void *arg);
 /* Enables interrupts and waits for one, atomically; returns with interrupts on. */
 void arch_idle(void);
+/* Interrupts off until the end: panic. */
+void arch_halt(void);
 /* Stops the other CPUs for good: panic. */
 void arch_stop_others(void);
 

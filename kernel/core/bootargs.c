@@ -13,7 +13,10 @@ static int arg_count;
 static const char *program;
 static char words[BOOT_CMDLINE_MAX];
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
 
 void bootargs_init(const char *cmdline)
 {
@@ -62,7 +65,10 @@ const char *bootarg(const char *key)
     return NULL;
 }
 
-const char *bootarg_program(void) { return program; }
+const char *bootarg_program(void)
+{
+    return program;
+}
 
 void bootargs_report_unknown(void)
 {

@@ -32,6 +32,9 @@ static inline void page_get(struct page *p) { ref_get(&p->refs); }
 /* Drops a reference; the last one frees the block. Any context. */
 void page_put(struct page *p);
 
+#if __has_include("arch/page.h")
+#include "arch/page.h" /* the same four, inline */
+#endif
 void *page_addr(const struct page *p);
 paddr_t page_paddr(const struct page *p);
 /* The page that holds a direct-mapped kernel address (from page_addr, kmalloc or kpages), else NULL. */

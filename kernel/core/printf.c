@@ -177,7 +177,8 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list args)
             const char *text = va_arg(ap, const char *);
             if (!text)
                 text = "(null)";
-            put_text(&o, &s, text, s.precision < 0 ? strlen(text) : strnlen(text, (size_t)s.precision));
+            put_text(&o, &s, text,
+                     s.precision < 0 ? strlen(text) : strnlen(text, (size_t)s.precision));
             break;
         }
         case '%':

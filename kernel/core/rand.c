@@ -1,103 +1,124 @@
 /*
- * Random numbers: ChaCha20 (RFC 8439 2.3) in counter mode with fast key erasure: each block's first
- * half becomes the next key, so that what was handed out cannot be computed from a later state. One
- * generator per CPU; all are seeded from the machine's entropy instruction, the clock and each
- * other.
+ * Random numbers: per CPU a ChaCha20 generator (RFC 8439's block function) that replaces its key
+ * with the first 32 bytes of every batch of output, so earlier output cannot be computed from its
+ * state
+ * ("fast key erasure").
  */
 #include "core/rand.h"
 
 #include "arch/arch.h"
-#include "arch/cpu.h"
+#include "arch/clock.h"
+#include "core/main.h"
 #include "core/timer.h"
 
-#define BLOCK 64
-#define KEY 32
+#define BATCH_BLOCKS 4
+#define JITTER_ROUNDS 64
 
 struct generator {
-    uint32_t key[KEY / 4];
-    uint64_t nonce;
-    uint8_t ready[BLOCK - KEY]; /* unused output; what was used is cleared */
-    unsigned left;
+    uint32_t key[8];
+    uint8_t output[BATCH_BLOCKS * 64];
+    uint32_t left; /* unused bytes at the end of output */
     bool seeded;
 };
-
 static PERCPU struct generator generator;
 
-static inline uint32_t rotl(uint32_t x, int n)
+static uint64_t pool[4]; /* what CPUs are seeded from */
+static spinlock_t pool_lock;
+
+#define ROTL32(x, n) ((x) << (n) | (x) >> (32 - (n)))
+
+static void quarter(uint32_t *x, int a, int b, int c, int d)
 {
-    return x << n | x >> (32 - n);
+    x[a] += x[b];
+    x[d] = ROTL32(x[d] ^ x[a], 16);
+    x[c] += x[d];
+    x[b] = ROTL32(x[b] ^ x[c], 12);
+    x[a] += x[b];
+    x[d] = ROTL32(x[d] ^ x[a], 8);
+    x[c] += x[d];
+    x[b] = ROTL32(x[b] ^ x[c], 7);
 }
 
-static inline void quarter(uint32_t *a, uint32_t *b, uint32_t *c, uint32_t *d)
+static void chacha_block(const uint32_t key[8], uint32_t counter, uint8_t out[64])
 {
-    *a += *b;
-    *d = rotl(*d ^ *a, 16);
-    *c += *d;
-    *b = rotl(*b ^ *c, 12);
-    *a += *b;
-    *d = rotl(*d ^ *a, 8);
-    *c += *d;
-    *b = rotl(*b ^ *c, 7);
-}
+    uint32_t in[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574}, x[16];
 
-static void chacha_block(const uint32_t key[8], uint64_t nonce, uint32_t out[16])
-{
-    uint32_t in[16] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
-    memcpy(in + 4, key, KEY);
-    memcpy(in + 14, &nonce, sizeof(nonce));
-    memcpy(out, in, BLOCK);
+    memcpy(in + 4, key, 32);
+    in[12] = counter;
+    memcpy(x, in, sizeof(x));
     for (int i = 0; i < 10; i++) {
-        for (int j = 0; j < 4; j++)
-            quarter(&out[j], &out[4 + j], &out[8 + j], &out[12 + j]);
-        for (int j = 0; j < 4; j++)
-            quarter(&out[j], &out[4 + (j + 1) % 4], &out[8 + (j + 2) % 4], &out[12 + (j + 3) % 4]);
+        quarter(x, 0, 4, 8, 12);
+        quarter(x, 1, 5, 9, 13);
+        quarter(x, 2, 6, 10, 14);
+        quarter(x, 3, 7, 11, 15);
+        quarter(x, 0, 5, 10, 15);
+        quarter(x, 1, 6, 11, 12);
+        quarter(x, 2, 7, 8, 13);
+        quarter(x, 3, 4, 9, 14);
     }
     for (int i = 0; i < 16; i++)
-        out[i] += in[i];
+        x[i] += in[i];
+    memcpy(out, x, 64);
+}
+
+/* Mixes a value into the pool. */
+static void stir(uint64_t value)
+{
+    for (uint64_t i = 0; i < 4; i++)
+        pool[i] = siphash(&value, sizeof(value), (uint64_t[2]){pool[i] ^ i, pool[(i + 1) & 3]});
+}
+
+void rand_init(void)
+{
+    uint64_t value;
+
+    for (int i = 0; i < 4; i++) {
+        if (arch_entropy(&value))
+            stir(value);
+    }
+    /* Without an instruction for it: the jitter of the counter, which an emulator has plenty of. */
+    for (int i = 0; i < JITTER_ROUNDS; i++)
+        stir(arch_counter());
+    stir((uint64_t)time_realtime());
 }
 
 static void seed(struct generator *g)
 {
-    static _Atomic uint64_t boot_count;
-    for (int i = 0; i < KEY / 8; i++) {
-        uint64_t v = 0;
-        if (!arch_entropy(&v))
-            v = (uint64_t)time_now() * 0x9e3779b97f4a7c15ULL;
-        v ^= (uint64_t)time_now() << 17 ^ (uint64_t)time_realtime() ^ ++boot_count << 56;
-        g->key[2 * i] ^= (uint32_t)v;
-        g->key[2 * i + 1] ^= (uint32_t)(v >> 32);
-    }
+    unsigned long flags = spin_lock_irqsave(&pool_lock);
+    stir(arch_counter());
+    memcpy(g->key, pool, sizeof(g->key));
+    stir(arch_counter());
+    spin_unlock_irqrestore(&pool_lock, flags);
     g->seeded = true;
 }
 
 static void refill(struct generator *g)
 {
-    uint32_t block[16];
-    chacha_block(g->key, g->nonce++, block);
-    memcpy(g->key, block, KEY);
-    memcpy(g->ready, block + KEY / 4, sizeof(g->ready));
-    g->left = sizeof(g->ready);
-    memset(block, 0, sizeof(block));
+    if (!g->seeded)
+        seed(g);
+    for (uint32_t i = 0; i < BATCH_BLOCKS; i++)
+        chacha_block(g->key, i, g->output + (size_t)i * 64);
+    memcpy(g->key, g->output, sizeof(g->key));
+    memset(g->output, 0, sizeof(g->key));
+    g->left = sizeof(g->output) - sizeof(g->key);
 }
 
 void rand_bytes(void *buf, size_t n)
 {
-    uint8_t *to = buf;
+    uint8_t *p = buf;
+
     while (n) {
-        /* Off for one block at a time: rand_bytes is used in any context. */
         unsigned long flags = arch_irq_save();
         struct generator *g = cpu_local(generator);
-        if (!g->seeded)
-            seed(g);
         if (!g->left)
             refill(g);
-        size_t part = MIN(n, (size_t)g->left);
-        uint8_t *from = g->ready + sizeof(g->ready) - g->left;
-        memcpy(to, from, part);
+        uint32_t part = (uint32_t)MIN(n, (size_t)g->left);
+        uint8_t *from = g->output + sizeof(g->output) - g->left;
+        memcpy(p, from, part);
         memset(from, 0, part);
-        g->left -= (unsigned)part;
+        g->left -= part;
         arch_irq_restore(flags);
-        to += part;
+        p += part;
         n -= part;
     }
 }

@@ -1,8 +1,4 @@
-/*
- * Red-black tree: every path from the root to a leaf passes the same number of black nodes and no
- * red node has a red child, so that the height is at most 2 log2(n + 1). NULL leaves count as
- * black.
- */
+/* Red-black trees. Missing children are NULL and count as black. */
 #include "core/rbtree.h"
 
 static bool is_red(const struct rb_node *n)
@@ -10,10 +6,9 @@ static bool is_red(const struct rb_node *n)
     return n && n->red;
 }
 
-/* Puts `new` where `old` hangs below its parent. */
-static void replace_child(struct rb_tree *t, struct rb_node *old, struct rb_node *new)
+static void replace_child(struct rb_tree *t, struct rb_node *parent, struct rb_node *old,
+                          struct rb_node *new)
 {
-    struct rb_node *parent = old->parent;
     if (!parent)
         t->root = new;
     else if (parent->left == old)
@@ -26,111 +21,110 @@ static void replace_child(struct rb_tree *t, struct rb_node *old, struct rb_node
 
 static void rotate_left(struct rb_tree *t, struct rb_node *n)
 {
-    struct rb_node *up = n->right;
-    replace_child(t, n, up);
-    n->right = up->left;
-    if (n->right)
-        n->right->parent = n;
-    up->left = n;
-    n->parent = up;
+    struct rb_node *r = n->right;
+
+    replace_child(t, n->parent, n, r);
+    n->right = r->left;
+    if (r->left)
+        r->left->parent = n;
+    r->left = n;
+    n->parent = r;
 }
 
 static void rotate_right(struct rb_tree *t, struct rb_node *n)
 {
-    struct rb_node *up = n->left;
-    replace_child(t, n, up);
-    n->left = up->right;
-    if (n->left)
-        n->left->parent = n;
-    up->right = n;
-    n->parent = up;
+    struct rb_node *l = n->left;
+
+    replace_child(t, n->parent, n, l);
+    n->left = l->right;
+    if (l->right)
+        l->right->parent = n;
+    l->right = n;
+    n->parent = l;
 }
 
-static void fix_insert(struct rb_tree *t, struct rb_node *n)
+void rb_insert(struct rb_tree *t, struct rb_node *n, rb_compare_fn compare)
 {
-    struct rb_node *parent;
-    while ((parent = n->parent) && parent->red) {
-        struct rb_node *grand = parent->parent;
-        struct rb_node *uncle = grand->left == parent ? grand->right : grand->left;
+    struct rb_node *parent = NULL, **link = &t->root;
+
+    while (*link) {
+        parent = *link;
+        link = compare(n, parent) < 0 ? &parent->left : &parent->right;
+    }
+    n->parent = parent;
+    n->left = n->right = NULL;
+    n->red = true;
+    *link = n;
+
+    /* A red node's parent may not be red. */
+    while (is_red(n->parent)) {
+        struct rb_node *p = n->parent, *g = p->parent;
+        bool left = p == g->left;
+        struct rb_node *uncle = left ? g->right : g->left;
         if (is_red(uncle)) {
-            parent->red = uncle->red = false;
-            grand->red = true;
-            n = grand;
+            p->red = uncle->red = false;
+            g->red = true;
+            n = g;
             continue;
         }
-        if (grand->left == parent) {
-            if (parent->right == n) {
-                rotate_left(t, parent);
-                parent = n;
-            }
-            rotate_right(t, grand);
-        } else {
-            if (parent->left == n) {
-                rotate_right(t, parent);
-                parent = n;
-            }
-            rotate_left(t, grand);
+        if (n == (left ? p->right : p->left)) {
+            if (left)
+                rotate_left(t, p);
+            else
+                rotate_right(t, p);
+            p = n;
         }
-        parent->red = false;
-        grand->red = true;
+        p->red = false;
+        g->red = true;
+        if (left)
+            rotate_right(t, g);
+        else
+            rotate_left(t, g);
         break;
     }
     t->root->red = false;
 }
 
-void rb_insert(struct rb_tree *t, struct rb_node *n, rb_compare_fn compare)
+/* The subtree at n (may be NULL; child of parent) lacks one black node. */
+static void fix_removed(struct rb_tree *t, struct rb_node *n, struct rb_node *parent)
 {
-    struct rb_node **at = &t->root, *parent = NULL;
-    while (*at) {
-        parent = *at;
-        at = compare(n, parent) < 0 ? &parent->left : &parent->right;
-    }
-    *n = (struct rb_node){.parent = parent, .red = true};
-    *at = n;
-    fix_insert(t, n);
-}
-
-/* n (maybe NULL, below parent) is one black node short. */
-static void fix_remove(struct rb_tree *t, struct rb_node *n, struct rb_node *parent)
-{
-    while (n != t->root && !is_red(n)) {
-        bool left = parent->left == n;
-        struct rb_node *sibling = left ? parent->right : parent->left;
-        if (sibling->red) {
-            sibling->red = false;
+    while (parent && !is_red(n)) {
+        bool left = n == parent->left;
+        struct rb_node *s = left ? parent->right : parent->left;
+        if (s->red) {
+            s->red = false;
             parent->red = true;
             if (left)
                 rotate_left(t, parent);
             else
                 rotate_right(t, parent);
-            continue;
+            s = left ? parent->right : parent->left;
         }
-        struct rb_node *near = left ? sibling->left : sibling->right;
-        struct rb_node *far = left ? sibling->right : sibling->left;
+        struct rb_node *near = left ? s->left : s->right, *far = left ? s->right : s->left;
         if (!is_red(near) && !is_red(far)) {
-            sibling->red = true;
+            s->red = true;
             n = parent;
             parent = n->parent;
             continue;
         }
         if (!is_red(far)) {
             near->red = false;
-            sibling->red = true;
+            s->red = true;
             if (left)
-                rotate_right(t, sibling);
+                rotate_right(t, s);
             else
-                rotate_left(t, sibling);
-            far = sibling;
-            sibling = near;
+                rotate_left(t, s);
+            s = near;
+            far = left ? s->right : s->left;
         }
-        sibling->red = parent->red;
+        s->red = parent->red;
         parent->red = false;
         far->red = false;
         if (left)
             rotate_left(t, parent);
         else
             rotate_right(t, parent);
-        n = t->root;
+        return;
     }
     if (n)
         n->red = false;
@@ -139,31 +133,33 @@ static void fix_remove(struct rb_tree *t, struct rb_node *n, struct rb_node *par
 void rb_remove(struct rb_tree *t, struct rb_node *n)
 {
     struct rb_node *child, *parent;
-    bool removed_red = n->red;
+    bool black;
+
     if (n->left && n->right) {
-        /* The next in order takes n's place and colour. */
+        /* The next node, which has no left child, takes its place. */
         struct rb_node *next = n->right;
         while (next->left)
             next = next->left;
-        removed_red = next->red;
         child = next->right;
         parent = next->parent == n ? next : next->parent;
-        replace_child(t, next, child);
-        replace_child(t, n, next);
+        black = !next->red;
+        if (next->parent != n) {
+            replace_child(t, next->parent, next, child);
+            next->right = n->right;
+            n->right->parent = next;
+        }
+        replace_child(t, n->parent, n, next);
         next->left = n->left;
-        next->left->parent = next;
-        next->right = n->right;
-        if (next->right)
-            next->right->parent = next;
+        n->left->parent = next;
         next->red = n->red;
     } else {
         child = n->left ? n->left : n->right;
         parent = n->parent;
-        replace_child(t, n, child);
+        black = !n->red;
+        replace_child(t, parent, n, child);
     }
-    if (!removed_red)
-        fix_remove(t, child, parent);
-    *n = (struct rb_node){0};
+    if (black)
+        fix_removed(t, child, parent);
 }
 
 struct rb_node *rb_first(const struct rb_tree *t)
@@ -185,12 +181,11 @@ struct rb_node *rb_last(const struct rb_tree *t)
 struct rb_node *rb_next(const struct rb_node *n)
 {
     if (n->right) {
-        n = n->right;
-        while (n->left)
+        for (n = n->right; n->left;)
             n = n->left;
         return (struct rb_node *)n;
     }
-    while (n->parent && n->parent->right == n)
+    while (n->parent && n == n->parent->right)
         n = n->parent;
     return n->parent;
 }
@@ -198,12 +193,11 @@ struct rb_node *rb_next(const struct rb_node *n)
 struct rb_node *rb_prev(const struct rb_node *n)
 {
     if (n->left) {
-        n = n->left;
-        while (n->right)
+        for (n = n->left; n->right;)
             n = n->right;
         return (struct rb_node *)n;
     }
-    while (n->parent && n->parent->left == n)
+    while (n->parent && n == n->parent->left)
         n = n->parent;
     return n->parent;
 }

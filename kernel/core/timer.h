@@ -25,8 +25,7 @@ struct timer {
     nsec_t deadline; /* where it is in the queue */
     nsec_t due;      /* when it is to run: >= deadline after a cheap move */
     void (*run)(struct timer *t);
-    int cpu;      /* whose queue it is on; -1: none */
-    bool running; /* its callback is running now */
+    int cpu; /* whose queue it is on; -1: none */
 };
 
 void timer_init(struct timer *t, void (*run)(struct timer *t));

@@ -11,6 +11,8 @@
 #include "arch/context.h"
 #include "core/base.h"
 
+struct thread;
+
 /* --- down: provided by arch ----------------------------------------------------------------- */
 
 /* The current thread's registers as of its last entry into the kernel. */
@@ -38,6 +40,7 @@ void thread_copy_fpu(struct thread *t);
 /* The FPU state of the current thread in the format of a signal frame (XSAVE); size in bytes, multiple
  * of 64; load checks what it gets from the user: -EINVAL. reset: as after execve. */
 size_t user_fpu_size(void);
+uint64_t user_fpu_features(void); /* bit mask of its components (XCR0); 0: FXSAVE format only */
 void user_fpu_save(void *buf);
 int user_fpu_load(const void *buf, size_t size);
 void user_fpu_reset(void);

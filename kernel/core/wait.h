@@ -65,6 +65,9 @@ void wake_up(struct wait_queue *q);
 void wake_up_key(struct wait_queue *q, unsigned key);
 void wake_up_max(struct wait_queue *q, unsigned key, int max);
 
+/* The callback of a sleeping thread's entry (owner: the thread). */
+bool wait_wake_thread(struct wait_entry *e, unsigned key);
+
 enum wait_mode { WAIT_UNINTERRUPTIBLE, WAIT_INTERRUPTIBLE };
 
 /* The pieces of the macros below. wait_prepare marks the current thread as about to sleep and puts

@@ -1,0 +1,460 @@
+/*
+ * The scheduler. Each CPU has a queue of runnable threads, ordered by virtual run time: run time
+ * weighted by niceness. The running thread is not in the queue.
+ *
+ * Sleeping and waking meet under thread->lock: who wants to sleep sets THREAD_SLEEPING, schedule()
+ * parks it, and the waker queues it only if it is parked. So a wake-up that comes in between is not
+ * lost and a thread is never queued twice. Lock order: thread->lock, then a queue's lock.
+ */
+#include "arch/arch.h"
+#include "core/main.h"
+#include "core/mem.h"
+#include "core/timer.h"
+
+#define SLICE (4 * NSEC_PER_MSEC)
+/* A woken thread preempts one that is this much ahead of it. */
+#define WAKE_GRANULARITY NSEC_PER_MSEC
+/* A thread that slept long gets no more credit than this. */
+#define SLEEP_CREDIT (2 * NSEC_PER_MSEC)
+#define WEIGHT_0 1024
+
+struct run_queue {
+    spinlock_t lock; /* irqsave */
+    struct rb_tree tree;
+    struct thread *first; /* the leftmost in the tree */
+    int queued;
+    nsec_t min_vruntime;
+    struct thread *running, *idle;
+    struct thread *dead; /* switched away from for good; released on another stack */
+    nsec_t switched_at;  /* what run_ns has been accounted up to */
+    nsec_t slice_end;    /* NSEC_NEVER while nobody waits */
+    nsec_t user_ns, system_ns, idle_ns;
+};
+
+static PERCPU struct run_queue run_queue;
+
+int cpu_count = 1;
+
+/* 1024 * 1.25^-nice, nice from -20 to 19. */
+static const uint32_t weights[40] = {
+    88818, 71054, 56843, 45475, 36380, 29104, 23283, 18626, 14901, 11921, 9537, 7629, 6104, 4883,
+    3906,  3125,  2500,  2000,  1600,  1280,  1024,  819,   655,   524,   419,  336,  268,  215,
+    172,   137,   110,   88,    70,    56,    45,    36,    29,    23,    18,   15,
+};
+
+static nsec_t weighted(const struct thread *t, nsec_t ns)
+{
+    if (likely(t->nice == 0))
+        return ns;
+    int nice = MIN(MAX(t->nice, -20), 19);
+    return ns * WEIGHT_0 / weights[nice + 20];
+}
+
+static bool allowed(const struct thread *t, int cpu)
+{
+    return t->affinity >> cpu & 1;
+}
+
+static struct thread *of_node(struct rb_node *n)
+{
+    return n ? container_of(n, struct thread, run_node) : NULL;
+}
+
+static int compare(const struct rb_node *a, const struct rb_node *b)
+{
+    nsec_t x = container_of(a, struct thread, run_node)->vruntime;
+    nsec_t y = container_of(b, struct thread, run_node)->vruntime;
+    return x < y ? -1 : x > y;
+}
+
+/* The queue's lock is held. */
+static void enqueue(struct run_queue *q, struct thread *t)
+{
+    rb_insert(&q->tree, &t->run_node, compare);
+    if (!q->first || t->vruntime < q->first->vruntime)
+        q->first = t;
+    q->queued++;
+}
+
+static void dequeue(struct run_queue *q, struct thread *t)
+{
+    if (q->first == t)
+        q->first = of_node(rb_next(&t->run_node));
+    rb_remove(&q->tree, &t->run_node);
+    q->queued--;
+}
+
+/* Charges the running thread for the time since the last account. Interrupts off. */
+static void account(struct run_queue *q, nsec_t now, bool user)
+{
+    nsec_t ns = now - q->switched_at;
+    struct thread *t = q->running;
+
+    q->switched_at = now;
+    if (t == q->idle) {
+        q->idle_ns += ns;
+        return;
+    }
+    t->run_ns += ns;
+    t->vruntime += weighted(t, ns);
+    nsec_t least = q->first ? MIN(t->vruntime, q->first->vruntime) : t->vruntime;
+    if (least > q->min_vruntime)
+        q->min_vruntime = least;
+    if (!t->aspace) {
+        q->system_ns += ns;
+        return;
+    }
+    /* Without a clock reading at each system call the split is a guess: what ends with an interrupt
+     * of the program was the program's, what ends in the kernel was half and half. */
+    nsec_t in_user = user ? ns : ns / 2;
+    t->user_ns += in_user;
+    q->user_ns += in_user;
+    q->system_ns += ns - in_user;
+}
+
+void sched_account_interrupt(nsec_t now, bool user)
+{
+    account(cpu_local(run_queue), now, user);
+}
+
+void sched_init_cpu(int cpu, struct thread *idle)
+{
+    struct run_queue *q = cpu_local_of(run_queue, cpu);
+
+    q->running = q->idle = idle;
+    q->slice_end = NSEC_NEVER;
+    q->switched_at = time_now();
+    idle->state = THREAD_RUNNABLE;
+    idle->on_cpu = true;
+    idle->cpu = cpu;
+    idle->affinity = 1ul << cpu;
+    idle->context.live_cpu = -1;
+    snprintf(idle->name, sizeof(idle->name), "idle/%d", cpu);
+    cpu_self()->current = idle;
+}
+
+/* Somebody waits behind the running thread: its time is limited from now on. This CPU's queue. */
+static void begin_slice(struct run_queue *q, nsec_t now)
+{
+    if (q->slice_end == NSEC_NEVER && q->running != q->idle) {
+        q->slice_end = now + SLICE;
+        timer_hardware_arm(q->slice_end);
+    }
+}
+
+nsec_t sched_slice_end(void)
+{
+    return cpu_local(run_queue)->slice_end;
+}
+
+void sched_tick(nsec_t now)
+{
+    struct run_queue *q = cpu_local(run_queue);
+
+    if (now >= q->slice_end && q->queued) {
+        cpu_self()->resched = 1;
+        q->slice_end = now + SLICE;
+    }
+}
+
+void sched_kicked(void)
+{
+    struct run_queue *q = cpu_local(run_queue);
+
+    if (q->running == q->idle || !allowed(q->running, q->running->cpu)) {
+        cpu_self()->resched = 1;
+        return;
+    }
+    spin_lock(&q->lock);
+    if (q->first) {
+        nsec_t now = time_now(), ran = weighted(q->running, now - q->switched_at);
+        if (q->first->vruntime + WAKE_GRANULARITY < q->running->vruntime + ran)
+            cpu_self()->resched = 1;
+        else
+            begin_slice(q, now);
+    }
+    spin_unlock(&q->lock);
+}
+
+static bool is_idle(int cpu)
+{
+    struct run_queue *q = cpu_local_of(run_queue, cpu);
+    return READ_ONCE(q->running) == q->idle && READ_ONCE(q->queued) == 0;
+}
+
+/* The CPU it last ran on, unless that is busy and another one has nothing to do. */
+static int choose_cpu(const struct thread *t)
+{
+    int last = t->cpu;
+
+    if (cpu_count == 1)
+        return 0;
+    for (int i = 0; i < cpu_count; i++) {
+        int cpu = last + i < cpu_count ? last + i : last + i - cpu_count;
+        if (allowed(t, cpu) && is_idle(cpu) && arch_can_run_on(t, cpu))
+            return cpu;
+    }
+    if (allowed(t, last))
+        return last;
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        if (allowed(t, cpu) && arch_can_run_on(t, cpu))
+            return cpu;
+    }
+    return last;
+}
+
+/* Puts a parked thread on a queue. t->lock is held, interrupts are off. */
+static void make_queued(struct thread *t)
+{
+    int cpu = choose_cpu(t), me = cpu_id();
+    struct run_queue *q = cpu_local_of(run_queue, cpu);
+
+    spin_lock(&q->lock);
+    t->cpu = cpu;
+    if (t->vruntime < q->min_vruntime - SLEEP_CREDIT)
+        t->vruntime = q->min_vruntime - SLEEP_CREDIT;
+    else if (t->vruntime > q->min_vruntime + SLICE)
+        t->vruntime = q->min_vruntime + SLICE; /* of another CPU's time */
+    enqueue(q, t);
+    spin_unlock(&q->lock);
+    if (cpu == me)
+        sched_kicked();
+    else
+        arch_kick(cpu);
+}
+
+void thread_wake(struct thread *t)
+{
+    unsigned long flags = spin_lock_irqsave(&t->lock);
+
+    if (t->state == THREAD_SLEEPING) {
+        t->state = THREAD_RUNNABLE;
+        if (t->parked) {
+            t->parked = false;
+            make_queued(t);
+        }
+    }
+    spin_unlock_irqrestore(&t->lock, flags);
+}
+
+void thread_start(struct thread *t)
+{
+    unsigned long flags = spin_lock_irqsave(&t->lock);
+
+    ASSERT(t->state == THREAD_NEW);
+    t->state = THREAD_RUNNABLE;
+    t->cpu = cpu_id();
+    make_queued(t);
+    spin_unlock_irqrestore(&t->lock, flags);
+}
+
+/* Takes a thread from the longest queue of the others. This CPU's queue is not locked. */
+static struct thread *steal(int me)
+{
+    for (int i = 1; i < cpu_count; i++) {
+        int cpu = me + i < cpu_count ? me + i : me + i - cpu_count;
+        struct run_queue *q = cpu_local_of(run_queue, cpu);
+        if (!READ_ONCE(q->queued))
+            continue;
+        spin_lock(&q->lock);
+        /* If it has just become idle it takes its first one itself. */
+        struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : q->first;
+        while (t && !(allowed(t, me) && arch_can_run_on(t, me)))
+            t = of_node(rb_next(&t->run_node));
+        if (t) {
+            dequeue(q, t);
+            t->vruntime -= q->min_vruntime;
+            t->cpu = me;
+        }
+        spin_unlock(&q->lock);
+        if (t)
+            return t;
+    }
+    return NULL;
+}
+
+/* What runs next here; it is in no queue any more. */
+static struct thread *pick(struct run_queue *q, int me)
+{
+    struct thread *next = NULL;
+
+    spin_lock(&q->lock);
+    if (q->first) {
+        next = q->first;
+        dequeue(q, next);
+    }
+    spin_unlock(&q->lock);
+    if (!next && cpu_count > 1) {
+        next = steal(me);
+        if (next)
+            next->vruntime += q->min_vruntime;
+    }
+    return next ? next : q->idle;
+}
+
+/* The former thread's stack is free now. */
+static void release_dead(void)
+{
+    struct run_queue *q = cpu_local(run_queue);
+    struct thread *dead = q->dead;
+
+    if (!dead)
+        return;
+    q->dead = NULL;
+    arch_context_release(dead);
+    stack_free(dead->stack);
+    dead->stack = NULL;
+    if (dead->release)
+        dead->release(dead);
+    else
+        kfree(dead);
+}
+
+void thread_started(struct thread *t)
+{
+    (void)t;
+    arch_irq_enable();
+    release_dead();
+}
+
+/* Takes prev off the CPU's hands: parked, queued again or dead. */
+static void put_previous(struct run_queue *q, struct thread *prev)
+{
+    spin_lock(&prev->lock);
+    if (prev->state == THREAD_SLEEPING && prev->interruptible && prev->interrupted)
+        prev->state = THREAD_RUNNABLE;
+    if (prev->state == THREAD_SLEEPING) {
+        prev->parked = true;
+    } else if (prev->state == THREAD_DEAD) {
+        q->dead = prev;
+    } else if (!allowed(prev, prev->cpu)) {
+        arch_make_movable(prev);
+        make_queued(prev);
+    } else {
+        spin_lock(&q->lock);
+        enqueue(q, prev);
+        spin_unlock(&q->lock);
+    }
+    spin_unlock(&prev->lock);
+}
+
+void schedule(void)
+{
+    ASSERT(!in_bh() && arch_irqs_on());
+    arch_irq_disable();
+    struct cpu *c = cpu_self();
+    struct run_queue *q = cpu_local(run_queue);
+    struct thread *prev = q->running;
+    nsec_t now = time_refresh();
+
+    c->resched = 0;
+    account(q, now, false);
+    if (prev != q->idle)
+        put_previous(q, prev);
+    struct thread *next = pick(q, c->id);
+    q->slice_end = NSEC_NEVER;
+    if (next != prev) {
+        /* Its former CPU may not be through with switching away from it. */
+        while (__atomic_load_n(&next->on_cpu, __ATOMIC_ACQUIRE))
+            cpu_relax();
+        next->on_cpu = true;
+        next->switches++;
+        q->running = next;
+        if (q->queued)
+            begin_slice(q, now);
+        arch_switch(prev, next);
+    } else if (q->queued) {
+        begin_slice(q, now);
+    }
+    arch_irq_enable();
+    release_dead(); /* perhaps on another CPU than before */
+}
+
+void thread_yield(void)
+{
+    if (cpu_local(run_queue)->queued)
+        schedule();
+}
+
+void cond_resched(void)
+{
+    if (unlikely(CPU_FIELD(resched)))
+        schedule();
+}
+
+NORETURN void sched_idle_loop(void)
+{
+    struct cpu *c = cpu_self();
+    struct run_queue *q = cpu_local(run_queue);
+
+    for (;;) {
+        arch_irq_disable();
+        if (c->resched || READ_ONCE(q->queued)) {
+            arch_irq_enable();
+            schedule();
+            continue;
+        }
+        arch_idle();
+    }
+}
+
+void thread_interrupt(struct thread *t)
+{
+    unsigned long flags = spin_lock_irqsave(&t->lock);
+
+    WRITE_ONCE(t->interrupted, true);
+    if (t->state == THREAD_SLEEPING && t->interruptible) {
+        t->state = THREAD_RUNNABLE;
+        if (t->parked) {
+            t->parked = false;
+            make_queued(t);
+        }
+    } else if (t->on_cpu && t->cpu != cpu_id()) {
+        arch_kick(t->cpu); /* out of user mode */
+    }
+    spin_unlock_irqrestore(&t->lock, flags);
+}
+
+bool thread_interrupted(void)
+{
+    return READ_ONCE(thread_current()->interrupted);
+}
+
+int thread_set_affinity(struct thread *t, cpumask_t mask)
+{
+    mask &= cpu_count == 64 ? ~0ul : (1ul << cpu_count) - 1;
+    if (!mask)
+        return -EINVAL;
+
+    arch_make_movable(t);
+    unsigned long flags = spin_lock_irqsave(&t->lock);
+    t->affinity = mask;
+    int cpu = t->cpu;
+    bool move = t->state == THREAD_RUNNABLE && !allowed(t, cpu);
+    if (move && !t->on_cpu) {
+        struct run_queue *q = cpu_local_of(run_queue, cpu);
+        spin_lock(&q->lock);
+        bool queued = q->running != t;
+        if (queued)
+            dequeue(q, t);
+        spin_unlock(&q->lock);
+        if (queued)
+            make_queued(t);
+    } else if (move && t != thread_current()) {
+        arch_kick(cpu); /* it moves when it next enters or leaves the kernel */
+    }
+    spin_unlock_irqrestore(&t->lock, flags);
+    if (move && t == thread_current())
+        schedule();
+    return 0;
+}
+
+void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle)
+{
+    const struct run_queue *q = cpu_local_of(run_queue, cpu);
+    nsec_t now = time_now(), since = now - q->switched_at;
+
+    *user = q->user_ns;
+    *system = q->system_ns;
+    *idle = q->idle_ns + (q->running == q->idle && since > 0 ? since : 0);
+}
