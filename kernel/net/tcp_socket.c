@@ -1,0 +1,741 @@
+/*
+ * TCP's system calls but for data: bind, connect, listen, accept, shutdown, poll, close; and the life of
+ * a connection object from tcp_alloc to its last reference.
+ */
+#include "core/rand.h"
+#include "net/tcp.h"
+
+static struct slab *tcp_slab, *seg_slab;
+static uint64_t isn_key[2];
+
+uint64_t tcp_counters[MAX_CPUS_COUNTED][TCPC_COUNT + 7];
+
+uint64_t tcp_counter(enum tcp_counter c)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(tcp_counters); i++)
+        sum += tcp_counters[i][c];
+    return sum;
+}
+
+const char *tcp_counter_name(enum tcp_counter c)
+{
+    static const char *const names[] = {
+#define X(name) #name,
+        TCP_COUNTERS(X)
+#undef X
+    };
+
+    return names[c];
+}
+
+/* --- objects ---------------------------------------------------------------------------------------- */
+
+struct tcp_seg *tcp_alloc_seg(void)
+{
+    struct tcp_seg *g = slab_alloc(seg_slab);
+
+    if (!g) {
+        tcp_count(no_memory);
+        return NULL;
+    }
+    list_init(&g->sent_link);
+    g->sent_at = 0;
+    g->len = 0;
+    g->flags = g->state = g->nfrags = 0;
+    return g;
+}
+
+void tcp_free_seg(struct tcp_seg *g)
+{
+    for (unsigned i = 0; i < g->nfrags; i++)
+        page_put(g->frags[i].page);
+    slab_free(seg_slab, g);
+}
+
+void tcp_purge_send(struct tcp *t)
+{
+    struct tcp_seg *g, *tmp;
+
+    list_for_each_safe(g, tmp, &t->queue, link)
+        tcp_free_seg(g);
+    list_init(&t->queue);
+    list_init(&t->sent);
+    t->unsent = NULL;
+    t->sacked_out = t->lost_out = t->retrans_out = 0;
+}
+
+/* The last reference is gone: nobody else knows of it. */
+static void tcp_free(struct socket *s)
+{
+    struct tcp *t = tcp_of(s);
+
+    ASSERT(!t->e.prev && list_empty(&t->accept_link));
+    bh_disable();
+    tcp_purge_send(t);
+    tcp_purge_receive(t);
+    tcp_bind_release(&t->bind);
+    ip_flow_release(&t->flow);
+    bh_enable();
+    slab_free(tcp_slab, t);
+}
+
+static uint8_t choose_wscale(const struct socket *s)
+{
+    uint32_t space = MAX(s->rcvbuf, s->rcvbuf_locked ? 0 : net_tunables.rmem[2]) / 2;
+    uint8_t scale = 0;
+
+    while (scale < TCP_MAX_WSCALE && (space >> scale) > 65535)
+        scale++;
+    return scale;
+}
+
+struct tcp *tcp_alloc(int family)
+{
+    struct tcp *t = slab_alloc(tcp_slab);
+
+    if (!t) {
+        tcp_count(no_memory);
+        return NULL;
+    }
+    memset(t, 0, sizeof(*t));
+    socket_init(&t->s, &tcp_ops, family, 1, IPPROTO_TCP_N);
+    t->s.free = tcp_free;
+    t->s.rcvbuf = net_tunables.rmem[1];
+    t->s.sndbuf = net_tunables.wmem[1];
+    if (family == 4)
+        t->s.local.ip = t->s.peer.ip = ip_from_v4(0);
+    t->state = TCP_CLOSE;
+    t->flow.proto = IPPROTO_TCP_N;
+    t->flow.dont_fragment = true;
+    t->cc = &tcp_cubic;
+    t->rto = TCP_RTO_INITIAL;
+    t->ssthresh = UINT32_MAX;
+    t->rcv_mss = TCP_DEFAULT_MSS4;
+    t->quick_acks = 16;
+    list_init(&t->queue);
+    list_init(&t->sent);
+    list_init(&t->accept_link);
+    list_init(&t->syn_queue);
+    list_init(&t->accept_queue);
+    list_init(&t->bind.link);
+    pkt_queue_init(&t->rcv_queue);
+    tcp_timer_init(t);
+    return t;
+}
+
+int tcp_socket_create(int family, struct socket **out)
+{
+    struct tcp *t = tcp_alloc(family);
+
+    if (!t)
+        return -ENOMEM;
+    *out = &t->s;
+    return 0;
+}
+
+/* RFC 6528: a clock of 256 ns ticks plus a secret function of the 4-tuple. */
+uint32_t tcp_make_isn(const struct tcp_entry *e, nsec_t now)
+{
+    struct {
+        struct ip_addr local, remote;
+        uint16_t lport, rport;
+        uint32_t zero;
+    } key = {e->local, e->remote, e->lport, e->rport, 0};
+
+    return (uint32_t)siphash(&key, sizeof(key), isn_key) + (uint32_t)(now >> 8);
+}
+
+uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *remote)
+{
+    struct ip_addr key[2] = {*local, *remote};
+
+    return (uint32_t)(siphash(key, sizeof(key), isn_key) >> 32);
+}
+
+/* --- states ------------------------------------------------------------------------------------------ */
+
+void tcp_wake(struct tcp *t, unsigned key)
+{
+    if (wait_queue_active(&t->s.wait))
+        wake_up_key(&t->s.wait, key);
+}
+
+static bool writable(const struct tcp *t)
+{
+    uint32_t queued = tcp_queued(t);
+
+    if (t->notsent_lowat && READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) >= t->notsent_lowat)
+        return false;
+    return queued <= t->s.sndbuf / 3 * 2;
+}
+
+void tcp_wake_writers(struct tcp *t)
+{
+    if (!READ_ONCE(t->want_space) || !writable(t))
+        return;
+    WRITE_ONCE(t->want_space, false);
+    tcp_wake(t, POLL_OUT | POLL_WRNORM);
+}
+
+void tcp_enter_state(struct tcp *t, enum tcp_state state)
+{
+    WRITE_ONCE(t->state, state);
+}
+
+void tcp_setup_options(struct tcp *t, const struct tcp_syn_opts *o)
+{
+    t->mss_peer = o->mss ? o->mss : ip_is_v4(&t->e.remote) ? TCP_DEFAULT_MSS4 : TCP_DEFAULT_MSS6;
+    t->sack_on = o->sack && net_tunables.sack;
+    t->ts_on = o->ts && net_tunables.timestamps;
+    t->wscale_on = o->wscale >= 0 && net_tunables.window_scaling;
+    t->snd_wscale = t->wscale_on ? (uint8_t)o->wscale : 0;
+    t->rcv_wscale = t->wscale_on ? choose_wscale(&t->s) : 0;
+    if (t->ts_on) {
+        t->ts_recent = o->tsval;
+        t->ts_recent_at = t->last_rcv;
+    }
+    tcp_update_mss(t);
+    t->rcv_mss = MIN(t->advmss, TCP_DEFAULT_MSS4);
+}
+
+void tcp_established(struct tcp *t, nsec_t now)
+{
+    t->backoff = 0;
+    t->first_unacked_at = 0;
+    t->cwnd = tcp_initial_cwnd(t->mss);
+    t->rack_reo_mult = 1;
+    t->rack_fack = t->snd_una;
+    t->last_rcv = now;
+    t->rcv_space_seq = t->copied;
+    t->rcv_space_at = now;
+    t->cc->init(t);
+    if (!t->s.sndbuf_locked)
+        t->s.sndbuf = MAX(t->s.sndbuf, MIN(131072u, net_tunables.wmem[2]));
+    t->deadline[TIMER_SEND] = NSEC_NEVER;
+    tcp_reset_keepalive(t, now);
+}
+
+void tcp_done(struct tcp *t, int error)
+{
+    if (t->state == TCP_CLOSE)
+        return;
+    tcp_enter_state(t, TCP_CLOSE);
+    tcp_stop_timers(t);
+    tcp_purge_send(t);
+    WRITE_ONCE(t->snd_una, t->write_seq);
+    t->snd_nxt = t->write_seq;
+    if (!t->user_bound || t->orphan)
+        tcp_bind_release(&t->bind);
+    ip_flow_release(&t->flow);
+    t->s.shut = 3;
+    if (error)
+        t->s.error = error;
+    if (t->orphan)
+        tcp_purge_receive(t);
+    if (tcp_table_remove(&t->e))
+        tcp_put(t);
+    tcp_wake(t, POLL_IN | POLL_RDNORM | POLL_OUT | POLL_WRNORM | POLL_HUP | POLL_RDHUP |
+                    (error ? POLL_ERR : 0));
+}
+
+void tcp_abort(struct tcp *t, int error)
+{
+    if (!tcp_in(t, TCPF(TCP_CLOSE) | TCPF(TCP_LISTEN) | TCPF(TCP_SYN_SENT)))
+        tcp_send_reset(t, time_now());
+    tcp_done(t, error);
+}
+
+/* --- bind, connect ------------------------------------------------------------------------------------- */
+
+static bool is_ours(const struct ip_addr *a, uint32_t scope)
+{
+    struct ip_flow flow = {.src = *a, .dst = *a, .scope = scope, .proto = IPPROTO_TCP_N, .ttl = 64};
+    bool ours;
+
+    net_batch_begin();
+    ours = ip_route(&flow) == 0 && (flow.netif->flags & NETIF_LOOPBACK);
+    ip_flow_release(&flow);
+    net_batch_end();
+    return ours;
+}
+
+static int op_bind(struct socket *s, const struct sock_addr *addr)
+{
+    struct tcp *t = tcp_of(s);
+    int err = 0;
+
+    if (ip_is_multicast(&addr->ip) ||
+        (!ip_is_any(&addr->ip) && !s->freebind && !is_ours(&addr->ip, addr->scope)))
+        return -EADDRNOTAVAIL;
+    if (s->v6only && s->family == 6 && ip_is_v4(&addr->ip))
+        return -EINVAL;
+    tcp_lock(t);
+    if (t->state != TCP_CLOSE || t->bind.port) {
+        err = -EINVAL;
+    } else {
+        struct sock_addr old = s->local;
+
+        s->local.ip = addr->ip;
+        s->local.scope = addr->scope;
+        if (s->family == 6 && ip_is_any(&addr->ip) && !ip_is_v4(&addr->ip))
+            s->local.ip = (struct ip_addr){.w = {0}};
+        err = addr->port || !s->bind_no_port ? tcp_bind_port(t, addr->port) : 0;
+        if (err)
+            s->local = old;
+        else
+            t->user_bound = t->bind.port;
+    }
+    tcp_unlock(t);
+    return err;
+}
+
+/* From CLOSE to SYN-SENT. Locked. */
+static int start_connect(struct tcp *t, const struct sock_addr *addr)
+{
+    struct socket *s = &t->s;
+    struct ip_addr dst = addr->ip;
+    nsec_t now = time_now();
+    int err;
+
+    if (ip_is_any(&dst)) /* the loopback address, as BSD had it */
+        dst = ip_is_v4(&dst) || s->family == 4 ? ip_from_v4(net32(0x7f000001))
+                                               : (struct ip_addr){.w = {0, 0, 0, net32(1)}};
+    if (ip_is_multicast(&dst) || (s->v6only && ip_is_v4(&dst)))
+        return -ENETUNREACH;
+    if (!ip_is_any(&s->local.ip) && ip_is_v4(&s->local.ip) != ip_is_v4(&dst))
+        return -EINVAL;
+
+    ip_flow_release(&t->flow);
+    t->flow = (struct ip_flow){
+        .src = ip_is_any(&s->local.ip) && ip_is_v4(&dst) ? ip_from_v4(0) : s->local.ip,
+        .dst = dst,
+        .scope = addr->scope ? addr->scope : (uint32_t)s->bound_ifindex,
+        .proto = IPPROTO_TCP_N,
+        .dont_fragment = true,
+    };
+    t->e.remote = dst;
+    t->e.rport = addr->port;
+    err = tcp_refresh_route(t);
+    if (err)
+        return err;
+    t->e.local = t->flow.src;
+    if (t->bind.port) {
+        t->e.lport = s->local.port;
+        err = tcp_table_insert(t, NULL);
+    } else {
+        struct ip_addr old = s->local.ip;
+
+        s->local.ip = t->e.local;
+        err = tcp_bind_connect(t);
+        if (err)
+            s->local.ip = old;
+    }
+    if (err)
+        return err;
+    s->local.ip = t->e.local;
+    s->local.scope = ip_is_link_local(&dst) ? t->flow.scope : 0;
+    s->peer = (struct sock_addr){dst, addr->port, addr->scope};
+    s->error = 0;
+    s->shut = 0;
+    t->soft_error = 0;
+    t->fin_queued = t->fin_received = false;
+    t->sack_on = t->ts_on = t->wscale_on = t->ecn_on = false;
+    t->backoff = 0;
+    t->first_unacked_at = 0;
+    t->srtt = 0;
+    t->rto = TCP_RTO_INITIAL;
+    t->ca_state = CA_OPEN;
+    t->ssthresh = UINT32_MAX;
+    t->mss_peer = 0;
+    t->rcv_wscale = choose_wscale(s);
+    t->ts_offset = tcp_make_ts_offset(&t->e.local, &t->e.remote);
+    t->iss = tcp_make_isn(&t->e, now);
+    t->snd_una = t->iss;
+    t->snd_nxt = t->write_seq = t->iss + 1;
+    t->snd_sml = t->snd_up = t->snd_una;
+    t->snd_wnd = 0;
+    t->created_at = now;
+    tcp_count(active_opens);
+    tcp_enter_state(t, TCP_SYN_SENT);
+    err = tcp_send_syn(t, now);
+    if (err == -ENOMEM || err == -ENOBUFS)
+        err = 0; /* as if lost */
+    if (err) {
+        tcp_done(t, 0);
+        s->shut = 0;
+        return err;
+    }
+    tcp_set_deadline(t, TIMER_SEND, now + t->rto);
+    return 0;
+}
+
+static bool connect_over(struct tcp *t)
+{
+    return !tcp_in(t, TCPF(TCP_SYN_SENT) | TCPF(TCP_SYN_RECV));
+}
+
+/* The connection attempt has ended: how? Locked. */
+static int connect_result(struct tcp *t)
+{
+    t->connecting = false;
+    if (t->state == TCP_CLOSE) {
+        int err = t->s.error ? t->s.error : ECONNABORTED;
+
+        t->s.error = 0;
+        t->s.shut = 0; /* another attempt may follow */
+        return -err;
+    }
+    return 0;
+}
+
+static int op_connect(struct socket *s, const struct sock_addr *addr, bool nonblock)
+{
+    struct tcp *t = tcp_of(s);
+    int err = 0;
+
+    tcp_lock(t);
+    if (t->connecting) {
+        err = connect_over(t) ? connect_result(t) : -EALREADY;
+        if (err != -EALREADY || nonblock)
+            goto out;
+    } else if (t->state != TCP_CLOSE) {
+        err = -EISCONN;
+        goto out;
+    } else {
+        err = start_connect(t, addr);
+        if (err)
+            goto out;
+        t->connecting = true;
+        err = -EINPROGRESS;
+        if (nonblock)
+            goto out;
+    }
+    {
+        nsec_t deadline = s->snd_timeout ? time_now() + s->snd_timeout : NSEC_NEVER;
+        int waited;
+
+        tcp_unlock(t);
+        waited = wait_event_timeout(&s->wait, connect_over(t), deadline);
+        tcp_lock(t);
+        if (connect_over(t))
+            err = connect_result(t);
+        else if (waited != -ETIMEDOUT)
+            err = waited;
+    }
+out:
+    tcp_unlock(t);
+    return err;
+}
+
+/* --- listen, accept ------------------------------------------------------------------------------------ */
+
+static void tell_listening(const struct socket *s, bool open)
+{
+    if (socket_listen_hook)
+        socket_listen_hook(IPPROTO_TCP_N, &s->local, s->family, open);
+}
+
+static int op_listen(struct socket *s, int backlog)
+{
+    struct tcp *t = tcp_of(s);
+    uint32_t max = net_tunables.somaxconn;
+    bool opened = false;
+    int err = 0;
+
+    tcp_lock(t);
+    if (t->state != TCP_CLOSE && t->state != TCP_LISTEN) {
+        err = -EINVAL;
+        goto out;
+    }
+    t->backlog = backlog < 0 || (uint32_t)backlog > max ? max : (uint32_t)backlog;
+    if (t->state == TCP_LISTEN)
+        goto out;
+    if (!t->bind.port)
+        err = tcp_bind_port(t, 0);
+    if (!err)
+        err = tcp_bind_listen(t);
+    if (err)
+        goto out;
+    s->shut = 0;
+    s->error = 0;
+    t->connecting = false;
+    t->rcv_wscale = choose_wscale(s);
+    tcp_enter_state(t, TCP_LISTEN);
+    s->listening = true;
+    opened = true;
+out:
+    tcp_unlock(t);
+    if (opened)
+        tell_listening(s, true);
+    return err;
+}
+
+static bool accept_ready(struct tcp *t)
+{
+    return READ_ONCE(t->accept_count) || !tcp_in(t, TCPF(TCP_LISTEN));
+}
+
+static int op_accept(struct socket *s, struct socket **out, bool nonblock)
+{
+    struct tcp *t = tcp_of(s), *c;
+    nsec_t deadline = s->rcv_timeout ? time_now() + s->rcv_timeout : NSEC_NEVER;
+    int err = 0;
+
+    spin_lock_bh(&s->lock);
+    for (;;) {
+        if (t->state != TCP_LISTEN) {
+            err = -EINVAL;
+            break;
+        }
+        c = list_pop_front(&t->accept_queue, struct tcp, accept_link);
+        if (c) {
+            WRITE_ONCE(t->accept_count, t->accept_count - 1);
+            *out = &c->s;
+            break;
+        }
+        if (nonblock) {
+            err = -EAGAIN;
+            break;
+        }
+        spin_unlock_bh(&s->lock);
+        err = wait_event_exclusive(&s->wait, accept_ready(t), deadline);
+        spin_lock_bh(&s->lock);
+        if (err) {
+            err = err == -ETIMEDOUT ? -EAGAIN : err;
+            break;
+        }
+    }
+    spin_unlock_bh(&s->lock);
+    return err;
+}
+
+/* Ends the listening state: what waited to be accepted is reset. Locked. */
+static void stop_listening(struct tcp *t)
+{
+    struct tcp *c;
+
+    tcp_enter_state(t, TCP_CLOSE);
+    t->s.listening = false;
+    tcp_bind_release(&t->bind);
+    t->user_bound = false;
+    while ((c = list_pop_front(&t->syn_queue, struct tcp, accept_link)) ||
+           (c = list_pop_front(&t->accept_queue, struct tcp, accept_link))) {
+        spin_lock(&c->s.lock);
+        if (c->listener) {
+            c->listener = NULL;
+            tcp_put(t);
+        }
+        c->orphan = true;
+        tcp_abort(c, 0);
+        tcp_purge_receive(c);
+        tcp_bind_release(&c->bind);
+        spin_unlock(&c->s.lock);
+        tcp_put(c);
+    }
+    t->syn_count = 0;
+    WRITE_ONCE(t->accept_count, 0);
+    tcp_wake(t, ~0u);
+}
+
+/* --- disconnect, shutdown, close ------------------------------------------------------------------------ */
+
+static struct ip_addr unspecified(const struct socket *s)
+{
+    return s->family == 4 ? ip_from_v4(0) : (struct ip_addr){.w = {0}};
+}
+
+static int op_disconnect(struct socket *s)
+{
+    struct tcp *t = tcp_of(s);
+    bool listened;
+
+    tcp_lock(t);
+    listened = t->state == TCP_LISTEN;
+    if (listened) {
+        struct sock_addr was = s->local;
+
+        stop_listening(t);
+        tcp_unlock(t);
+        if (socket_listen_hook)
+            socket_listen_hook(IPPROTO_TCP_N, &was, s->family, false);
+        tcp_lock(t);
+    } else {
+        tcp_abort(t, 0);
+    }
+    tcp_purge_receive(t);
+    if (!t->user_bound)
+        s->local = (struct sock_addr){.ip = unspecified(s)};
+    s->peer = (struct sock_addr){.ip = unspecified(s)};
+    s->shut = 0;
+    s->error = 0;
+    t->connecting = false;
+    t->copied = t->rcv_nxt;
+    t->fin_received = t->fin_queued = false;
+    tcp_wake(t, POLL_IN | POLL_OUT | POLL_HUP);
+    tcp_unlock(t);
+    return 0;
+}
+
+static int op_shutdown(struct socket *s, int how)
+{
+    struct tcp *t = tcp_of(s);
+    int err = 0;
+
+    if (how < 0 || how > 2)
+        return -EINVAL;
+    tcp_lock(t);
+    switch (t->state) {
+    case TCP_CLOSE:
+        err = -ENOTCONN;
+        break;
+    case TCP_LISTEN:
+    case TCP_SYN_SENT:
+        if (how == 1 && t->state == TCP_LISTEN)
+            break;
+        tcp_unlock(t);
+        return op_disconnect(s);
+    default:
+        if (how != 1)
+            s->shut |= 1;
+        if (how != 0 && !(s->shut & 2)) {
+            s->shut |= 2;
+            if (tcp_in(t, TCPF_CAN_SEND | TCPF(TCP_SYN_RECV)))
+                tcp_queue_fin(t);
+        }
+        tcp_wake(t, POLL_IN | POLL_OUT | POLL_RDHUP | POLL_RDNORM | POLL_WRNORM);
+    }
+    tcp_unlock(t);
+    return err;
+}
+
+static bool closed_enough(struct tcp *t)
+{
+    return !tcp_in(t, TCPF(TCP_FIN_WAIT1) | TCPF(TCP_CLOSING) | TCPF(TCP_LAST_ACK));
+}
+
+static void close_connection(struct tcp *t)
+{
+    struct socket *s = &t->s;
+    bool unread = tcp_readable(t) != 0;
+
+    t->orphan = true;
+    s->shut = 3;
+    if (tcp_in(t, TCPF(TCP_SYN_SENT))) {
+        tcp_done(t, 0);
+    } else if (unread || (s->linger_on && s->linger_s == 0)) {
+        tcp_abort(t, 0); /* RFC 2525 2.17: the peer should know that data were lost */
+    } else if (tcp_in(t, TCPF_CAN_SEND | TCPF(TCP_SYN_RECV))) {
+        t->orphan = false; /* until the wait for SO_LINGER is over */
+        tcp_queue_fin(t);
+        if (s->linger_on && !closed_enough(t)) {
+            nsec_t deadline = time_now() + s->linger_s * NSEC_PER_SEC;
+
+            tcp_unlock(t);
+            (void)wait_event_timeout(&s->wait, closed_enough(t), deadline);
+            tcp_lock(t);
+        }
+        t->orphan = true;
+    }
+    tcp_purge_receive(t);
+    t->copied = t->rcv_nxt - t->fin_received;
+    if (t->state == TCP_FIN_WAIT2) {
+        if (t->linger2_s < 0)
+            tcp_abort(t, 0);
+        else
+            tcp_set_deadline(t, TIMER_LINGER, time_now() + tcp_fin_timeout(t));
+    }
+    if (t->state == TCP_CLOSE)
+        tcp_bind_release(&t->bind);
+}
+
+static void op_close(struct socket *s)
+{
+    struct tcp *t = tcp_of(s);
+
+    tcp_lock(t);
+    if (t->state == TCP_LISTEN) {
+        stop_listening(t);
+        tcp_unlock(t);
+        tell_listening(s, false);
+    } else {
+        close_connection(t);
+        tcp_unlock(t);
+    }
+    socket_put(s);
+}
+
+/* --- poll ------------------------------------------------------------------------------------------------ */
+
+unsigned tcp_poll(struct socket *s)
+{
+    struct tcp *t = tcp_of(s);
+    enum tcp_state state = READ_ONCE(t->state);
+    unsigned shut = READ_ONCE(s->shut), bits = 0;
+
+    if (state == TCP_LISTEN)
+        return READ_ONCE(t->accept_count) ? POLL_IN | POLL_RDNORM : 0;
+    if (shut == 3 || state == TCP_CLOSE)
+        bits |= POLL_HUP;
+    if (shut & 1)
+        bits |= POLL_IN | POLL_RDNORM | POLL_RDHUP;
+    if (READ_ONCE(s->error))
+        bits |= POLL_ERR;
+    if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+        return bits;
+    if (tcp_readable(t) >= MAX(s->rcv_lowat, 1u))
+        bits |= POLL_IN | POLL_RDNORM;
+    if ((shut & 2) || writable(t)) {
+        bits |= POLL_OUT | POLL_WRNORM;
+    } else {
+        WRITE_ONCE(t->want_space, true);
+        atomic_thread_fence(memory_order_seq_cst); /* the ACK may come just now */
+        if (writable(t))
+            bits |= POLL_OUT | POLL_WRNORM;
+    }
+    if (t->urg_valid && !seq_before(t->urg_seq, t->copied + 1))
+        bits |= POLL_PRI;
+    return bits;
+}
+
+/* Keepalive was switched, or the traffic class changed: the flow has a copy. */
+static void op_option_changed(struct socket *s)
+{
+    struct tcp *t = tcp_of(s);
+
+    tcp_lock(t);
+    if (!tcp_in(t, TCPF(TCP_CLOSE) | TCPF(TCP_LISTEN))) {
+        if (t->flow.tos != (s->tos & ~3u) || t->flow.ttl != s->ttl)
+            (void)tcp_refresh_route(t);
+        tcp_reset_keepalive(t, time_now());
+    }
+    tcp_unlock(t);
+}
+
+const struct socket_ops tcp_ops = {
+    .bind = op_bind,
+    .connect = op_connect,
+    .disconnect = op_disconnect,
+    .listen = op_listen,
+    .accept = op_accept,
+    .send = tcp_send,
+    .recv = tcp_recv,
+    .sendpage = tcp_sendpage,
+    .shutdown = op_shutdown,
+    .poll = tcp_poll,
+    .setopt = tcp_setopt,
+    .getopt = tcp_getopt,
+    .ioctl = tcp_ioctl,
+    .option_changed = op_option_changed,
+    .close = op_close,
+};
+
+void tcp_init(void)
+{
+    tcp_slab = slab_create("tcp", sizeof(struct tcp), 64);
+    seg_slab = slab_create("tcp_segment", sizeof(struct tcp_seg), 16);
+    rand_bytes(isn_key, sizeof(isn_key));
+    if (!tcp_slab || !seg_slab || tcp_table_init() || tcp_bind_init() || tcp_timewait_init())
+        panic("tcp: out of memory at start");
+}
