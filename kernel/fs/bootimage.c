@@ -196,18 +196,6 @@ static int find_dir(struct unpack *u, const struct entry *e, struct vnode **dir,
     return 0;
 }
 
-/* Moves the image's own page into the file. */
-static int use_page(struct unpack *u, struct vnode *v, uint64_t index, char *data, size_t n)
-{
-    struct page *page = page_of(data);
-    int err = page_cache_insert(v, index, page);
-    if (!err && n < PAGE_SIZE) {
-        u->tail = data + n;
-        u->tail_end = data + PAGE_SIZE;
-    }
-    return err;
-}
-
 static int copy_page(struct vnode *v, uint64_t index, const char *data, size_t n)
 {
     struct page *page = page_alloc(0, 0);
@@ -224,20 +212,37 @@ static int copy_page(struct vnode *v, uint64_t index, const char *data, size_t n
 /* A page that the file may have: whole, of the allocator, not used by another entry already. */
 static bool usable_in_place(const struct unpack *u, const char *data)
 {
-    if ((uintptr_t)data % PAGE_SIZE || (size_t)(u->image + u->size - data) < PAGE_SIZE)
+    if ((size_t)(u->image + u->size - data) < PAGE_SIZE)
         return false;
     struct page *page = page_of(data);
     return page && !page->owner && page->order == 0 && ref_count(&page->refs) == 1;
 }
 
+/* Moves the pages at the start of the data that may move into the file; the number of them. */
+static ssize_t use_pages(struct unpack *u, struct vnode *v, const struct entry *e)
+{
+    size_t n = 0;
+    if ((uintptr_t)e->data % PAGE_SIZE)
+        return 0;
+    while (n * PAGE_SIZE < e->size && usable_in_place(u, e->data + n * PAGE_SIZE))
+        n++;
+    int err = n ? page_cache_insert_run(v, 0, e->data, n) : 0;
+    if (err)
+        return err;
+    if (n * PAGE_SIZE > e->size) {
+        u->tail = (char *)(uintptr_t)e->data + e->size;
+        u->tail_end = (char *)(uintptr_t)e->data + n * PAGE_SIZE;
+    }
+    return n;
+}
+
 static int add_data(struct unpack *u, struct vnode *v, const struct entry *e)
 {
-    for (size_t at = 0; at < e->size; at += PAGE_SIZE) {
-        const char *data = e->data + at;
-        size_t n = MIN(PAGE_SIZE, e->size - at);
-        int err = usable_in_place(u, data)
-                      ? use_page(u, v, at / PAGE_SIZE, (char *)(uintptr_t)data, n)
-                      : copy_page(v, at / PAGE_SIZE, data, n);
+    ssize_t n = use_pages(u, v, e);
+    if (n < 0)
+        return n;
+    for (size_t index = n, at = n * PAGE_SIZE; at < e->size; index++, at += PAGE_SIZE) {
+        int err = copy_page(v, index, e->data + at, MIN(PAGE_SIZE, e->size - at));
         if (err)
             return err;
     }

@@ -163,6 +163,9 @@ struct page *page_cache_next(struct page_cache *c, uint64_t *index);
 uint64_t page_cache_count(const struct page_cache *c);
 /* Puts a page in, taking over the reference. -EEXIST, -ENOMEM, -ENOSPC (file system's limit). */
 int page_cache_insert(struct vnode *v, uint64_t index, struct page *page);
+/* The same for n pages of memory in a row, where the file has none yet; after -ENOMEM it has some.
+ */
+int page_cache_insert_run(struct vnode *v, uint64_t index, const char *data, size_t n);
 /* The page for writing, referenced: like vnode_get_page with create, but behind the end too. */
 int page_cache_grab(struct vnode *v, uint64_t index, struct page **out);
 /* page_cache_insert while faults may be filling holes. */

@@ -102,32 +102,29 @@ static int grow(struct page_cache *c)
     return 0;
 }
 
-static int tree_insert(struct page_cache *c, uint64_t index, struct page *page)
+/* The slot of index, made if need be, and the node it is in (NULL: the root itself); NULL when out
+ * of memory. Empty nodes that stay behind then do no harm. */
+static void **make_slot(struct page_cache *c, uint64_t index, struct radix_node **node)
 {
     while (!covers(c->height, index)) {
-        int err = grow(c);
-        if (err)
-            return err;
+        if (grow(c))
+            return NULL;
     }
     struct radix_node *parent = NULL;
     void **slot = &c->root;
     for (unsigned level = c->height; level-- > 0;) {
         if (!*slot) {
-            *slot = node_alloc(); /* an empty node that stays behind on failure does no harm */
+            *slot = node_alloc();
             if (!*slot)
-                return -ENOMEM;
+                return NULL;
             if (parent)
                 parent->count++;
         }
         parent = *slot;
         slot = &parent->slots[slot_of(index, level)];
     }
-    if (*slot)
-        return -EEXIST;
-    *slot = page;
-    if (parent)
-        parent->count++;
-    return 0;
+    *node = parent;
+    return slot;
 }
 
 /* Empties the slot of index and frees nodes that become empty. */
@@ -201,13 +198,13 @@ struct page *page_cache_next(struct page_cache *c, uint64_t *index)
     return page;
 }
 
-/* Accounts for a page of file data where the cache is the storage. */
-static bool charge(struct filesystem *fs)
+/* Accounts for pages of file data where the cache is the storage. */
+static bool charge(struct filesystem *fs, long n)
 {
-    long used = atomic_fetch_add_explicit(&fs->pages, 1, memory_order_relaxed);
-    if (!fs->max_pages || used < fs->max_pages)
+    long used = atomic_fetch_add_explicit(&fs->pages, n, memory_order_relaxed);
+    if (!fs->max_pages || used + n <= fs->max_pages)
         return true;
-    atomic_fetch_sub_explicit(&fs->pages, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&fs->pages, n, memory_order_relaxed);
     return false;
 }
 
@@ -216,25 +213,60 @@ static void uncharge(struct filesystem *fs, long n)
     atomic_fetch_sub_explicit(&fs->pages, n, memory_order_relaxed);
 }
 
+static void take_slot(struct page_cache *c, void **slot, uint64_t index, struct page *page)
+{
+    page->index = index;
+    page->owner = c;
+    *slot = page;
+}
+
 int page_cache_insert(struct vnode *v, uint64_t index, struct page *page)
 {
     struct page_cache *c = v->cache;
-    if (!charge(v->fs))
+    if (!charge(v->fs, 1))
         return -ENOSPC;
-    page->index = index;
-    page->owner = c;
+    struct radix_node *node;
     spin_lock(&c->lock);
-    int err = tree_insert(c, index, page);
-    if (!err)
+    void **slot = make_slot(c, index, &node);
+    int err = !slot ? -ENOMEM : *slot ? -EEXIST : 0;
+    if (!err) {
+        take_slot(c, slot, index, page);
+        if (node)
+            node->count++;
         c->pages++;
+    }
     spin_unlock(&c->lock);
     if (err) {
-        page->owner = NULL;
         uncharge(v->fs, 1);
         return err;
     }
     atomic_fetch_add_explicit(&total_pages, 1, memory_order_relaxed);
     return 0;
+}
+
+int page_cache_insert_run(struct vnode *v, uint64_t index, const char *data, size_t n)
+{
+    struct page_cache *c = v->cache;
+    if (!charge(v->fs, n))
+        return -ENOSPC;
+    struct radix_node *node = NULL;
+    void **slot = NULL;
+    size_t done = 0;
+    spin_lock(&c->lock);
+    for (; done < n; done++, index++) {
+        if (node && index % RADIX_SLOTS) /* the next slot of the same node */
+            slot++;
+        else if (!(slot = make_slot(c, index, &node)))
+            break;
+        take_slot(c, slot, index, page_of(data + done * PAGE_SIZE));
+        if (node)
+            node->count++;
+    }
+    c->pages += done;
+    spin_unlock(&c->lock);
+    atomic_fetch_add_explicit(&total_pages, done, memory_order_relaxed);
+    uncharge(v->fs, n - done);
+    return done < n ? -ENOMEM : 0;
 }
 
 /* Makes the page of an index that has none. c->fill is held. */
