@@ -55,11 +55,13 @@ char *dirs_runtime(void)
 
 char *dirs_cache(void)
 {
-    const char *xdg = env_dir("XDG_CACHE_HOME"), *home = env_dir("HOME");
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = env_dir("HOME");
     char *dir = NULL;
 
-    if (xdg)
+    if (xdg && xdg[0] == '/') {
+        mkdir(xdg, 0700);
         dir = own_dir(xasprintf("%s/librettos", xdg));
+    }
     if (!dir && home) {
         char *cache = xasprintf("%s/.cache", home);
         mkdir(cache, 0700);

@@ -79,7 +79,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
         b->len -= b->start;
         b->start = 0;
     }
-    if (b->cap - b->len < n) {
+    if (!b->data || b->cap - b->len < n) {
         size_t cap = b->cap ? b->cap * 2 : 256;
         while (cap - b->len < n)
             cap *= 2;

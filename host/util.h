@@ -45,7 +45,7 @@ static inline size_t buf_used(const struct buf *b)
 }
 static inline uint8_t *buf_head(const struct buf *b)
 {
-    return b->data + b->start;
+    return b->data ? b->data + b->start : NULL;
 }
 /* Makes room for n more bytes behind len and returns where they go; the caller advances len. */
 uint8_t *buf_reserve(struct buf *b, size_t n);

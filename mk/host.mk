@@ -34,7 +34,7 @@ $(BUILD)/fuzz/libhost.a: $(HOST_LIB_SRCS:host/%.c=$(BUILD)/fuzz/host/%.o)
 	ar rcs $@ $^
 
 $(BUILD)/fuzz/fuzz_host_%: tests/fuzz/fuzz_host_%.c $(BUILD)/fuzz/libhost.a
-	$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer -D_GNU_SOURCE -I . -I host $< $(BUILD)/fuzz/libhost.a \
+	$(CLANG) $(FUZZ_CFLAGS) -fsanitize=fuzzer -I . -I host $< $(BUILD)/fuzz/libhost.a \
 		$(HOST_LIBS) -o $@
 
 -include $(HOST_SRCS:host/%.c=$(BUILD)/host/cmd/%.d) $(HOST_LIB_SRCS:host/%.c=$(BUILD)/host/san/%.d) \

@@ -1,0 +1,64 @@
+/* A hostile domain: arbitrary bytes on the control channel and on QMP. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "host/domain.h"
+
+static void on_event(struct domain *d, enum domain_event what, const void *data)
+{
+    (void)d;
+    (void)what;
+    (void)data;
+}
+
+static void output(struct session *s, uint16_t type, const void *data, size_t n)
+{
+    void *copy = xmalloc(n); /* reads every byte: the sanitizer checks them */
+
+    (void)type;
+    memcpy(copy, data, n);
+    free(copy);
+    if (s->out_unread > CTL_WINDOW)
+        abort();
+    session_consumed(s, (uint32_t)(n / 2)); /* a slow reader */
+}
+
+static const struct session_listener listener = {.output = output};
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct loop loop;
+    static int null = -1;
+    struct domain d = {.loop = &loop, .name = (char *)"fuzz", .event = on_event, .next_session = 2};
+    struct session *s = xcalloc(1, sizeof(*s));
+
+    if (null < 0) {
+        loop_init(&loop);
+        null = open("/dev/null", O_WRONLY);
+    }
+    *s = (struct session){.id = 1, .in_credit = CTL_WINDOW, .domain = &d, .listener = &listener};
+    d.sessions = s;
+    d.output_log.fd = -1;
+    d.control.domain = d.qmp.domain = &d;
+    d.control.watch.fd = d.qmp.watch.fd = -1;
+    if (size && data[0] & 1) {
+        qmp_line(&d, (const char *)data + 1, size - 1);
+    } else if (size) {
+        struct ctl_hello hello = {.version = CTL_VERSION};
+        if (data[0] & 2)
+            frame_put(&d.control.rx, CTL_HELLO, 0, &hello, sizeof(hello));
+        buf_append(&d.control.rx, data + 1, size - 1);
+        control_parse(&d);
+    }
+    loop_timer_stop(&loop, &d.deadline);
+    session_free_all(&d);
+    buf_free(&d.control.rx);
+    buf_free(&d.control.tx);
+    buf_free(&d.qmp.tx);
+    buf_free(&d.exec);
+    free(d.reason);
+    return 0;
+}

@@ -1,0 +1,397 @@
+/* The virtual network: learning, drops, back-pressure, and libslirp behind it. */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "host/vnet.h"
+
+/* ---- the switch alone ---- */
+
+struct sink {
+    struct switch_port port;
+    int frames, flushes;
+    bool full;
+};
+
+static bool take(struct switch_port *p, const uint8_t *frame, size_t n)
+{
+    struct sink *s = (struct sink *)p;
+
+    (void)frame;
+    (void)n;
+    s->frames += !s->full;
+    return !s->full;
+}
+
+static void flushed(struct switch_port *p)
+{
+    ((struct sink *)p)->flushes++;
+}
+static bool is_full(struct switch_port *p)
+{
+    return ((struct sink *)p)->full;
+}
+
+struct net {
+    struct net_switch sw;
+    struct sink s[3];
+};
+
+static void make_net(struct net *n)
+{
+    memset(n, 0, sizeof(*n));
+    for (size_t i = 0; i < ARRAY_SIZE(n->s); i++) {
+        n->s[i].port.deliver = take;
+        n->s[i].port.flush = flushed;
+        n->s[i].port.is_full = is_full;
+        assert_int_equal(switch_add_port(&n->sw, &n->s[i].port), 0);
+    }
+}
+
+static void frame_of(uint8_t *f, int from, int to)
+{
+    memset(f, 0, 60);
+    f[0] = f[6] = 2;
+    f[5] = (uint8_t)to;
+    f[11] = (uint8_t)from;
+    if (to < 0)
+        memset(f, 0xff, 6);
+}
+
+static void send_frame(struct net *n, int from, int to)
+{
+    uint8_t f[60];
+
+    frame_of(f, from, to);
+    switch_input(&n->sw, &n->s[from].port, f, sizeof(f));
+}
+
+static void learns_and_forgets(void **state)
+{
+    struct net n;
+
+    (void)state;
+    make_net(&n);
+    send_frame(&n, 0, 1); /* not known yet: to all others */
+    assert_int_equal(n.s[0].frames, 0);
+    assert_int_equal(n.s[1].frames, 1);
+    assert_int_equal(n.s[2].frames, 1);
+    send_frame(&n, 1, 0); /* known now */
+    assert_int_equal(n.s[0].frames, 1);
+    assert_int_equal(n.s[2].frames, 1);
+    send_frame(&n, 2, -1);
+    assert_int_equal(n.s[0].frames, 2);
+    assert_int_equal(n.s[1].frames, 2);
+    switch_flush(&n.sw);
+    assert_int_equal(n.s[0].flushes, 1);
+    switch_flush(&n.sw);
+    assert_int_equal(n.s[0].flushes, 1);
+    switch_del_port(&n.sw, &n.s[0].port);
+    send_frame(&n, 1, 0); /* forgotten: flooded to the one that is left */
+    assert_int_equal(n.s[0].frames, 2);
+    assert_int_equal(n.s[2].frames, 2);
+}
+
+static void counts_every_drop(void **state)
+{
+    struct net n;
+    uint8_t f[60];
+    static uint8_t huge[ETH_FRAME_MAX + 1];
+    static const uint8_t mac[6] = {2, 0, 0, 0, 0, 0};
+
+    (void)state;
+    make_net(&n);
+    frame_of(f, 0, 1);
+    switch_input(&n.sw, &n.s[0].port, f, ETH_HEADER - 1);
+    switch_input(&n.sw, &n.s[0].port, f, 0);
+    switch_input(&n.sw, &n.s[0].port, huge, sizeof(huge));
+    f[6] |= 1; /* a group address as source */
+    switch_input(&n.sw, &n.s[0].port, f, sizeof(f));
+    assert_int_equal(n.s[0].port.stats.drop_bad, 4);
+    n.s[0].port.only_mac = mac;
+    f[6] = 2;
+    f[11] = 9; /* not its own address */
+    switch_input(&n.sw, &n.s[0].port, f, sizeof(f));
+    assert_int_equal(n.s[0].port.stats.drop_bad, 5);
+    assert_int_equal(n.s[1].frames, 0);
+    n.s[1].full = true;
+    send_frame(&n, 2, -1);
+    assert_int_equal(n.s[1].port.stats.drop_full, 1);
+    assert_true(switch_is_full(&n.sw, &n.s[0].port));
+    assert_false(switch_is_full(&n.sw, &n.s[1].port));
+    send_frame(&n, 2, 2);
+    assert_int_equal(n.s[2].port.stats.drop_local, 1);
+}
+
+/* More addresses than the table has room for: still delivered, by flooding if need be. */
+static void survives_a_flood_of_addresses(void **state)
+{
+    struct net n;
+    uint8_t f[60];
+
+    (void)state;
+    make_net(&n);
+    for (int i = 0; i < 5000; i++) {
+        frame_of(f, 0, 1);
+        f[8] = (uint8_t)(i >> 8);
+        f[9] = (uint8_t)i;
+        switch_input(&n.sw, &n.s[0].port, f, sizeof(f));
+    }
+    assert_int_equal(n.s[1].frames, 5000);
+}
+
+static void ports_run_out(void **state)
+{
+    struct net_switch sw = {0};
+    static struct sink many[SWITCH_PORTS + 1];
+
+    (void)state;
+    for (int i = 0; i < SWITCH_PORTS; i++)
+        assert_int_equal(switch_add_port(&sw, &many[i].port), 0);
+    assert_int_equal(switch_add_port(&sw, &many[SWITCH_PORTS].port), -ENOSPC);
+}
+
+/* ---- domains on sockets ---- */
+
+struct lan {
+    struct loop loop;
+    struct vnet *v;
+    struct netport *port[2];
+    int host[2], fd[2]; /* the domains' ends */
+};
+
+static int lan_up(void **state)
+{
+    struct lan *l = xcalloc(1, sizeof(*l));
+
+    assert_int_equal(loop_init(&l->loop), 0);
+    l->v = vnet_new(&l->loop, true);
+    assert_non_null(l->v);
+    for (int i = 0; i < 2; i++) {
+        int sp[2], err;
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
+        l->host[i] = vnet_alloc(l->v);
+        l->port[i] = vnet_connect(l->v, l->host[i], sp[0], &err);
+        assert_non_null(l->port[i]);
+        l->fd[i] = sp[1];
+        set_nonblock(sp[1]);
+    }
+    *state = l;
+    return 0;
+}
+
+static int lan_down(void **state)
+{
+    struct lan *l = *state;
+
+    for (int i = 0; i < 2; i++) {
+        if (l->port[i])
+            vnet_disconnect(l->v, l->port[i]);
+        vnet_release(l->v, l->host[i]);
+        close(l->fd[i]);
+    }
+    vnet_free(l->v);
+    loop_close(&l->loop);
+    free(l);
+    return 0;
+}
+
+static void send_on(int fd, const uint8_t *frame, size_t n)
+{
+    uint32_t length = htonl((uint32_t)n);
+
+    assert_int_equal(write(fd, &length, 4), 4);
+    assert_int_equal(write_all(fd, frame, n), 0);
+}
+
+/* Reads one frame, letting the loop run. Returns its length, 0 if none comes. */
+static size_t receive(struct lan *l, int i, uint8_t *frame, size_t max)
+{
+    uint32_t length = 0;
+
+    for (int tries = 0; tries < 100; tries++) {
+        if (recv(l->fd[i], &length, 4, 0) == 4) {
+            length = ntohl(length);
+            assert_true(length <= max);
+            assert_int_equal(recv(l->fd[i], frame, length, MSG_WAITALL), length);
+            return length;
+        }
+        loop_once(&l->loop, 10);
+    }
+    return 0;
+}
+
+static void put_arp(uint8_t *f, const uint8_t mac[6], uint32_t from, uint32_t to)
+{
+    static const uint8_t head[] = {0, 1, 8, 0, 6, 4, 0, 1};
+
+    memset(f, 0, 60);
+    memset(f, 0xff, 6);
+    memcpy(f + 6, mac, 6);
+    f[12] = 8;
+    f[13] = 6;
+    memcpy(f + 14, head, sizeof(head));
+    memcpy(f + 22, mac, 6);
+    from = htonl(from);
+    to = htonl(to);
+    memcpy(f + 28, &from, 4);
+    memcpy(f + 38, &to, 4);
+}
+
+static void the_gateway_answers_arp(void **state)
+{
+    struct lan *l = *state;
+    uint8_t f[60], mac[6];
+    static uint8_t r[70000];
+
+    vnet_mac(l->host[0], mac);
+    put_arp(f, mac, 0x0a00020f, 0x0a000202);
+    send_on(l->fd[0], f, sizeof(f));
+    size_t n = receive(l, 0, r, sizeof(r));
+    while (n &&
+           !(r[12] == 8 && r[13] == 6 && r[21] == 2)) /* router advertisements may come first */
+        n = receive(l, 0, r, sizeof(r));
+    assert_true(n >= 42);
+    assert_memory_equal(r, mac, 6);
+    /* The other domain saw the question: it was a broadcast. */
+    n = receive(l, 1, r, sizeof(r));
+    while (n && memcmp(r + 6, mac, 6))
+        n = receive(l, 1, r, sizeof(r));
+    assert_true(n);
+}
+
+static void big_frames_go_between_domains(void **state)
+{
+    struct lan *l = *state;
+    uint8_t a[6], b[6];
+    static uint8_t f[ETH_HEADER + SWITCH_MTU], r[70000];
+
+    vnet_mac(l->host[0], a);
+    vnet_mac(l->host[1], b);
+    for (size_t i = 14; i < sizeof(f); i++)
+        f[i] = (uint8_t)(i * 7);
+    memcpy(f, b, 6);
+    memcpy(f + 6, a, 6);
+    for (int round = 0; round < 3; round++) {
+        send_on(l->fd[0], f, sizeof(f));
+        size_t n = receive(l, 1, r, sizeof(r));
+        while (n && n != sizeof(f))
+            n = receive(l, 1, r, sizeof(r));
+        assert_int_equal(n, sizeof(f));
+        assert_memory_equal(r, f, n);
+    }
+}
+
+static void an_impossible_length_breaks_only_that_port(void **state)
+{
+    struct lan *l = *state;
+    uint32_t bad = htonl(1u << 20);
+
+    assert_int_equal(write(l->fd[0], &bad, 4), 4);
+    loop_once(&l->loop, 10);
+    assert_true(l->port[0]->broken);
+    assert_false(l->port[1]->broken);
+    /* The other one still works: the gateway answers it. */
+    uint8_t f[60], mac[6];
+    static uint8_t r[70000];
+    vnet_mac(l->host[1], mac);
+    put_arp(f, mac, 0x0a000210, 0x0a000202);
+    send_on(l->fd[1], f, sizeof(f));
+    assert_true(receive(l, 1, r, sizeof(r)));
+}
+
+static void a_stuck_domain_holds_up_nobody_for_long(void **state)
+{
+    struct lan *l = *state;
+    uint8_t a[6], b[6], f[1514] = {0};
+    uint64_t until = now_ns() + 3000000000ull;
+
+    vnet_mac(l->host[0], a);
+    vnet_mac(l->host[1], b);
+    memcpy(f, b, 6);
+    memcpy(f + 6, a, 6);
+    /* Domain 1 never reads; what it does not take is dropped in the end, and domain 0 goes on. */
+    while (!l->port[1]->port.stats.drop_full && now_ns() < until) {
+        uint8_t record[4 + sizeof(f)];
+        uint32_t length = htonl(sizeof(f));
+        memcpy(record, &length, 4);
+        memcpy(record + 4, f, sizeof(f));
+        static size_t part; /* a partial write must be continued */
+        ssize_t n = send(l->fd[0], record + part, sizeof(record) - part, MSG_DONTWAIT);
+        if (n > 0)
+            part = (part + (size_t)n) % sizeof(record);
+        else
+            loop_once(&l->loop, 1);
+    }
+    assert_true(l->port[1]->port.stats.drop_full > 0);
+    assert_true(buf_used(&l->port[1]->tx) <= 1 << 20);
+}
+
+static void forwards_take_ports(void **state)
+{
+    struct lan *l = *state;
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof(sa);
+    int s = socket(AF_INET, SOCK_STREAM, 0);
+    struct vnet_forward f = {.host_ip = "127.0.0.1", .guest_port = 80};
+
+    assert_int_equal(bind(s, (struct sockaddr *)&sa, len), 0);
+    assert_int_equal(listen(s, 1), 0);
+    assert_int_equal(getsockname(s, (struct sockaddr *)&sa, &len), 0);
+    f.host_port = ntohs(sa.sin_port);
+    assert_int_equal(vnet_forward(l->v, l->host[0], &f), -EADDRINUSE);
+    close(s);
+    assert_int_equal(vnet_forward(l->v, l->host[0], &f), 0);
+    assert_int_equal(vnet_forward(l->v, l->host[1], &f), -EADDRINUSE);
+    vnet_unforward(l->v, &f);
+    assert_int_equal(vnet_forward(l->v, l->host[1], &f), 0);
+    vnet_unforward(l->v, &f);
+    strcpy(f.host_ip, "not an address");
+    assert_int_equal(vnet_forward(l->v, l->host[0], &f), -EINVAL);
+}
+
+static void addresses_are_reused(void **state)
+{
+    struct lan *l = *state;
+
+    assert_int_equal(l->host[0], 0);
+    for (int i = 2; i < VNET_HOSTS; i++)
+        assert_int_equal(vnet_alloc(l->v), i);
+    assert_int_equal(vnet_alloc(l->v), -ENOSPC);
+    vnet_release(l->v, 7);
+    assert_int_equal(vnet_alloc(l->v), 7);
+    char *arg = vnet_boot_arg(1);
+    assert_string_equal(arg, "10.0.2.16/24,gw=10.0.2.2,dns=10.0.2.3,fd00:4c69:6272::10/64,"
+                             "gw6=fd00:4c69:6272::2");
+    free(arg);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, lan_up, lan_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learns_and_forgets),
+        cmocka_unit_test(counts_every_drop),
+        cmocka_unit_test(survives_a_flood_of_addresses),
+        cmocka_unit_test(ports_run_out),
+        T(the_gateway_answers_arp),
+        T(big_frames_go_between_domains),
+        T(an_impossible_length_breaks_only_that_port),
+        T(a_stuck_domain_holds_up_nobody_for_long),
+        T(forwards_take_ports),
+        T(addresses_are_reused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
