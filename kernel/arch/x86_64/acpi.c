@@ -11,7 +11,7 @@ struct sdt {
     char signature[4];
     uint32_t length;
     uint8_t revision, checksum;
-    char oem[24];
+    char oem[26];
 } __attribute__((packed));
 
 struct generic_address {

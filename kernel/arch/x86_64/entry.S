@@ -144,6 +144,8 @@ trampoline_end:
         .section .text.boot, "ax"
         .globl smp_start
 smp_start:
+        mov kernel_pml4(%rip), %rax
+        mov %rax, %cr3
         mov $1, %edi
         lock xadd %edi, smp_next_cpu(%rip)
         mov smp_stacks(,%rdi,8), %rsp

@@ -21,7 +21,6 @@ NORETURN void smp_cpu_start(int id)
 {
     struct cpu *c = cpu_of(id);
 
-    write_cr3(kernel_pml4);
     cpu_set_gs(c);
     cpu_init(c);
     apic_init_cpu();
