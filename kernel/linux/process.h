@@ -23,7 +23,7 @@ typedef uint64_t sigset_k; /* bit n-1: signal n */
 
 struct mm;       /* address space: linux/mm.h */
 struct fd_table; /* descriptors: linux/fd.h */
-struct sighand;  /* handlers and shared pending signals: linux/signal.h */
+struct sighand;  /* handlers and shared pending signals: linux/signals.h */
 struct session_io; /* control channel session: linux/control.c */
 
 #define RLIMIT_COUNT 16
@@ -31,15 +31,19 @@ struct session_io; /* control channel session: linux/control.c */
 struct process {
     refcount_t refs;
     int pid, pgid, sid;
-    struct list all_link;         /* process_table */
+    struct list all_link;         /* process table, in pid order */
+    struct list hash_link;
     struct process *parent;       /* under process_lock; NULL only for pid 1 */
     struct list children, sibling;
     struct list tasks;            /* struct task.group_link; under process_lock */
     int task_count;
-    struct task *leader;
+    struct wait_queue task_wait;  /* woken when a task ended: execve waits to be alone */
+    struct task *leader;          /* referenced; its comm outlives it */
+    struct task *exec_task;       /* execve under way: all others are to end */
     struct mm *mm;
     struct fd_table *files;
-    struct fs_context fs;         /* root, cwd, umask, cred; cred changes under fs_lock */
+    struct fs_context fs;         /* root, cwd, umask, cred; changes under fs_lock. Credentials are
+                                     interned by linux/cred.c: immutable, never freed */
     struct mutex fs_lock;
     struct sighand *sighand;
     int exit_signal;              /* sent to the parent at exit; 0: none */
@@ -53,12 +57,16 @@ struct process {
     nsec_t user_ns, system_ns;    /* of ended tasks */
     nsec_t child_user_ns, child_system_ns;
     uint64_t min_faults, maj_faults, child_min_faults, child_maj_faults;
-    char *exe_path, *cmdline;     /* /proc/PID/exe, cmdline (cmdline_len bytes with NULs) */
-    size_t cmdline_len;
-    struct file *exe_file;
-    bool dumpable, no_new_privs, did_exec, vfork_waiting;
+    struct file *exe_file;        /* what runs: /proc/PID/exe */
+    bool dumpable, no_new_privs, keep_caps, did_exec;
     struct wait_queue vfork_wait; /* the parent of a vfork waits here on the child */
     bool vfork_done;
+    bool stopped;                 /* job control; under sighand->lock */
+    bool stop_reported, continued; /* what wait has yet to tell, or has told */
+    int stop_signal;
+    bool autoreap;                /* nobody will wait for it */
+    int pdeath_signal;
+    struct job *job;              /* what process_spawn started: counts its descendants */
     struct timer real_timer;      /* ITIMER_REAL */
     nsec_t real_interval;
     struct list posix_timers;
@@ -71,36 +79,29 @@ struct process {
 
 struct task {
     struct thread thread; /* must be first */
+    refcount_t refs;
     struct process *process;
     int tid;
-    struct list group_link;
+    struct list group_link, hash_link;
     struct user_regs start_regs; /* registers of the first entry into user mode */
-    const struct cred *cred;     /* of this task (setresuid applies to all through glibc) */
     /* signals: under sighand->lock */
     sigset_k blocked, saved_blocked;
     bool restore_blocked; /* sigsuspend, ppoll, epoll_pwait: put saved_blocked back */
     sigset_k pending;
     struct list pending_info;
     struct { uaddr_t sp; uint64_t size; unsigned flags; } altstack;
-    int exit_status;
     uaddr_t clear_child_tid; /* set_tid_address, CLONE_CHILD_CLEARTID */
     uaddr_t set_child_tid;
     uaddr_t robust_list;
     uint64_t robust_len;
     uaddr_t rseq;
     uint32_t rseq_len, rseq_sig;
-    struct list futex_waiters;
-    long syscall_nr;   /* under way; -1: none: restart logic */
     struct { /* restart_syscall: nanosleep, poll, futex with relative time-outs */
         long (*fn)(struct task *t);
         uint64_t args[5];
     } restart;
     char comm[16];
-    uaddr_t vfork_parent;
-    struct process *vfork_child;
     uint64_t min_faults, maj_faults;
-    int nice;
-    void *tls_desc;
 };
 
 /* The current task; only in system calls and user faults (not in kernel threads: NULL there). */
@@ -121,7 +122,10 @@ extern spinlock_t process_lock;
 /* Referenced, or NULL. */
 struct process *process_find(int pid);
 struct task *task_find_locked(int tid); /* under process_lock */
+void task_put(struct task *t);
 void process_put(struct process *p);
+/* pid 1: the kernel's own; takes in orphans. */
+extern struct process *init_process;
 /* Every process, in pid order from `from` on: referenced; NULL at the end. */
 struct process *process_next(int from);
 
@@ -144,7 +148,7 @@ int process_spawn(const struct spawn *s, int *pid);
 NORETURN void process_exit_group(int status);
 
 /* --- credentials ------------------------------------------------------------------------------ */
-static inline const struct cred *current_cred(void) { return ((struct task *)thread_current())->cred; }
+static inline const struct cred *current_cred(void) { return current_process()->fs.cred; }
 bool capable(int cap); /* CAP_* number */
 
 /* --- signals ----------------------------------------------------------------------------------- */
@@ -174,6 +178,9 @@ bool signal_dequeue(struct task *t, sigset_k set, struct siginfo_k *info);
 struct wait_queue *signal_wait_queue(struct process *p);
 /* Temporary mask for ppoll and friends: replaces task->blocked until the system call returns. */
 void signal_set_temporary_mask(sigset_k mask);
+/* Ends it. `result` is what the system call is about to return; it is returned again. After an
+ * interruption (-ERESTART...) the old mask comes back only when the handler has been set up. */
+long signal_end_temporary_mask(long result);
 
 /* --- memory, as other files use it --------------------------------------------------------------- */
 /* fd-backed special mappings come through file->vnode; see linux/mm.h. */

@@ -21,4 +21,7 @@
 #include "linux/syscalls_process.def"
 #undef SYSCALL
 
+/* "read" for 0, "?" for numbers that Linux does not use. */
+const char *syscall_name(unsigned nr);
+
 #endif

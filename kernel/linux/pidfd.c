@@ -1,0 +1,110 @@
+/* Descriptors that name a process: readable once it has ended. */
+#include "linux/pidfd.h"
+
+#include "linux/proc.h"
+#include "linux/signals.h"
+#include "linux/syscall.h"
+
+static unsigned pidfd_poll(struct file *f, struct poll_table *pt)
+{
+    struct process *p = f->data;
+    poll_register(pt, &p->exit_wait);
+    return READ_ONCE(p->zombie) ? POLL_IN | POLL_RDNORM : 0;
+}
+
+static void pidfd_release(struct file *f) { process_put(f->data); }
+
+static void pidfd_describe(struct file *f, char *buf, size_t size)
+{
+    (void)f;
+    snprintf(buf, size, "anon_inode:[pidfd]");
+}
+
+static const struct file_ops pidfd_ops = {
+    .name = "pidfd",
+    .mode = 0600,
+    .poll = pidfd_poll,
+    .release = pidfd_release,
+    .describe = pidfd_describe,
+};
+
+int pidfd_create(struct process *p, struct file **out)
+{
+    struct file *f = file_alloc(&pidfd_ops, p, OPEN_RDWR);
+    if (IS_ERR(f))
+        return (int)PTR_ERR(f);
+    ref_get(&p->refs);
+    *out = f;
+    return 0;
+}
+
+/* The process behind fd, referenced. */
+static struct process *pidfd_process(int fd)
+{
+    struct file *f = fd_get(fd);
+    struct process *p = NULL;
+    if (!f)
+        return NULL;
+    if (f->ops == &pidfd_ops) {
+        p = f->data;
+        ref_get(&p->refs);
+    }
+    file_put(f);
+    return p;
+}
+
+int pidfd_pid(int fd)
+{
+    struct process *p = pidfd_process(fd);
+    if (!p)
+        return -EBADF;
+    int pid = p->pid;
+    process_put(p);
+    return pid;
+}
+
+long sys_pidfd_open(int pid, unsigned flags)
+{
+    struct file *f;
+    if (pid <= 0 || (flags & ~OPEN_NONBLOCK))
+        return -EINVAL;
+    struct process *p = process_find(pid);
+    if (!p)
+        return -ESRCH;
+    int fd = pidfd_create(p, &f);
+    if (!fd) {
+        fd = fd_install(f, 0, true);
+        if (fd < 0)
+            file_put(f);
+    }
+    process_put(p);
+    return fd;
+}
+
+long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
+{
+    struct siginfo_k info = {.signo = signo,
+                             .code = SI_USER_N,
+                             .pid = current_process()->pid,
+                             .uid = current_cred()->uid};
+    if (flags || signo < 0 || signo > SIG_COUNT)
+        return -EINVAL;
+    if (uinfo) {
+        char raw[128];
+        if (copy_from_user(raw, uinfo, sizeof(raw)))
+            return -EFAULT;
+        siginfo_import(raw, &info);
+        if (info.signo != signo)
+            return -EINVAL;
+    }
+    struct process *p = pidfd_process(fd);
+    if (!p)
+        return -EBADF;
+    int err = p->zombie ? -ESRCH : signal_permission(p, signo);
+    if (!err && uinfo && (info.code >= 0 || info.code == SI_TKILL_N) && p != current_process())
+        err = -EPERM;
+    if (!err && signo)
+        err = signal_send_process(p, signo, &info);
+    process_put(p);
+    return err;
+}

@@ -1,0 +1,245 @@
+/* Scheduling: yields, affinity, priorities; rseq and membarrier. */
+#include <linux/membarrier.h>
+#include <linux/resource.h>
+#include <linux/sched.h>
+
+#include "arch/arch.h"
+#include "core/uio.h"
+#include "linux/clock.h"
+#include "linux/proc.h"
+#include "linux/signals.h"
+#include "linux/syscall.h"
+
+long sys_sched_yield(void)
+{
+    thread_yield();
+    return 0;
+}
+
+/* Runs fn on the task with number tid (0: current) under process_lock. */
+static long with_task(int tid, long (*fn)(struct task *t, uint64_t arg), uint64_t arg)
+{
+    if (tid < 0)
+        return -EINVAL;
+    spin_lock_bh(&process_lock);
+    struct task *t = tid ? task_find_locked(tid) : (struct task *)thread_current();
+    long res = t ? fn(t, arg) : -ESRCH;
+    spin_unlock_bh(&process_lock);
+    return res;
+}
+
+static bool may_schedule(const struct task *t)
+{
+    const struct cred *me = current_cred(), *it = t->process->fs.cred;
+    return me->euid == it->euid || me->euid == it->uid || capable(23 /* CAP_SYS_NICE */);
+}
+
+/* --- affinity --------------------------------------------------------------------------------------- */
+
+static long get_affinity(struct task *t, uint64_t arg)
+{
+    (void)arg;
+    cpumask_t all = cpu_count == 64 ? ~0ULL : (1ULL << cpu_count) - 1;
+    cpumask_t mask = t->thread.affinity & all;
+    return (long)(mask ? mask : all); /* at most 63 CPUs keep this positive */
+}
+
+long sys_sched_getaffinity(int tid, unsigned len, uaddr_t dst)
+{
+    if (len < sizeof(cpumask_t) || (len & 7))
+        return -EINVAL;
+    long mask = with_task(tid, get_affinity, 0);
+    if (mask == -ESRCH || mask == -EINVAL)
+        return mask;
+    return copy_to_user(dst, &mask, sizeof(mask)) ? -EFAULT : (long)sizeof(mask);
+}
+
+long sys_sched_setaffinity(int tid, unsigned len, uaddr_t src)
+{
+    cpumask_t mask = 0;
+    if (copy_from_user(&mask, src, MIN(len, sizeof(mask))))
+        return -EFAULT;
+    spin_lock_bh(&process_lock);
+    struct task *t = tid ? task_find_locked(tid) : (struct task *)thread_current();
+    int err = !t ? -ESRCH : may_schedule(t) ? 0 : -EPERM;
+    if (!err)
+        ref_get(&t->refs);
+    spin_unlock_bh(&process_lock);
+    if (err)
+        return err;
+    err = thread_set_affinity(&t->thread, mask);
+    task_put(t);
+    return err;
+}
+
+long sys_getcpu(uaddr_t cpu, uaddr_t node)
+{
+    uint32_t now = (uint32_t)cpu_id(), zero = 0;
+    if (cpu && copy_to_user(cpu, &now, sizeof(now)))
+        return -EFAULT;
+    return node && copy_to_user(node, &zero, sizeof(zero)) ? -EFAULT : 0;
+}
+
+/* --- nice values -------------------------------------------------------------------------------------- */
+
+struct priority_walk {
+    int which, who;
+    int nice; /* lowest seen, or what to set */
+    bool set, found, denied;
+};
+
+static bool priority_selects(const struct priority_walk *w, const struct process *p)
+{
+    const struct process *me = current_process();
+    switch (w->which) {
+    case PRIO_PROCESS:
+        return p->pid == (w->who ? w->who : me->pid);
+    case PRIO_PGRP:
+        return p->pgid == (w->who ? w->who : me->pgid);
+    default:
+        return p->fs.cred->uid == (w->who ? (uint32_t)w->who : current_cred()->uid);
+    }
+}
+
+static void priority_visit(struct priority_walk *w, struct task *t)
+{
+    w->found = true;
+    if (!w->set) {
+        w->nice = MIN(w->nice, t->thread.nice);
+        return;
+    }
+    uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
+    bool raises = w->nice < t->thread.nice && (uint64_t)(20 - w->nice) > limit;
+    if (!may_schedule(t) || (raises && !capable(23 /* CAP_SYS_NICE */)))
+        w->denied = true;
+    else
+        t->thread.nice = w->nice;
+}
+
+static int priority_run(struct priority_walk *w)
+{
+    if (w->which < PRIO_PROCESS || w->which > PRIO_USER)
+        return -EINVAL;
+    spin_lock_bh(&process_lock);
+    struct task *t = w->which == PRIO_PROCESS && w->who ? task_find_locked(w->who) : NULL;
+    if (t) { /* one thread can be named too */
+        priority_visit(w, t);
+    } else if (w->which == PRIO_PROCESS && !w->who) {
+        priority_visit(w, (struct task *)thread_current());
+    } else {
+        for (struct process *p = process_first_locked(); p; p = process_after_locked(p)) {
+            if (!p->zombie && priority_selects(w, p)) {
+                list_for_each (t, &p->tasks, group_link)
+                    priority_visit(w, t);
+            }
+        }
+    }
+    spin_unlock_bh(&process_lock);
+    return !w->found ? -ESRCH : w->denied ? -EACCES : 0;
+}
+
+long sys_getpriority(int which, int who)
+{
+    struct priority_walk w = {.which = which, .who = who, .nice = 19};
+    int err = priority_run(&w);
+    return err ? err : 20 - w.nice; /* the raw system call never returns a negative value */
+}
+
+long sys_setpriority(int which, int who, int nice)
+{
+    struct priority_walk w = {
+        .which = which, .who = who, .nice = MAX(-20, MIN(nice, 19)), .set = true};
+    return priority_run(&w);
+}
+
+/* --- policies: one only, the fair one ------------------------------------------------------------------ */
+
+static long exists(struct task *t, uint64_t arg)
+{
+    (void)t;
+    (void)arg;
+    return SCHED_NORMAL;
+}
+
+long sys_sched_getscheduler(int tid) { return with_task(tid, exists, 0); }
+
+long sys_sched_getparam(int tid, uaddr_t dst)
+{
+    int32_t priority = 0;
+    long res = dst ? with_task(tid, exists, 0) : -EINVAL;
+    return res ? res : copy_to_user(dst, &priority, sizeof(priority)) ? -EFAULT : 0;
+}
+
+static long check_policy(int tid, int policy, uaddr_t param)
+{
+    int32_t priority;
+    if (!param)
+        return -EINVAL;
+    if (copy_from_user(&priority, param, sizeof(priority)))
+        return -EFAULT;
+    long res = with_task(tid, exists, 0);
+    if (res)
+        return res;
+    if (policy == SCHED_FIFO || policy == SCHED_RR)
+        return priority < 1 || priority > 99 ? -EINVAL : -EPERM; /* nobody gets real time here */
+    if (policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
+        return -EINVAL;
+    return priority ? -EINVAL : 0;
+}
+
+long sys_sched_setscheduler(int tid, int policy, uaddr_t param)
+{
+    return check_policy(tid, policy, param);
+}
+
+long sys_sched_setparam(int tid, uaddr_t param) { return check_policy(tid, SCHED_NORMAL, param); }
+
+static bool realtime_policy(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
+
+long sys_sched_get_priority_max(int policy)
+{
+    return realtime_policy(policy) ? 99 : policy >= 0 && policy <= 6 && policy != 4 ? 0 : -EINVAL;
+}
+
+long sys_sched_get_priority_min(int policy)
+{
+    return realtime_policy(policy) ? 1 : policy >= 0 && policy <= 6 && policy != 4 ? 0 : -EINVAL;
+}
+
+long sys_sched_rr_get_interval(int tid, uaddr_t dst)
+{
+    long res = with_task(tid, exists, 0);
+    return res ? res : put_timespec(dst, 10 * NSEC_PER_MSEC);
+}
+
+/* --- membarrier -------------------------------------------------------------------------------------- */
+
+static void fence(void *arg)
+{
+    (void)arg;
+    atomic_thread_fence(memory_order_seq_cst);
+}
+
+long sys_membarrier(int cmd, unsigned flags, int cpu)
+{
+    const int supported = MEMBARRIER_CMD_GLOBAL | MEMBARRIER_CMD_GLOBAL_EXPEDITED |
+                          MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED |
+                          MEMBARRIER_CMD_PRIVATE_EXPEDITED |
+                          MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED;
+    (void)cpu;
+    if (flags)
+        return -EINVAL;
+    switch (cmd) {
+    case MEMBARRIER_CMD_QUERY:
+        return supported;
+    case MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED:
+    case MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED:
+        return 0;
+    case MEMBARRIER_CMD_GLOBAL:
+    case MEMBARRIER_CMD_GLOBAL_EXPEDITED:
+    case MEMBARRIER_CMD_PRIVATE_EXPEDITED:
+        arch_call_cpus(~0ULL >> (64 - cpu_count), fence, NULL);
+        return 0;
+    }
+    return -EINVAL;
+}
