@@ -6,4 +6,6 @@ void io_init(void)
     pipe_init();
     epoll_init();
     console_init();
+    tty_init();
+    unix_socket_init();
 }

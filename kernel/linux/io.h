@@ -22,6 +22,5 @@ void epoll_init(void);
 void console_init(void);
 void tty_init(void);
 void unix_socket_init(void);
-void net_glue_init(void);
 
 #endif

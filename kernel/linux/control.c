@@ -1,0 +1,244 @@
+/*
+ * The control channel (abi/control.h): one thread reads frames from the supervisor's port and acts on
+ * them; whoever has something to tell sends frames, one at a time. Everything that arrives is hostile
+ * until checked.
+ */
+#include "linux/control.h"
+#include "core/deferred.h"
+#include "core/mem.h"
+#include "core/thread.h"
+#include "core/timer.h"
+#include "drivers/console.h"
+#include "linux/io.h"
+#include "net/socket.h"
+
+static struct {
+    struct char_port *port;
+    bool lost;
+    struct mutex send_lock; /* one frame at a time: out_buf */
+    uint8_t *out_buf;       /* header and payload of the frame being sent */
+    uint8_t *in_buf;        /* payload of the frame being read */
+} control;
+
+/* --- sending ------------------------------------------------------------------------------------ */
+
+static int port_write(const uint8_t *data, size_t n)
+{
+    while (n && !control.lost) {
+        ssize_t w = char_port_write(control.port, data, n);
+        if (w < 0)
+            control.lost = true;
+        else if (w == 0)
+            wait_event(&control.port->writable, char_port_can_write(control.port));
+        data += MAX(w, 0);
+        n -= (size_t)MAX(w, 0);
+    }
+    return control.lost ? -EIO : 0;
+}
+
+static int send_out_buf(unsigned type, unsigned session, size_t len)
+{
+    struct ctl_header h = {(uint32_t)len, (uint16_t)type, (uint16_t)session};
+    memcpy(control.out_buf, &h, sizeof(h));
+    return port_write(control.out_buf, sizeof(h) + len);
+}
+
+int control_send(unsigned type, unsigned session, const void *payload, size_t len)
+{
+    ASSERT(len <= CTL_MAX_PAYLOAD);
+    mutex_lock(&control.send_lock);
+    memcpy(control.out_buf + sizeof(struct ctl_header), payload, len);
+    int err = send_out_buf(type, session, len);
+    mutex_unlock(&control.send_lock);
+    return err;
+}
+
+int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n)
+{
+    mutex_lock(&control.send_lock);
+    int err = uio_read(control.out_buf + sizeof(struct ctl_header), n, u);
+    if (!err)
+        err = send_out_buf(type, session, n);
+    mutex_unlock(&control.send_lock);
+    return err;
+}
+
+/* --- ports that programs listen on ---------------------------------------------------------------- */
+
+/* The hook may run where nothing can wait, so events are queued for a work item. */
+struct listen_event {
+    struct list link;
+    struct ctl_listen payload;
+};
+
+static spinlock_t listen_lock = SPINLOCK_INIT;
+static struct list listen_events = LIST_INIT(listen_events);
+
+static void send_listen_events(struct work *w)
+{
+    (void)w;
+    for (;;) {
+        spin_lock_bh(&listen_lock);
+        struct listen_event *e = list_pop_front(&listen_events, struct listen_event, link);
+        spin_unlock_bh(&listen_lock);
+        if (!e)
+            return;
+        control_send(CTL_LISTEN, 0, &e->payload, sizeof(e->payload));
+        kfree(e);
+    }
+}
+
+static struct work listen_work = {.link = LIST_INIT(listen_work.link), .run = send_listen_events};
+
+static void on_listen(int proto, const struct sock_addr *addr, int family, bool open)
+{
+    struct listen_event *e = kzalloc(sizeof(*e));
+    if (!e) {
+        klog(LOG_WARN, "control: out of memory, LISTEN of port %u not told", addr->port);
+        return;
+    }
+    e->payload = (struct ctl_listen){.protocol = (uint16_t)proto,
+                                     .port = addr->port,
+                                     .family = (uint16_t)family,
+                                     .open = open};
+    if (family == 4)
+        memcpy(e->payload.addr, &addr->ip.w[3], 4);
+    else
+        memcpy(e->payload.addr, &addr->ip, 16);
+    spin_lock_bh(&listen_lock);
+    list_push_back(&listen_events, &e->link);
+    spin_unlock_bh(&listen_lock);
+    work_schedule(&listen_work);
+}
+
+/* --- receiving ---------------------------------------------------------------------------------- */
+
+static int port_read(uint8_t *data, size_t n)
+{
+    while (n) {
+        ssize_t r = char_port_read(control.port, data, n);
+        if (r < 0)
+            return (int)r;
+        if (r == 0)
+            wait_event(&control.port->readable, char_port_can_read(control.port));
+        data += r;
+        n -= (size_t)r;
+    }
+    return 0;
+}
+
+static void on_welcome(const uint8_t *payload, size_t len)
+{
+    struct ctl_welcome w;
+    if (len < sizeof(w)) {
+        klog(LOG_ERROR, "control: WELCOME of %zu bytes", len);
+        return;
+    }
+    memcpy(&w, payload, sizeof(w));
+    if (w.version != CTL_VERSION)
+        klog(LOG_ERROR, "control: the supervisor speaks version %u, this kernel %u", w.version,
+             CTL_VERSION);
+    if (w.realtime_ns && w.realtime_ns < INT64_MAX)
+        realtime_set((nsec_t)w.realtime_ns);
+}
+
+static void send_stats(void)
+{
+    size_t len;
+    char *text = control_stats(&len);
+    if (!text)
+        len = 0;
+    control_send(CTL_STATS, 0, text, MIN(len, (size_t)CTL_MAX_PAYLOAD));
+    kfree(text);
+}
+
+/* Payloads of a single number; false (and a log line) if it is short. */
+static bool payload_u32(const struct ctl_header *h, uint32_t *value)
+{
+    if (h->length < sizeof(*value)) {
+        klog(LOG_ERROR, "control: frame of type %u with %u bytes", h->type, h->length);
+        return false;
+    }
+    memcpy(value, control.in_buf, sizeof(*value));
+    return true;
+}
+
+static void dispatch(const struct ctl_header *h)
+{
+    uint32_t value;
+    switch (h->type) {
+    case CTL_WELCOME:
+        on_welcome(control.in_buf, h->length);
+        break;
+    case CTL_EXEC:
+        session_exec(h->session, control.in_buf, h->length);
+        break;
+    case CTL_IN:
+        session_input(h->session, control.in_buf, h->length);
+        break;
+    case CTL_SIGNAL:
+        if (payload_u32(h, &value))
+            session_signal(h->session, value);
+        break;
+    case CTL_WINSIZE:
+        if (payload_u32(h, &value))
+            session_winsize(h->session, (uint16_t)value, (uint16_t)(value >> 16));
+        break;
+    case CTL_SHUTDOWN:
+        if (payload_u32(h, &value))
+            session_shutdown_all(value);
+        break;
+    case CTL_GET_STATS:
+        send_stats();
+        break;
+    case CTL_CREDIT:
+        if (payload_u32(h, &value))
+            session_credit(h->session, value);
+        break;
+    default:
+        klog(LOG_ERROR, "control: frame of unknown type %u dropped", h->type);
+    }
+}
+
+static void control_thread(void *arg)
+{
+    (void)arg;
+    struct mem_stats mem;
+    mem_stats(&mem);
+    struct ctl_hello hello = {CTL_VERSION, (uint32_t)cpu_count, mem.total_pages * PAGE_SIZE,
+                              (uint64_t)time_now()};
+    int err = control_send(CTL_HELLO, 0, &hello, sizeof(hello));
+    while (!err) {
+        struct ctl_header h;
+        err = port_read((uint8_t *)&h, sizeof(h));
+        if (!err && h.length > CTL_MAX_PAYLOAD) {
+            klog(LOG_ERROR, "control: frame of %u bytes, channel dropped", h.length);
+            err = -EPROTO;
+        }
+        if (!err)
+            err = port_read(control.in_buf, h.length);
+        if (!err)
+            dispatch(&h);
+    }
+    klog(LOG_ERROR, "control: channel lost: error %d", -err);
+    control.lost = true;
+    session_channel_lost();
+    thread_exit();
+}
+
+int control_start(void)
+{
+    control.port = char_port_find(1);
+    if (!control.port)
+        control.port = char_port_find(0);
+    if (!control.port)
+        return -ENODEV;
+    mutex_init(&control.send_lock);
+    control.out_buf = kmalloc(sizeof(struct ctl_header) + CTL_MAX_PAYLOAD);
+    control.in_buf = kmalloc(CTL_MAX_PAYLOAD);
+    if (!control.out_buf || !control.in_buf)
+        return -ENOMEM;
+    session_init();
+    socket_listen_hook = on_listen;
+    return thread_create(NULL, control_thread, NULL, "control");
+}

@@ -1,0 +1,90 @@
+/* The domain's counters as JSON: the control channel's STATS. */
+#include "core/mem.h"
+#include "core/thread.h"
+#include "core/timer.h"
+#include "linux/control.h"
+#include "linux/process.h"
+#include "net/netif.h"
+
+static void add_memory(struct text_buf *b)
+{
+    struct mem_stats m;
+    mem_stats(&m);
+    text_printf(b, "\"memory\":{\"total\":%lu,\"free\":%lu,\"slab\":%lu,\"cache\":%lu}",
+                m.total_pages * PAGE_SIZE, m.free_pages * PAGE_SIZE, m.slab_pages * PAGE_SIZE,
+                m.cache_pages * PAGE_SIZE);
+}
+
+static void add_cpus(struct text_buf *b)
+{
+    text_printf(b, "\"cpus\":[");
+    for (int i = 0; i < cpu_count; i++) {
+        nsec_t user, system, idle;
+        cpu_times(i, &user, &system, &idle);
+        text_printf(b, "%s{\"user_ns\":%ld,\"system_ns\":%ld,\"idle_ns\":%ld}", i ? "," : "", user,
+                    system, idle);
+    }
+    text_printf(b, "]");
+}
+
+/* Program names come from programs: only what needs no escape is passed on. */
+static void add_name(struct text_buf *b, const char *name)
+{
+    char clean[16];
+    size_t n = 0;
+    for (; *name && n < sizeof(clean) - 1; name++)
+        clean[n++] = *name >= 0x20 && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?';
+    clean[n] = 0;
+    text_printf(b, "\"%s\"", clean);
+}
+
+static void add_processes(struct text_buf *b)
+{
+    struct process *p;
+    bool first = true;
+    text_printf(b, "\"processes\":[");
+    for (int from = 2; (p = process_next(from)); process_put(p)) {
+        from = p->pid + 1;
+        text_printf(b, "%s{\"pid\":%d,\"tasks\":%d,\"name\":", first ? "" : ",", p->pid,
+                    p->task_count);
+        add_name(b, p->leader ? p->leader->comm : "?");
+        text_printf(b, "}");
+        first = false;
+    }
+    text_printf(b, "]");
+}
+
+static bool add_netif(struct netif *n, void *arg)
+{
+    struct text_buf *b = arg;
+    struct path_stats s = {0};
+    if (n->path)
+        n->path->ops->stats(n->path, &s);
+    text_printf(b,
+                "%s{\"name\":\"%s\",\"rx_packets\":%lu,\"rx_bytes\":%lu,\"tx_packets\":%lu,"
+                "\"tx_bytes\":%lu,\"rx_dropped\":%lu,\"tx_dropped\":%lu,\"doorbells\":%lu,"
+                "\"interrupts\":%lu}",
+                n->index > 1 ? "," : "", n->name, s.rx_packets, s.rx_bytes, s.tx_packets,
+                s.tx_bytes, s.rx_dropped, s.tx_dropped + n->tx_dropped, s.doorbells, s.interrupts);
+    return true;
+}
+
+char *control_stats(size_t *len)
+{
+    struct text_buf b = {0};
+    text_printf(&b, "{\"uptime_ns\":%ld,", time_now());
+    add_memory(&b);
+    text_printf(&b, ",");
+    add_cpus(&b);
+    text_printf(&b, ",");
+    add_processes(&b);
+    text_printf(&b, ",\"interfaces\":[");
+    netif_for_each(add_netif, &b);
+    text_printf(&b, "]}");
+    if (b.failed) {
+        kfree(b.data);
+        return NULL;
+    }
+    *len = b.len;
+    return b.data;
+}

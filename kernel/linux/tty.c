@@ -1,0 +1,597 @@
+/* Terminals: canonical and raw input, echo, output processing, job control. */
+#include "linux/tty.h"
+
+#include <asm/ioctls.h>
+#include <asm/termbits.h>
+#include <asm/termios.h>
+
+#include "core/mem.h"
+#include "core/timer.h"
+#include "fs/vfs.h"
+#include "linux/io.h"
+#include "linux/process.h"
+
+#define TTY_BUFFER 4096u /* typed and not read; power of two */
+
+struct tty {
+    refcount_t refs;
+    tty_output_fn output;
+    void *arg;
+    struct mutex output_lock; /* order of output, and output against tty_detach */
+    spinlock_t lock;          /* everything below */
+    struct termios termios;
+    struct winsize size;
+    int sid, pgid; /* controlled session and its foreground group; 0: not known */
+    bool hung_up;
+    uint8_t buf[TTY_BUFFER];
+    uint64_t line_end[TTY_BUFFER / 64]; /* bit set: that byte ends a line (canonical mode) */
+    uint32_t head, tail;                /* typed, read */
+    uint32_t line_head;                 /* up to here lines are complete */
+    uint32_t column;
+    struct wait_queue wait;
+};
+
+#define SIGINT_N 2
+#define SIGQUIT_N 3
+#define SIGHUP_N 1
+#define SIGTSTP_N 20
+#define SIGTTIN_N 21
+#define SIGTTOU_N 22
+#define SIGWINCH_N 28
+#define CTRL(c) ((c) & 0x1f)
+
+struct tty *tty_create(tty_output_fn output, void *arg)
+{
+    struct tty *t = kzalloc(sizeof(*t));
+    if (!t)
+        return NULL;
+    ref_init(&t->refs, 1);
+    t->output = output;
+    t->arg = arg;
+    mutex_init(&t->output_lock);
+    spin_init(&t->lock);
+    wait_queue_init(&t->wait);
+    t->size = (struct winsize){.ws_row = 24, .ws_col = 80};
+    t->termios = (struct termios){
+        .c_iflag = ICRNL | IXON,
+        .c_oflag = OPOST | ONLCR,
+        .c_cflag = B38400 | CS8 | CREAD | HUPCL,
+        .c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
+    };
+    static const uint8_t cc[NCCS] = {
+        [VINTR] = CTRL('C'),  [VQUIT] = CTRL('\\'), [VERASE] = 0x7f,       [VKILL] = CTRL('U'),
+        [VEOF] = CTRL('D'),   [VMIN] = 1,           [VSTART] = CTRL('Q'),  [VSTOP] = CTRL('S'),
+        [VSUSP] = CTRL('Z'),  [VREPRINT] = CTRL('R'), [VDISCARD] = CTRL('O'), [VWERASE] = CTRL('W'),
+        [VLNEXT] = CTRL('V'),
+    };
+    memcpy(t->termios.c_cc, cc, sizeof(cc));
+    return t;
+}
+
+void tty_put(struct tty *t)
+{
+    if (ref_put(&t->refs))
+        kfree(t);
+}
+
+/* --- output ------------------------------------------------------------------------------------- */
+
+/* Output processing: newlines become CR NL. Returns the bytes written to out (at most 2 * n). */
+static size_t cook(const struct tty *t, const uint8_t *in, size_t n, uint8_t *out)
+{
+    bool crlf = t->termios.c_oflag & OPOST && t->termios.c_oflag & ONLCR;
+    size_t k = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (crlf && in[i] == '\n')
+            out[k++] = '\r';
+        out[k++] = in[i];
+    }
+    return k;
+}
+
+/* Hands processed bytes to the other side; with output_lock held. */
+static ssize_t emit(struct tty *t, const uint8_t *data, size_t n, bool nonblock)
+{
+    return t->output ? t->output(t->arg, data, n, nonblock) : -EIO;
+}
+
+static void echo(struct tty *t, const uint8_t *data, size_t n)
+{
+    /* A program that writes right now may sleep with the lock: echo is then lost rather than late. */
+    if (!n || !mutex_trylock(&t->output_lock))
+        return;
+    emit(t, data, n, true);
+    mutex_unlock(&t->output_lock);
+}
+
+/* --- input -------------------------------------------------------------------------------------- */
+
+struct echo_buf {
+    uint8_t data[512];
+    size_t len;
+};
+
+static void echo_add(struct echo_buf *e, const char *s, size_t n)
+{
+    if (n <= sizeof(e->data) - e->len) {
+        memcpy(e->data + e->len, s, n);
+        e->len += n;
+    }
+}
+
+static void echo_char(const struct tty *t, struct echo_buf *e, uint8_t c)
+{
+    if (c == '\n') {
+        if (t->termios.c_lflag & (ECHO | ECHONL))
+            echo_add(e, "\r\n", 2);
+    } else if (t->termios.c_lflag & ECHO) {
+        char caret[2] = {'^', (char)(c ^ 0x40)};
+        if ((c < 0x20 || c == 0x7f) && c != '\t' && t->termios.c_lflag & ECHOCTL)
+            echo_add(e, caret, 2);
+        else
+            echo_add(e, (char *)&c, 1);
+    }
+}
+
+static bool is_cc(const struct tty *t, int which, uint8_t c)
+{
+    return t->termios.c_cc[which] == c && c != 0;
+}
+
+static void set_line_end(struct tty *t, uint32_t at, bool on)
+{
+    uint64_t bit = 1ull << at % 64;
+    uint64_t *word = &t->line_end[at % TTY_BUFFER / 64];
+    *word = on ? *word | bit : *word & ~bit;
+}
+
+static bool is_line_end(const struct tty *t, uint32_t at)
+{
+    return t->line_end[at % TTY_BUFFER / 64] >> at % 64 & 1;
+}
+
+static void store(struct tty *t, uint8_t c, bool ends_line)
+{
+    /* One place stays free for the end of the line. */
+    if (t->head - t->tail >= TTY_BUFFER - (ends_line ? 0 : 1))
+        return;
+    t->buf[t->head % TTY_BUFFER] = c;
+    set_line_end(t, t->head, ends_line);
+    t->head++;
+    if (ends_line || !(t->termios.c_lflag & ICANON))
+        t->line_head = t->head;
+}
+
+static void erase_one(struct tty *t, struct echo_buf *e)
+{
+    if (t->head == t->line_head)
+        return;
+    uint8_t c = t->buf[--t->head % TTY_BUFFER];
+    bool wide = (c < 0x20 || c == 0x7f) && t->termios.c_lflag & ECHOCTL;
+    if (t->termios.c_lflag & ECHO && t->termios.c_lflag & ECHOE)
+        echo_add(e, wide ? "\b \b\b \b" : "\b \b", wide ? 6 : 3);
+}
+
+/* Line editing; true if c was used up. */
+static bool edit(struct tty *t, uint8_t c, struct echo_buf *e)
+{
+    if (is_cc(t, VERASE, c)) {
+        erase_one(t, e);
+    } else if (is_cc(t, VKILL, c)) {
+        while (t->head != t->line_head)
+            erase_one(t, e);
+    } else if (is_cc(t, VWERASE, c) && t->termios.c_lflag & IEXTEN) {
+        while (t->head != t->line_head && t->buf[(t->head - 1) % TTY_BUFFER] == ' ')
+            erase_one(t, e);
+        while (t->head != t->line_head && t->buf[(t->head - 1) % TTY_BUFFER] != ' ')
+            erase_one(t, e);
+    } else if (is_cc(t, VEOF, c)) {
+        store(t, 0, true);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static int signal_of(const struct tty *t, uint8_t c)
+{
+    if (!(t->termios.c_lflag & ISIG))
+        return 0;
+    return is_cc(t, VINTR, c)   ? SIGINT_N
+           : is_cc(t, VQUIT, c) ? SIGQUIT_N
+           : is_cc(t, VSUSP, c) ? SIGTSTP_N
+                                : 0;
+}
+
+static void flush_input(struct tty *t) { t->tail = t->line_head = t->head; }
+
+/* One typed byte; returns the signal it means, or 0. */
+static int input_char(struct tty *t, uint8_t c, struct echo_buf *e)
+{
+    tcflag_t iflag = t->termios.c_iflag;
+    if (c == '\r') {
+        if (iflag & IGNCR)
+            return 0;
+        if (iflag & ICRNL)
+            c = '\n';
+    } else if (c == '\n' && iflag & INLCR) {
+        c = '\r';
+    }
+    int signo = signal_of(t, c);
+    if (signo) {
+        echo_char(t, e, c);
+        if (!(t->termios.c_lflag & NOFLSH))
+            flush_input(t);
+        return signo;
+    }
+    bool canonical = t->termios.c_lflag & ICANON;
+    if (canonical && edit(t, c, e))
+        return 0;
+    store(t, c, canonical && (c == '\n' || is_cc(t, VEOL, c) || is_cc(t, VEOL2, c)));
+    echo_char(t, e, c);
+    return 0;
+}
+
+void tty_input(struct tty *t, const uint8_t *data, size_t n)
+{
+    while (n) {
+        struct echo_buf e = {.len = 0};
+        int signo = 0, group;
+        spin_lock(&t->lock);
+        while (n && !signo && e.len < sizeof(e.data) - 8) {
+            signo = input_char(t, *data++, &e);
+            n--;
+        }
+        group = t->pgid;
+        spin_unlock(&t->lock);
+        echo(t, e.data, e.len);
+        if (signo && group)
+            signal_send_group(group, signo, NULL);
+    }
+    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+}
+
+/* --- reading ------------------------------------------------------------------------------------ */
+
+/* Bytes a read may have now. */
+static uint32_t readable_bytes(const struct tty *t)
+{
+    return READ_ONCE(t->termios.c_lflag) & ICANON ? READ_ONCE(t->line_head) - READ_ONCE(t->tail)
+                                                  : READ_ONCE(t->head) - READ_ONCE(t->tail);
+}
+
+/* At most max bytes, at most one line in canonical mode. *ended: a line (or end of file) ended. */
+static size_t take(struct tty *t, uint8_t *out, size_t max, bool *ended)
+{
+    size_t n = 0;
+    *ended = false;
+    spin_lock(&t->lock);
+    bool canonical = t->termios.c_lflag & ICANON;
+    uint32_t limit = canonical ? t->line_head : t->head;
+    while (n < max && t->tail != limit && !*ended) {
+        uint8_t c = t->buf[t->tail % TTY_BUFFER];
+        *ended = canonical && is_line_end(t, t->tail);
+        t->tail++;
+        if (!*ended || c) /* the end-of-file character itself is not data */
+            out[n++] = c;
+    }
+    /* End of file right behind what just fitted ends this read, not the next one. */
+    if (canonical && n == max && n && !*ended && t->tail != limit && is_line_end(t, t->tail) &&
+        !t->buf[t->tail % TTY_BUFFER])
+        t->tail++;
+    spin_unlock(&t->lock);
+    return n;
+}
+
+/* A background process that reads (or configures) its terminal is stopped. */
+static int check_foreground(struct tty *t, int signo)
+{
+    struct process *p = current_process();
+    if (p->tty != t || !t->pgid || p->pgid == t->pgid)
+        return 0;
+    struct task *task = current_task();
+    if (task->blocked & 1ull << (signo - 1))
+        return signo == SIGTTOU_N ? 0 : -EIO;
+    signal_send_group(p->pgid, signo, NULL);
+    return -ERESTARTSYS;
+}
+
+static int wait_input(struct tty *t, struct file *f, size_t want, nsec_t deadline)
+{
+    if (f->flags & OPEN_NONBLOCK)
+        return -EAGAIN;
+    return wait_event_timeout(&t->wait, readable_bytes(t) >= want || READ_ONCE(t->hung_up),
+                              deadline);
+}
+
+static ssize_t tty_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    struct tty *t = f->data;
+    uint8_t buf[256];
+    ssize_t done = 0;
+    int err = check_foreground(t, SIGTTIN_N);
+    if (err)
+        return err;
+    bool canonical = t->termios.c_lflag & ICANON, ended = false;
+    size_t vmin = canonical ? 1 : t->termios.c_cc[VMIN];
+    nsec_t vtime = canonical ? 0 : t->termios.c_cc[VTIME] * 100 * NSEC_PER_MSEC;
+    while (u->resid && !ended) {
+        if (!readable_bytes(t)) {
+            bool enough = (size_t)done >= MAX(vmin, (size_t)(vtime ? 1 : 0)) || (done && canonical);
+            if (READ_ONCE(t->hung_up) || enough || (!vmin && !vtime))
+                break;
+            /* With VMIN the time runs between bytes, without it from the start. */
+            bool timed = vtime && (!vmin || done);
+            err = wait_input(t, f, 1, timed ? time_now() + vtime : NSEC_NEVER);
+            if (err)
+                break;
+            continue;
+        }
+        size_t n = take(t, buf, MIN(u->resid, sizeof(buf)), &ended);
+        err = uio_write(u, buf, n);
+        if (err)
+            break;
+        done += (ssize_t)n;
+    }
+    return done || err == -ETIMEDOUT ? done : err;
+}
+
+static ssize_t tty_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    struct tty *t = f->data;
+    uint8_t in[256], out[512];
+    ssize_t done = 0;
+    int err = t->termios.c_lflag & TOSTOP ? check_foreground(t, SIGTTOU_N) : 0;
+    if (err)
+        return err;
+    mutex_lock(&t->output_lock);
+    while (u->resid && !err) {
+        size_t n = MIN(u->resid, sizeof(in));
+        err = uio_read(in, n, u);
+        if (err)
+            break;
+        size_t k = cook(t, in, n, out);
+        ssize_t w = emit(t, out, k, f->flags & OPEN_NONBLOCK);
+        if (w < 0)
+            err = (int)w;
+        else
+            done += (ssize_t)n; /* a part that did not fit is dropped: it cannot be told apart */
+    }
+    mutex_unlock(&t->output_lock);
+    return done ? done : err;
+}
+
+static unsigned tty_poll(struct file *f, struct poll_table *pt)
+{
+    struct tty *t = f->data;
+    poll_register(pt, &t->wait);
+    if (READ_ONCE(t->hung_up))
+        return POLL_IN | POLL_RDNORM | POLL_HUP | POLL_OUT | POLL_WRNORM;
+    return (readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
+}
+
+/* --- control ------------------------------------------------------------------------------------ */
+
+void tty_signal(struct tty *t, int signo, int fallback)
+{
+    spin_lock(&t->lock);
+    int group = t->pgid ? t->pgid : fallback;
+    spin_unlock(&t->lock);
+    signal_send_group(group, signo, NULL);
+}
+
+void tty_set_session(struct tty *t, int leader)
+{
+    spin_lock(&t->lock);
+    if (!t->sid)
+        t->sid = t->pgid = leader;
+    spin_unlock(&t->lock);
+}
+
+void tty_set_size(struct tty *t, uint16_t rows, uint16_t columns)
+{
+    spin_lock(&t->lock);
+    bool changed = t->size.ws_row != rows || t->size.ws_col != columns;
+    t->size.ws_row = rows;
+    t->size.ws_col = columns;
+    int group = t->pgid;
+    spin_unlock(&t->lock);
+    if (changed && group)
+        signal_send_group(group, SIGWINCH_N, NULL);
+}
+
+void tty_hangup(struct tty *t)
+{
+    spin_lock(&t->lock);
+    t->hung_up = true;
+    int leader = t->sid;
+    spin_unlock(&t->lock);
+    struct process *p = leader ? process_find(leader) : NULL;
+    if (p) {
+        signal_send_process(p, SIGHUP_N, NULL);
+        process_put(p);
+    }
+    wake_up(&t->wait);
+}
+
+void tty_detach(struct tty *t)
+{
+    mutex_lock(&t->output_lock);
+    t->output = NULL;
+    mutex_unlock(&t->output_lock);
+    spin_lock(&t->lock);
+    t->hung_up = true;
+    spin_unlock(&t->lock);
+    wake_up(&t->wait);
+}
+
+static long set_termios(struct tty *t, uaddr_t arg, bool flush)
+{
+    struct termios new;
+    int err = check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    if (copy_from_user(&new, arg, sizeof(new)))
+        return -EFAULT;
+    spin_lock(&t->lock);
+    bool was_canonical = t->termios.c_lflag & ICANON;
+    t->termios = new;
+    if (flush)
+        flush_input(t);
+    if (was_canonical != !!(new.c_lflag & ICANON))
+        t->line_head = t->head; /* what is there can be read either way */
+    spin_unlock(&t->lock);
+    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+    return 0;
+}
+
+static long set_group(struct tty *t, uaddr_t arg)
+{
+    int pgid;
+    struct process *p = current_process();
+    if (p->tty != t)
+        return -ENOTTY;
+    int err = check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    if (copy_from_user(&pgid, arg, sizeof(pgid)))
+        return -EFAULT;
+    if (pgid <= 0)
+        return -EINVAL;
+    struct process *member = process_find(pgid);
+    bool ours = member && member->sid == p->sid;
+    if (member)
+        process_put(member);
+    if (!ours)
+        return member ? -EPERM : -ESRCH;
+    spin_lock(&t->lock);
+    t->pgid = pgid;
+    spin_unlock(&t->lock);
+    return 0;
+}
+
+/* A session leader without a terminal takes one of its own job's. */
+static long take_terminal(struct tty *t)
+{
+    struct process *p = current_process();
+    if (p->tty == t)
+        return 0;
+    spin_lock(&t->lock);
+    bool free = !t->sid;
+    if (free && p->pid == p->sid && !p->tty) {
+        t->sid = p->sid;
+        t->pgid = p->pgid;
+    } else {
+        free = false;
+    }
+    spin_unlock(&t->lock);
+    if (!free)
+        return -EPERM;
+    p->tty = t;
+    return 0;
+}
+
+static long get_int(uaddr_t arg, int value) { return copy_to_user(arg, &value, sizeof(value)); }
+
+static long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
+{
+    (void)user;
+    struct tty *t = f->data;
+    struct process *p = current_process();
+    struct winsize size;
+    switch (cmd) {
+    case TCGETS:
+        return copy_to_user(arg, &t->termios, sizeof(t->termios));
+    case TCSETS:
+    case TCSETSW:
+    case TCSETSF:
+        return set_termios(t, arg, cmd == TCSETSF);
+    case TIOCGWINSZ:
+        return copy_to_user(arg, &t->size, sizeof(t->size));
+    case TIOCSWINSZ:
+        if (copy_from_user(&size, arg, sizeof(size)))
+            return -EFAULT;
+        tty_set_size(t, size.ws_row, size.ws_col);
+        return 0;
+    case TIOCGPGRP:
+        return p->tty == t ? get_int(arg, t->pgid ? t->pgid : p->pgid) : -ENOTTY;
+    case TIOCSPGRP:
+        return set_group(t, arg);
+    case TIOCGSID:
+        return p->tty == t ? get_int(arg, t->sid ? t->sid : p->sid) : -ENOTTY;
+    case TIOCSCTTY:
+        return take_terminal(t);
+    case TIOCNOTTY:
+        if (p->tty != t)
+            return -ENOTTY;
+        p->tty = NULL;
+        return 0;
+    case FIONREAD:
+        return get_int(arg, (int)readable_bytes(t));
+    case TIOCOUTQ:
+        return get_int(arg, 0);
+    case TCSBRK: /* wait until output is sent: it is, when write returns */
+        return arg ? 0 : -EINVAL;
+    case TCXONC:
+        return arg <= 3 ? 0 : -EINVAL;
+    case TCFLSH:
+        if (arg > 2)
+            return -EINVAL;
+        spin_lock(&t->lock);
+        if (arg != 1)
+            flush_input(t);
+        spin_unlock(&t->lock);
+        return 0;
+    default:
+        return -ENOTTY;
+    }
+}
+
+static void tty_release(struct file *f) { tty_put(f->data); }
+
+static void tty_describe(struct file *f, char *buf, size_t size)
+{
+    (void)f;
+    snprintf(buf, size, "/dev/tty");
+}
+
+static const struct file_ops tty_ops = {
+    .name = "tty",
+    .mode = MODE_CHR | 0620,
+    .read = tty_read,
+    .write = tty_write,
+    .poll = tty_poll,
+    .ioctl = tty_ioctl,
+    .release = tty_release,
+    .describe = tty_describe,
+};
+
+struct file *tty_open(struct tty *t, unsigned flags)
+{
+    struct file *f = file_alloc(&tty_ops, t, flags);
+    if (!IS_ERR(f))
+        ref_get(&t->refs);
+    return f;
+}
+
+/* /dev/tty: the controlling terminal. */
+static int open_controlling(struct vnode *v, struct file *f)
+{
+    (void)v;
+    struct tty *t = current_process()->tty;
+    if (!t)
+        return -ENXIO;
+    ref_get(&t->refs);
+    f->ops = &tty_ops;
+    f->data = t;
+    return 0;
+}
+
+void tty_init(void)
+{
+    int err = device_register("tty", 5ull << 32, MODE_CHR | 0666, &tty_ops, open_controlling);
+    if (err)
+        klog(LOG_ERROR, "no /dev/tty: error %d", -err);
+}
