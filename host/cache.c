@@ -143,18 +143,22 @@ static void trim(const char *dir)
     }
 }
 
-static void report_skipped(const struct strv *skipped)
+/* One line that names what the image lacks: paths that could not be listed, files not read. */
+static void report_skipped(const struct strv *unlisted, const struct strv *unread)
 {
+    const struct strv *both[] = {unlisted, unread};
     struct buf names = {0};
+    size_t n = 0;
 
-    if (!skipped->n)
-        return;
-    for (size_t i = 0; i < skipped->n && i < 8; i++)
-        buf_printf(&names, "%s%s", i ? ", " : "", skipped->v[i]);
-    if (skipped->n > 8)
-        buf_printf(&names, " and %zu more", skipped->n - 8);
+    for (size_t k = 0; k < ARRAY_SIZE(both); k++)
+        for (size_t i = 0; i < both[k]->n; i++)
+            if (n++ < 8)
+                buf_printf(&names, "%s%s", n > 1 ? ", " : "", both[k]->v[i]);
+    if (n > 8)
+        buf_printf(&names, " and %zu more", n - 8);
     buf_append(&names, "", 1);
-    warn("not readable, left out of the image: %s", (char *)names.data);
+    if (n)
+        warn("not readable by you, left out of the image: %s", (char *)names.data);
     buf_free(&names);
 }
 
@@ -180,7 +184,7 @@ static int write_image(const struct fileset *fs, const char *key, const char *im
         warn("cannot pack %s: %s", culprit, strerror(-err));
         unlink(tmp);
     } else {
-        report_skipped(&stats.skipped);
+        report_skipped(&fs->unreadable, &stats.skipped);
     }
     out->bytes = stats.bytes;
     strv_free(&stats.skipped);

@@ -131,6 +131,8 @@ static void add_children(struct fileset *fs, const char *dir, fileset_filter *fi
     struct stat st;
     DIR *dp = opendir(dir);
 
+    if (!dp && errno == EACCES)
+        strv_addf(&fs->unreadable, "%s/*", dir);
     while (dp && (d = readdir(dp))) {
         if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, ".."))
             continue;
@@ -272,5 +274,6 @@ void fileset_free(struct fileset *fs)
     free(fs->entries);
     free(fs->slots);
     strv_free(&fs->depends);
+    strv_free(&fs->unreadable);
     *fs = (struct fileset){0};
 }

@@ -26,7 +26,8 @@ struct fileset {
     size_t count, cap;
     uint32_t *slots; /* index + 1, open addressing */
     size_t slot_count;
-    struct strv depends; /* host files read while packing that are not entries themselves */
+    struct strv unreadable; /* paths that were left out because this user may not read them */
+    struct strv depends;    /* host files read while packing that are not entries themselves */
 };
 
 /*

@@ -218,8 +218,13 @@ static void add_package_files(struct packer *p, struct dpkg_package *pkg)
         struct stat st;
         if (ends_with(path, ".service") && strstr(path, "/systemd/system/"))
             base_add_unit(p->fs, path);
-        if (pack_excluded(path) || lstat(path, &st) < 0)
+        if (pack_excluded(path))
             continue;
+        if (lstat(path, &st) < 0) {
+            if (errno == EACCES)
+                strv_addf(&p->fs->unreadable, "%s", path);
+            continue;
+        }
         if (S_ISDIR(st.st_mode) && is_own_dir(p, path))
             fileset_add_tree(p->fs, path, take_entry, NULL);
         else if (take_entry(path, &st, NULL) && !starts_with(path, "/run/"))
@@ -372,8 +377,10 @@ const char *pack_argument_file(const char *arg)
 
     if (arg[0] == '-' && strchr(arg, '='))
         arg = strchr(arg, '=') + 1;
-    if (!*arg || stat(arg, &st) < 0)
+    if (!*arg)
         return NULL;
+    if (stat(arg, &st) < 0)
+        return arg[0] == '/' && errno == EACCES ? arg : NULL; /* there, but not for this user */
     return S_ISREG(st.st_mode) || (S_ISDIR(st.st_mode) && arg[0] == '/') ? arg : NULL;
 }
 

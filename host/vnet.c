@@ -2,6 +2,7 @@
 #include "vnet.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <slirp/libslirp.h>
@@ -12,6 +13,7 @@
 #define NET4 0x0a000200u /* 10.0.2.0/24 */
 #define PREFIX6 "fd00:4c69:6272::"
 #define RESUME_MS 2
+#define LISTEN_BACKLOG 1024
 
 struct vnet {
     struct loop *loop;
@@ -352,6 +354,29 @@ static int probe(const struct sockaddr_storage *ss, socklen_t len, bool udp)
     return err;
 }
 
+/*
+ * libslirp listens with a backlog of one, so that of many clients that connect at once most wait
+ * for seconds (their SYNs or first data are dropped). It does not tell its descriptor; we look for
+ * it.
+ */
+static void widen_backlog(const struct sockaddr_storage *want, socklen_t want_len)
+{
+    DIR *d = opendir("/proc/self/fd");
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        struct sockaddr_storage ss = {0};
+        socklen_t len = sizeof(ss), n = sizeof(int);
+        int fd = atoi(e->d_name), listening = 0;
+        if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) && listening &&
+            !getsockname(fd, (struct sockaddr *)&ss, &len) && len == want_len &&
+            !memcmp(&ss, want, len))
+            listen(fd, LISTEN_BACKLOG);
+    }
+    if (d)
+        closedir(d);
+}
+
 int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
 {
     struct sockaddr_storage ss;
@@ -374,6 +399,8 @@ int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
                            is6 ? (struct sockaddr *)&guest6 : (struct sockaddr *)&guest,
                            is6 ? sizeof(guest6) : sizeof(guest), flags) < 0)
         return -EADDRINUSE;
+    if (!f->udp)
+        widen_backlog(&ss, len);
     return 0;
 }
 
