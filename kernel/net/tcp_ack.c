@@ -385,9 +385,12 @@ static void update_window(struct tcp *t, const struct tcp_rx *r)
 {
     uint32_t window = r->window << t->snd_wscale;
 
+    /* A smaller window in an otherwise equal segment is most likely an old one that was overtaken;
+     * only a closed window is believed. */
     if (!(seq_before(t->snd_wl1, r->seq) ||
-          (t->snd_wl1 == r->seq && (seq_before(t->snd_wl2, r->ack) ||
-                                    (t->snd_wl2 == r->ack && window > t->snd_wnd)))))
+          (t->snd_wl1 == r->seq &&
+           (seq_before(t->snd_wl2, r->ack) ||
+            (t->snd_wl2 == r->ack && (window > t->snd_wnd || !window))))))
         return;
     t->snd_wl1 = r->seq;
     t->snd_wl2 = r->ack;

@@ -206,25 +206,19 @@ static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_o
     spin_unlock(&c->s.lock);
 }
 
-static void cookie_ack(struct tcp *l, struct tcp_rx *r)
+static void cookie_ack(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
-    struct tcp_syn_opts o;
     struct tcp *c;
 
     if (accept_queue_full(l)) {
         tcp_count(accept_overflow);
         return;
     }
-    c = make_child(l, r, &o, r->seq - 1);
+    c = make_child(l, r, o, r->seq - 1);
     if (!c) {
         tcp_count(syn_dropped);
         return;
     }
-    if (!tcp_cookie_check(r, &o)) {
-        tcp_put(c);
-        return;
-    }
-    tcp_setup_options(c, &o);
     c->iss = r->ack - 1;
     c->snd_una = c->snd_nxt = c->write_seq = r->ack;
     c->snd_sml = c->snd_up = c->snd_una;
@@ -261,7 +255,7 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
         bool recent = l->cookies_sent_at && r->now - l->cookies_sent_at < 128 * NSEC_PER_SEC;
 
         if (recent && !(r->flags & TH_SYN) && tcp_cookie_check(r, &o)) {
-            cookie_ack(l, r);
+            cookie_ack(l, r, &o);
             return;
         }
         if (recent)
