@@ -42,10 +42,10 @@ static int choose_name(char out[16], const char *name)
         str_copy(out, name, 16);
         return name_taken(out) ? -EEXIST : 0;
     }
-    char stem[12];
+    char stem[8];
     str_copy(stem, name, MIN(sizeof(stem), (size_t)(percent - name) + 1));
-    for (int i = 0; i < 1000; i++) {
-        snprintf(out, 16, "%s%d", stem, i);
+    for (unsigned i = 0; i < 1000; i++) {
+        snprintf(out, 16, "%s%u", stem, i % 1000);
         if (!name_taken(out))
             return 0;
     }

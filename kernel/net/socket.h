@@ -1,7 +1,7 @@
 /*
- * Internet sockets, as the personality uses them: TCP, UDP, raw and packet sockets behind one set of
- * operations. Addresses are struct sock_addr; linux/ translates sockaddr_in and sockaddr_in6. Errors are
- * the negative errno values that Linux gives.
+ * Internet sockets, as the personality uses them: TCP, UDP, raw and packet sockets behind one set
+ * of operations. Addresses are struct sock_addr; linux/ translates sockaddr_in and sockaddr_in6.
+ * Errors are the negative errno values that Linux gives.
  */
 #ifndef NET_SOCKET_H
 #define NET_SOCKET_H
@@ -16,8 +16,8 @@ struct page;
 
 struct sock_addr {
     struct ip_addr ip;
-    uint16_t port;   /* host byte order */
-    uint32_t scope;  /* interface index; 0: none */
+    uint16_t port;  /* host byte order */
+    uint32_t scope; /* interface index; 0: none */
 };
 
 /* MSG_* flags: Linux values. */
@@ -39,11 +39,11 @@ struct sock_send_info {
 /* What recvmsg tells besides the data. */
 struct sock_recv_info {
     struct sock_addr from;
-    unsigned flags;   /* MSG_TRUNC, ... for msg_flags */
+    unsigned flags;       /* MSG_TRUNC, ... for msg_flags */
     struct ip_addr local; /* destination address of a datagram (IP_PKTINFO) */
     int ifindex;
     uint8_t tos, ttl;
-    nsec_t realtime;  /* SO_TIMESTAMP */
+    nsec_t realtime; /* SO_TIMESTAMP */
 };
 
 struct socket_ops {
@@ -58,31 +58,34 @@ struct socket_ops {
     ssize_t (*send_info)(struct socket *s, struct uio *u, const struct sock_addr *to,
                          const struct sock_send_info *info, unsigned flags);
     ssize_t (*recv)(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
-    ssize_t (*sendpage)(struct socket *s, struct page *page, size_t off, size_t len, unsigned flags);
+    ssize_t (*sendpage)(struct socket *s, struct page *page, size_t off, size_t len,
+                        unsigned flags);
     int (*shutdown)(struct socket *s, int how); /* 0 read, 1 write, 2 both */
     unsigned (*poll)(struct socket *s);         /* POLL_* bits now; must not sleep */
-    /* level and name as in setsockopt(2) for the protocol's own levels (IPPROTO_TCP, ...); val in kernel
-     * memory. getsockopt: *len is in/out. -ENOPROTOOPT. */
+    /* level and name as in setsockopt(2) for the protocol's own levels (IPPROTO_TCP, ...); val in
+     * kernel memory. getsockopt: *len is in/out. -ENOPROTOOPT. */
     int (*setopt)(struct socket *s, int level, int name, const void *val, uint32_t len);
     int (*getopt)(struct socket *s, int level, int name, void *val, uint32_t *len);
     int (*ioctl)(struct socket *s, unsigned cmd, int *value); /* SIOCINQ (FIONREAD), SIOCOUTQ */
+    /* Optional: a generic option changed that is kept elsewhere too (TOS, TTL, device, buffers). */
+    void (*option_changed)(struct socket *s);
     void (*close)(struct socket *s); /* the file is gone; honours SO_LINGER; may sleep */
 };
 
 struct socket {
     refcount_t refs; /* the file's and the protocol's */
     const struct socket_ops *ops;
-    spinlock_t lock; /* bh: the protocol's state of this socket */
+    spinlock_t lock;        /* bh: the protocol's state of this socket */
     struct wait_queue wait; /* readers, writers, pollers; woken with POLL_* keys */
-    uint16_t family; /* 4 or 6: what socket(2) asked for */
-    uint8_t type;    /* SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_RAW 3 */
+    uint16_t family;        /* 4 or 6: what socket(2) asked for */
+    uint8_t type;           /* SOCK_STREAM 1, SOCK_DGRAM 2, SOCK_RAW 3 */
     uint8_t proto;
     struct sock_addr local, peer;
-    int error;       /* pending SO_ERROR (positive errno), cleared when read */
-    uint8_t shut;    /* 1: no more reading, 2: no more writing */
+    int error;    /* pending SO_ERROR (positive errno), cleared when read */
+    uint8_t shut; /* 1: no more reading, 2: no more writing */
     /* SOL_SOCKET and IP options, generic part (net/sockopt.c) */
-    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, pktinfo, recverr,
-        oobinline, freebind, transparent, no_check, bind_no_port;
+    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, pktinfo,
+        recverr, oobinline, freebind, transparent, no_check, bind_no_port;
     int linger_s;
     uint32_t rcvbuf, sndbuf; /* bytes; locked_* : set by the program, no autotuning */
     bool rcvbuf_locked, sndbuf_locked;
@@ -93,15 +96,17 @@ struct socket {
     bool mcast_loop, recv_tos, recv_ttl, dont_fragment_set;
     uint8_t mtu_discover;
     int incoming_cpu;
-    int mcast_ifindex;    /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
-    struct list groups;   /* multicast memberships (net/mcast.c) */
+    bool listening;                 /* SO_ACCEPTCONN */
+    bool header_included;           /* IP_HDRINCL */
+    int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    struct list groups;             /* multicast memberships (net/mcast.c) */
     void (*free)(struct socket *s); /* releases the object that embeds the socket */
-    void *owner; /* linux/: struct file, for SIGIO; not touched by net */
+    void *owner;                    /* linux/: struct file, for SIGIO; not touched by net */
     uint32_t uid;
 };
 
-/* A new socket. family 4 or 6. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -ENOMEM, -EPERM for raw (the caller
- * checks capabilities). */
+/* A new socket. family 4 or 6. -EPROTONOSUPPORT, -ESOCKTNOSUPPORT, -ENOMEM, -EPERM for raw (the
+ * caller checks capabilities). */
 int socket_create(int family, int type, int proto, struct socket **out);
 /* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
 int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);

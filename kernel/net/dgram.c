@@ -1,0 +1,331 @@
+/* Datagram sockets: queue, receive, routes (net/dgram.h). */
+#include "net/dgram.h"
+
+#include "fs/file.h"
+#include "net/mcast.h"
+#include "net/stats.h"
+#include "net/view.h"
+
+#define SIOCINQ_CMD 0x541bu
+#define SIOCOUTQ_CMD 0x5411u
+#define PMTUDISC_DO 2
+#define PMTUDISC_PROBE 3
+
+static void dgram_free(struct socket *s)
+{
+    struct dgram_socket *d = dgram_of(s);
+
+    ip_flow_release(&d->flow);
+    kfree(d);
+}
+
+void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family, int type,
+                int proto)
+{
+    socket_init(&d->s, ops, family, type, proto);
+    d->s.free = dgram_free;
+    list_init(&d->link);
+    pkt_queue_init(&d->queue);
+    d->flow.proto = (uint8_t)proto;
+}
+
+/* What a queued packet costs: its buffer, and the pages its fragments keep. */
+static uint32_t cost(const struct pkt *p)
+{
+    return (uint32_t)sizeof(*p) + (p->len - p->linear);
+}
+
+bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
+{
+    uint32_t bytes = cost(p);
+
+    if (unlikely(d->s.timestamp))
+        p->cb[1] = (uint64_t)time_realtime();
+    spin_lock(&d->s.lock);
+    if (d->rmem + bytes > d->s.rcvbuf || (d->s.shut & 1)) {
+        d->drops++;
+        spin_unlock(&d->s.lock);
+        pkt_free(p);
+        return false;
+    }
+    d->rmem += bytes;
+    pkt_queue_push(&d->queue, p);
+    spin_unlock(&d->s.lock);
+    wake_up_key(&d->s.wait, POLL_IN | POLL_RDNORM);
+    return true;
+}
+
+/* The first packet, or with PEEK a copy of it; an error if there is one pending. */
+static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
+{
+    struct pkt *p;
+
+    *err = 0;
+    spin_lock_bh(&d->s.lock);
+    if (d->s.error) {
+        *err = -d->s.error;
+        d->s.error = 0;
+        p = NULL;
+    } else if (peek && d->queue.head) {
+        p = pkt_clone(d->queue.head);
+        if (!p)
+            *err = -ENOMEM;
+    } else {
+        p = pkt_queue_pop(&d->queue);
+        if (p)
+            d->rmem -= cost(p);
+    }
+    spin_unlock_bh(&d->s.lock);
+    return p;
+}
+
+static int copy_to_uio(struct uio *u, const struct pkt *p, size_t n)
+{
+    size_t part = MIN(n, (size_t)p->linear);
+    int err = uio_write(u, p->data, part);
+
+    n -= part;
+    for (unsigned i = 0; n && !err; i++) {
+        part = MIN(n, (size_t)p->frags[i].len);
+        err = uio_write(u, (uint8_t *)page_addr(p->frags[i].page) + p->frags[i].off, part);
+        n -= part;
+    }
+    return err;
+}
+
+static void fill_info(struct sock_recv_info *info, const struct pkt *p)
+{
+    info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[0]};
+    if (ip_is_link_local(&p->src) && !ip_is_v4(&p->src))
+        info->from.scope = (uint32_t)p->netif->index;
+    info->local = p->dst;
+    info->ifindex = p->netif->index;
+    info->tos = p->tos;
+    info->ttl = p->ttl;
+    info->realtime = (nsec_t)p->cb[1];
+}
+
+static int wait_readable(struct dgram_socket *d, nsec_t deadline)
+{
+    int err = wait_event_timeout(
+        &d->s.wait, READ_ONCE(d->queue.head) || READ_ONCE(d->s.error) || (READ_ONCE(d->s.shut) & 1),
+        deadline);
+    return err == -ETIMEDOUT ? -EAGAIN : err;
+}
+
+ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags)
+{
+    struct dgram_socket *d = dgram_of(s);
+    nsec_t deadline = s->rcv_timeout ? time_now() + s->rcv_timeout : NSEC_NEVER;
+    struct pkt *p;
+    int err;
+
+    while (!(p = take(d, flags & SOCK_MSG_PEEK, &err))) {
+        if (!err && (s->shut & 1))
+            return 0;
+        if (!err)
+            err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : wait_readable(d, deadline);
+        if (err)
+            return err;
+    }
+    size_t n = MIN((size_t)p->len, u->resid);
+    fill_info(info, p);
+    if (n < p->len)
+        info->flags |= SOCK_MSG_TRUNC;
+    ssize_t result = flags & SOCK_MSG_TRUNC ? (ssize_t)p->len : (ssize_t)n;
+    err = copy_to_uio(u, p, n);
+    pkt_free(p);
+    return err ? err : result;
+}
+
+unsigned dgram_poll(struct socket *s)
+{
+    struct dgram_socket *d = dgram_of(s);
+    unsigned events = POLL_OUT | POLL_WRNORM;
+
+    if (READ_ONCE(d->queue.head) || (s->shut & 1))
+        events |= POLL_IN | POLL_RDNORM;
+    if (s->shut & 1)
+        events |= POLL_RDHUP;
+    if ((s->shut & 3) == 3)
+        events |= POLL_HUP;
+    if (READ_ONCE(s->error))
+        events |= POLL_ERR;
+    return events;
+}
+
+int dgram_ioctl(struct socket *s, unsigned cmd, int *value)
+{
+    struct dgram_socket *d = dgram_of(s);
+
+    if (cmd == SIOCOUTQ_CMD) {
+        *value = 0;
+        return 0;
+    }
+    if (cmd != SIOCINQ_CMD)
+        return -ENOTTY;
+    spin_lock_bh(&s->lock);
+    *value = d->queue.head ? (int)d->queue.head->len : 0;
+    spin_unlock_bh(&s->lock);
+    return 0;
+}
+
+int dgram_disconnect(struct socket *s)
+{
+    struct dgram_socket *d = dgram_of(s);
+
+    spin_lock_bh(&s->lock);
+    d->connected = false;
+    s->peer = (struct sock_addr){.ip = socket_any(s)};
+    if (!d->bound_addr)
+        s->local.ip = socket_any(s);
+    ip_flow_release(&d->flow);
+    spin_unlock_bh(&s->lock);
+    return 0;
+}
+
+int dgram_shutdown(struct socket *s, int how)
+{
+    if (!dgram_of(s)->connected)
+        return -ENOTCONN;
+    spin_lock_bh(&s->lock);
+    s->shut |= (uint8_t)(how == 2 ? 3 : how + 1);
+    spin_unlock_bh(&s->lock);
+    wake_up(&s->wait);
+    return 0;
+}
+
+void dgram_close(struct socket *s)
+{
+    struct dgram_socket *d = dgram_of(s);
+
+    mcast_socket_leave_all(s);
+    spin_lock_bh(&s->lock);
+    s->shut = 3;
+    pkt_queue_free(&d->queue);
+    d->rmem = 0;
+    spin_unlock_bh(&s->lock);
+    socket_put(s);
+}
+
+/* Payload that does not fit the packet's own buffer goes to pages. */
+static int copy_to_pages(struct pkt *p, struct uio *u, size_t n)
+{
+    while (n) {
+        size_t part = MIN(n, PAGE_SIZE);
+        struct page *page = page_alloc(0, 0);
+        if (!page)
+            return -ENOBUFS;
+        if (uio_read(page_addr(page), part, u)) {
+            page_put(page);
+            return -EFAULT;
+        }
+        pkt_append_page(p, page, 0, (uint32_t)part); /* 64 KiB fit */
+        n -= part;
+    }
+    return 0;
+}
+
+struct pkt *dgram_copy_in(struct uio *u, size_t n)
+{
+    if (n > 65535)
+        return ERR_PTR(-EMSGSIZE);
+    struct pkt *p = pkt_alloc(PKT_HEADROOM);
+    if (!p)
+        return ERR_PTR(-ENOBUFS);
+    int err;
+    if (n <= PKT_BUF - PKT_HEADROOM) {
+        err = uio_read(p->data, n, u);
+        p->linear = p->len = (uint32_t)n;
+    } else {
+        err = copy_to_pages(p, u, n);
+    }
+    if (err) {
+        pkt_free(p);
+        return ERR_PTR(err);
+    }
+    return p;
+}
+
+void dgram_fix_destination(struct sock_addr *a)
+{
+    if (ip_is_any(&a->ip))
+        a->ip = ip_is_v4(&a->ip) ? ip_from_v4(net32(0x7f000001))
+                                 : (struct ip_addr){.w = {0, 0, 0, net32(1)}};
+}
+
+/* What the flow to this destination must look like. */
+static struct ip_flow wanted(const struct dgram_socket *d, const struct sock_addr *to,
+                             const struct sock_send_info *info)
+{
+    const struct socket *s = &d->s;
+    bool group = ip_is_multicast(&to->ip);
+    struct ip_flow f = {
+        .src = s->local.ip,
+        .dst = to->ip,
+        .scope = to->scope ? to->scope : (uint32_t)s->bound_ifindex,
+        .proto = d->flow.proto,
+        .tos = s->tos & 0xfc,
+        .ttl = group ? s->mcast_ttl : s->ttl,
+        .dont_fragment = s->mtu_discover == PMTUDISC_DO || s->mtu_discover == PMTUDISC_PROBE,
+    };
+
+    if (group && !f.scope)
+        f.scope = (uint32_t)s->mcast_ifindex;
+    if (info && !ip_is_any(&info->local))
+        f.src = info->local;
+    if (info && info->ifindex)
+        f.scope = (uint32_t)info->ifindex;
+    if (info && info->tos >= 0)
+        f.tos = (uint8_t)info->tos & 0xfc;
+    if (info && info->ttl >= 0)
+        f.ttl = (uint8_t)info->ttl;
+    /* A socket bound to a multicast or broadcast address sends from its own. */
+    if (ip_is_multicast(&f.src) || ip_is_broadcast(NULL, &f.src))
+        f.src = (struct ip_addr){0};
+    return f;
+}
+
+int dgram_route(struct dgram_socket *d, const struct sock_addr *to,
+                const struct sock_send_info *info)
+{
+    struct ip_flow *f = &d->flow, w = wanted(d, to, info);
+
+    if (likely(!ip_flow_stale(f)) && ip_equal(&f->dst, &w.dst) &&
+        (ip_is_any(&w.src) || ip_equal(&f->src, &w.src)) && f->scope == w.scope &&
+        f->tos == w.tos && f->ttl == w.ttl && f->dont_fragment == w.dont_fragment)
+        return 0;
+    if (!d->s.broadcast && ip_is_broadcast(NULL, &w.dst))
+        return -EACCES;
+    ip_flow_release(f);
+    *f = w;
+    return ip_route(f);
+}
+
+int dgram_connect(struct dgram_socket *d, const struct sock_addr *addr)
+{
+    struct socket *s = &d->s;
+    struct sock_addr to = *addr;
+
+    dgram_fix_destination(&to);
+    if (!d->bound_addr)
+        s->local.ip = socket_any(s);
+    int err = dgram_route(d, &to, NULL);
+    if (err)
+        return err;
+    s->peer = to;
+    s->local.ip = d->flow.src;
+    d->connected = true;
+    return 0;
+}
+
+int dgram_check_local(const struct socket *s, const struct ip_addr *ip)
+{
+    if (ip_is_any(ip) || ip_is_multicast(ip) || s->freebind || s->transparent ||
+        ip_is_broadcast(NULL, ip) || ip_is_loopback(ip))
+        return 0;
+    net_batch_begin();
+    bool ours = view_local(net_view(), NULL, ip) != NULL;
+    net_batch_end();
+    return ours ? 0 : -EADDRNOTAVAIL;
+}

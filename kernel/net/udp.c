@@ -1,0 +1,527 @@
+/*
+ * UDP (RFC 768, RFC 8200 8.1), over both IP versions. Sockets are found in a table hashed by local
+ * port; of those that match, the one that says most about the packet gets it; equals that share the
+ * port (SO_REUSEPORT) share the load by a hash of the sender.
+ *
+ *   0 source port | 2 destination port | 4 length | 6 checksum
+ */
+#include "core/rand.h"
+#include "fs/file.h"
+#include "fs/vfs.h"
+#include "net/dhcp.h"
+#include "net/dgram.h"
+#include "net/ipimpl.h"
+#include "net/mcast.h"
+#include "net/port.h"
+
+#define UDP_HEADER 8u
+#define UDP_MAX 65507u /* payload over IPv4 */
+#define BUCKETS 1024u
+#define MAX_COPIES 64 /* sockets that get a copy of one multicast datagram */
+
+static struct bucket {
+    spinlock_t lock; /* bh; before a socket's lock */
+    struct list list;
+} buckets[BUCKETS];
+static uint64_t hash_key[2];
+
+static struct bucket *bucket_of(uint16_t port)
+{
+    return &buckets[port % BUCKETS];
+}
+
+void udp_init(void)
+{
+    rand_bytes(hash_key, sizeof(hash_key));
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        spin_init(&buckets[i].lock);
+        list_init(&buckets[i].list);
+    }
+}
+
+/* --- finding sockets -----------------------------------------------------------------------------
+ */
+
+/* Whether a socket with this local address takes packets to IPv4 (v4) or IPv6 destinations. */
+static bool takes_family(const struct socket *s, bool v4)
+{
+    bool local_v4 = ip_is_v4(&s->local.ip);
+
+    if (!v4)
+        return !local_v4;
+    return local_v4 || (ip_is_any(&s->local.ip) && !s->v6only);
+}
+
+/* How well the socket fits, -1: not at all. */
+static int score(const struct dgram_socket *d, const struct pkt *p, uint16_t sport, uint16_t dport)
+{
+    const struct socket *s = &d->s;
+    int points = 0;
+
+    if (s->local.port != dport || !takes_family(s, ip_is_v4(&p->dst)))
+        return -1;
+    if (!ip_is_any(&s->local.ip)) {
+        if (!ip_equal(&s->local.ip, &p->dst))
+            return -1;
+        points += 2;
+    }
+    if (d->connected) {
+        if (s->peer.port != sport || !ip_equal(&s->peer.ip, &p->src))
+            return -1;
+        points += 4;
+    }
+    if (s->bound_ifindex) {
+        if (s->bound_ifindex != p->netif->index)
+            return -1;
+        points += 2;
+    }
+    if (s->family == 4)
+        points++;
+    return points;
+}
+
+/* The best socket, with a reference, or NULL. */
+static struct dgram_socket *find(const struct pkt *p, uint16_t sport, uint16_t dport)
+{
+    struct bucket *b = bucket_of(dport);
+    struct dgram_socket *d, *best = NULL;
+    int best_points = -1;
+    uint32_t equals = 0, hash = 0;
+
+    spin_lock(&b->lock);
+    list_for_each (d, &b->list, link) {
+        int points = score(d, p, sport, dport);
+        if (points < 0 || points < best_points)
+            continue;
+        if (points > best_points) {
+            best = d;
+            best_points = points;
+            equals = 1;
+        } else if (d->s.reuse_port) {
+            /* The n-th of equals replaces the choice with probability 1/n, by the flow's hash. */
+            if (!hash) {
+                uint64_t words[4] = {p->src.q[0], p->src.q[1], sport, dport};
+                hash = (uint32_t)siphash(words, sizeof(words), hash_key) | 1;
+            }
+            equals++;
+            hash = hash * 1664525u + 1013904223u;
+            if (((uint64_t)hash * equals) >> 32 == 0)
+                best = d;
+        }
+    }
+    if (best)
+        ref_get(&best->s.refs);
+    spin_unlock(&b->lock);
+    return best;
+}
+
+/* --- input ---------------------------------------------------------------------------------------
+ */
+
+static bool checksum_ok(const struct pkt *p)
+{
+    bool none = *(const wire16 *)(p->data + 6) == 0;
+
+    if (none)
+        return ip_is_v4(&p->src) || (p->flags & PKT_LOOPED);
+    if (p->flags & PKT_CSUM_OK)
+        return true;
+    uint32_t sum = ip_pseudo_csum(&p->src, &p->dst, IPPROTO_UDP_N, p->len);
+    return csum_fold(pkt_csum(p, 0, p->len, sum)) == 0;
+}
+
+static void deliver(struct dgram_socket *d, struct pkt *p, uint16_t sport)
+{
+    p->cb[0] = sport;
+    p->cb[1] = 0;
+    if (dgram_enqueue(d, p)) {
+        net_count(NET_Udp_InDatagrams);
+    } else {
+        net_count(NET_Udp_RcvbufErrors);
+        net_count(NET_Udp_InErrors);
+    }
+}
+
+/* Multicast and broadcast: everybody who wants it gets a copy. p has been stripped of its header.
+ */
+static void deliver_all(struct pkt *p, uint16_t sport, uint16_t dport)
+{
+    struct bucket *b = bucket_of(dport);
+    struct dgram_socket *d, *to[MAX_COPIES];
+    int n = 0;
+
+    spin_lock(&b->lock);
+    list_for_each (d, &b->list, link) {
+        if (n == MAX_COPIES || score(d, p, sport, dport) < 0)
+            continue;
+        if (ip_is_multicast(&p->dst) && !mcast_socket_wants(&d->s, &p->dst, p->netif))
+            continue;
+        ref_get(&d->s.refs);
+        to[n++] = d;
+    }
+    spin_unlock(&b->lock);
+    if (!n)
+        net_count(NET_Udp_NoPorts);
+    for (int i = 0; i < n; i++) {
+        struct pkt *c = pkt_clone(p);
+        if (c)
+            deliver(to[i], c, sport);
+        else
+            net_count(NET_Librettos_NoMemory);
+        socket_put(&to[i]->s);
+    }
+    pkt_free(p);
+}
+
+void udp_input(struct pkt *p)
+{
+    uint16_t sport = get16(p->data), dport = get16(p->data + 2);
+    uint32_t len = get16(p->data + 4);
+
+    if (unlikely(len < UDP_HEADER || len > p->len || !dport)) {
+        net_drop(p, NET_Udp_InErrors);
+        return;
+    }
+    if (len < p->len)
+        pkt_trim_to(p, len);
+    if (unlikely(!checksum_ok(p))) {
+        net_count(NET_Udp_InCsumErrors);
+        net_drop(p, NET_Udp_InErrors);
+        return;
+    }
+    if (unlikely(dport == DHCP_CLIENT_PORT) && p->netif->dhcp) {
+        pkt_pull(p, UDP_HEADER);
+        dhcp_input(p->netif, p);
+        return;
+    }
+    if (unlikely(p->flags & PKT_BROADCAST)) {
+        pkt_pull(p, UDP_HEADER);
+        deliver_all(p, sport, dport);
+        return;
+    }
+    struct dgram_socket *d = find(p, sport, dport);
+    if (unlikely(!d)) {
+        net_count(NET_Udp_NoPorts);
+        icmp_port_unreachable(p);
+        pkt_free(p);
+        return;
+    }
+    pkt_pull(p, UDP_HEADER);
+    deliver(d, p, sport);
+    socket_put(&d->s);
+}
+
+void udp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,
+                    int err, uint32_t mtu)
+{
+    uint16_t sport = get16(transport), dport = get16(transport + 2);
+    struct bucket *b = bucket_of(sport);
+    struct dgram_socket *d;
+    /* Only what is final is told, and only to connected sockets (as Linux without IP_RECVERR). */
+    bool hard = err == -ECONNREFUSED || err == -ENOPROTOOPT || err == -EPROTO || err == -EACCES;
+
+    (void)mtu;
+    spin_lock_bh(&b->lock);
+    list_for_each (d, &b->list, link) {
+        if (d->s.local.port != sport || !d->connected || d->s.peer.port != dport ||
+            !ip_equal(&d->s.peer.ip, dst) || !ip_equal(&d->s.local.ip, src))
+            continue;
+        if (hard || d->s.recverr) {
+            WRITE_ONCE(d->s.error, -err);
+            wake_up_key(&d->s.wait, POLL_ERR | POLL_IN);
+        }
+        break;
+    }
+    spin_unlock_bh(&b->lock);
+}
+
+/* --- bind and connect
+ * ------------------------------------------------------------------------------ */
+
+static bool overlap(const struct socket *a, const struct ip_addr *a_ip, const struct socket *b)
+{
+    if (a->bound_ifindex && b->bound_ifindex && a->bound_ifindex != b->bound_ifindex)
+        return false;
+    bool any_a = ip_is_any(a_ip), any_b = ip_is_any(&b->local.ip);
+    if (!any_a && !any_b)
+        return ip_equal(a_ip, &b->local.ip);
+    /* A wildcard meets everything of the families it takes. */
+    bool a4 = a->family == 4 || ip_is_v4(a_ip) || (any_a && !a->v6only);
+    bool a6 = a->family == 6 && !ip_is_v4(a_ip);
+    bool b4 = b->family == 4 || ip_is_v4(&b->local.ip) || (any_b && !b->v6only);
+    bool b6 = b->family == 6 && !ip_is_v4(&b->local.ip);
+    return (a4 && b4) || (a6 && b6);
+}
+
+static bool may_share(const struct socket *a, const struct socket *b)
+{
+    return (a->reuse_addr && b->reuse_addr) || (a->reuse_port && b->reuse_port && a->uid == b->uid);
+}
+
+struct candidate {
+    struct socket *s;
+    struct ip_addr ip;
+};
+
+/* Bucket lock held by insert_if_free; for port_choose the look is repeated there. */
+static bool port_free(uint16_t port, const struct candidate *c, bool exclusive)
+{
+    struct dgram_socket *d;
+
+    list_for_each (d, &bucket_of(port)->list, link) {
+        if (d->s.local.port == port && &d->s != c->s && overlap(c->s, &c->ip, &d->s) &&
+            (exclusive || !may_share(c->s, &d->s)))
+            return false;
+    }
+    return true;
+}
+
+static bool insert_if_free(uint16_t port, struct candidate *c, bool exclusive)
+{
+    struct bucket *b = bucket_of(port);
+
+    spin_lock_bh(&b->lock);
+    bool ok = port_free(port, c, exclusive);
+    if (ok) {
+        spin_lock(&c->s->lock);
+        c->s->local = (struct sock_addr){.ip = c->ip, .port = port};
+        dgram_of(c->s)->bound_addr = !ip_is_any(&c->ip);
+        spin_unlock(&c->s->lock);
+        list_push_front(&b->list, &dgram_of(c->s)->link);
+    }
+    spin_unlock_bh(&b->lock);
+    return ok;
+}
+
+static bool try_port(uint16_t port, void *arg)
+{
+    return insert_if_free(port, arg, true);
+}
+
+static int udp_bind(struct socket *s, const struct sock_addr *addr)
+{
+    struct candidate c = {.s = s, .ip = addr->ip};
+
+    if (s->local.port)
+        return -EINVAL;
+    int err = dgram_check_local(s, &addr->ip);
+    if (err)
+        return err;
+    if (addr->port)
+        err = insert_if_free(addr->port, &c, false) ? 0 : -EADDRINUSE;
+    else
+        err = port_choose(&addr->ip, NULL, 0, try_port, &c) ? 0 : -EADDRINUSE;
+    if (!err && addr->port && socket_listen_hook)
+        socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, true);
+    return err;
+}
+
+static int autobind(struct socket *s)
+{
+    if (s->local.port)
+        return 0;
+    int err = udp_bind(s, &(struct sock_addr){.ip = socket_any(s)});
+    return err == -EADDRINUSE ? -EAGAIN : err;
+}
+
+/* 0 if a socket of this family and these options may talk to ip. */
+static int check_family(const struct socket *s, const struct ip_addr *ip)
+{
+    if (s->family == 4)
+        return ip_is_v4(ip) ? 0 : -EAFNOSUPPORT;
+    return s->v6only && ip_is_v4(ip) ? -ENETUNREACH : 0;
+}
+
+static int udp_connect(struct socket *s, const struct sock_addr *addr, bool nonblock)
+{
+    (void)nonblock;
+    int err = check_family(s, &addr->ip);
+    if (!err)
+        err = autobind(s);
+    if (err)
+        return err;
+    spin_lock_bh(&s->lock);
+    err = dgram_connect(dgram_of(s), addr);
+    spin_unlock_bh(&s->lock);
+    return err;
+}
+
+/* --- output --------------------------------------------------------------------------------------
+ */
+
+static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port)
+{
+    struct ip_flow *f = &d->flow;
+    uint8_t *h = pkt_push(p, UDP_HEADER);
+
+    put16(h, d->s.local.port);
+    put16(h + 2, port);
+    put16(h + 4, (uint16_t)p->len);
+    *(wire16 *)(h + 6) = 0;
+    /* A fragmented datagram gets its checksum when it is cut. */
+    if (!d->s.no_check || !ip_is_v4(&f->dst))
+        ip_csum_partial(p, f, 6);
+    net_count(NET_Udp_OutDatagrams);
+    return ip_output(f, p);
+}
+
+static int check_send(struct socket *s, size_t n, const struct sock_addr *to, unsigned flags,
+                      struct sock_addr *dst)
+{
+    if (n > UDP_MAX)
+        return -EMSGSIZE;
+    if (flags & (SOCK_MSG_OOB | SOCK_MSG_MORE))
+        return -EOPNOTSUPP;
+    if (s->shut & 2)
+        return -EPIPE;
+    if (!to && !dgram_of(s)->connected)
+        return -EDESTADDRREQ;
+    *dst = to ? *to : s->peer;
+    if (!dst->port)
+        return -EINVAL;
+    int err = check_family(s, &dst->ip);
+    if (!err)
+        err = autobind(s);
+    dgram_fix_destination(dst);
+    return err;
+}
+
+static int take_error(struct socket *s)
+{
+    if (likely(!READ_ONCE(s->error)))
+        return 0;
+    spin_lock_bh(&s->lock);
+    int err = s->error;
+    s->error = 0;
+    spin_unlock_bh(&s->lock);
+    return -err;
+}
+
+static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_addr *to,
+                             const struct sock_send_info *info, unsigned flags)
+{
+    struct dgram_socket *d = dgram_of(s);
+    struct sock_addr dst;
+    size_t n = u->resid;
+
+    int err = check_send(s, n, to, flags, &dst);
+    if (!err)
+        err = take_error(s);
+    if (err)
+        return err;
+    struct pkt *p = dgram_copy_in(u, n);
+    if (IS_ERR(p))
+        return PTR_ERR(p);
+    net_batch_begin();
+    spin_lock(&s->lock);
+    err = dgram_route(d, &dst, info);
+    if (err)
+        pkt_free(p);
+    else
+        err = transmit(d, p, dst.port);
+    spin_unlock(&s->lock);
+    net_batch_end();
+    if (err == -ENOBUFS)
+        net_count(NET_Udp_SndbufErrors);
+    return err ? err : (ssize_t)n;
+}
+
+static ssize_t udp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags)
+{
+    return udp_send_info(s, u, to, NULL, flags);
+}
+
+static ssize_t udp_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
+                        unsigned flags)
+{
+    if (flags & SOCK_MSG_OOB)
+        return -EOPNOTSUPP;
+    return dgram_recv(s, u, info, flags);
+}
+
+static void udp_close(struct socket *s)
+{
+    if (s->local.port) {
+        struct bucket *b = bucket_of(s->local.port);
+        spin_lock_bh(&b->lock);
+        list_remove(&dgram_of(s)->link);
+        spin_unlock_bh(&b->lock);
+        if (socket_listen_hook)
+            socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, false);
+    }
+    dgram_close(s);
+}
+
+static int udp_setopt(struct socket *s, int level, int name, const void *val, uint32_t len)
+{
+    (void)s, (void)level, (void)name, (void)val, (void)len;
+    return -ENOPROTOOPT;
+}
+
+static int udp_getopt(struct socket *s, int level, int name, void *val, uint32_t *len)
+{
+    (void)s, (void)level, (void)name, (void)val, (void)len;
+    return -ENOPROTOOPT;
+}
+
+static const struct socket_ops udp_ops = {
+    .bind = udp_bind,
+    .connect = udp_connect,
+    .disconnect = dgram_disconnect,
+    .send = udp_send,
+    .send_info = udp_send_info,
+    .recv = udp_recv,
+    .shutdown = dgram_shutdown,
+    .poll = dgram_poll,
+    .setopt = udp_setopt,
+    .getopt = udp_getopt,
+    .ioctl = dgram_ioctl,
+    .close = udp_close,
+};
+
+int udp_socket_create(int family, struct socket **out)
+{
+    struct dgram_socket *d = kzalloc(sizeof(*d));
+
+    if (!d)
+        return -ENOMEM;
+    dgram_init(d, &udp_ops, family, 2, IPPROTO_UDP_N);
+    *out = &d->s;
+    return 0;
+}
+
+/* --- /proc/net/udp, udp6
+ * --------------------------------------------------------------------------- */
+
+static void address_text(struct text_buf *b, const struct sock_addr *a, bool v6)
+{
+    if (v6)
+        text_printf(b, " %08X%08X%08X%08X:%04X", a->ip.w[0], a->ip.w[1], a->ip.w[2], a->ip.w[3],
+                    a->port);
+    else
+        text_printf(b, " %08X:%04X", ip_v4(&a->ip), a->port);
+}
+
+void udp_proc_text(struct text_buf *b, bool v6)
+{
+    struct dgram_socket *d;
+
+    text_printf(b,
+                "   sl  local_address %srem_address   %sst tx_queue rx_queue tr tm->when "
+                "retrnsmt   uid  timeout inode ref pointer drops\n",
+                v6 ? "                        " : "", v6 ? "                        " : "");
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        spin_lock_bh(&buckets[i].lock);
+        list_for_each (d, &buckets[i].list, link) {
+            if ((d->s.family == 6) != v6)
+                continue;
+            text_printf(b, "%5u:", i);
+            address_text(b, &d->s.local, v6);
+            address_text(b, &d->s.peer, v6);
+            text_printf(b, " %02X 00000000:%08X 00:00000000 00000000 %5u        0 0 %d 0 %llu\n",
+                        d->connected ? 1 : 7, d->rmem, d->s.uid, ref_count(&d->s.refs),
+                        (unsigned long long)d->drops);
+        }
+        spin_unlock_bh(&buckets[i].lock);
+    }
+}
