@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -181,11 +180,6 @@ static void release(struct domain *d)
     channel_close(&d->control);
     channel_close(&d->qmp);
     channel_close(&d->console);
-    if (d->pid_fd >= 0) {
-        loop_del(d->loop, &d->pid_watch);
-        close(d->pid_fd);
-        d->pid_fd = -1;
-    }
     for (size_t i = 0; i < d->forward_count; i++)
         vnet_unforward(d->vnet, &d->forwards[i]);
     if (d->port)
@@ -198,13 +192,11 @@ static void release(struct domain *d)
     buf_free(&d->exec);
 }
 
-static void pid_ready(struct watch *w, uint32_t events)
+void domain_reap(struct domain *d)
 {
-    struct domain *d = (struct domain *)((char *)w - offsetof(struct domain, pid_watch));
     int status = 0;
 
-    (void)events;
-    if (waitpid(d->pid, &status, WNOHANG) != d->pid)
+    if (d->pid <= 0 || waitpid(d->pid, &status, WNOHANG) != d->pid)
         return;
     d->pid = 0;
     /* What was said before the end still counts. */
@@ -326,16 +318,6 @@ static int launch(struct domain *d, const struct domain_spec *spec)
     return err;
 }
 
-static int watch_pid(struct domain *d)
-{
-    d->pid_fd = (int)syscall(SYS_pidfd_open, d->pid, 0);
-    if (d->pid_fd < 0)
-        return -errno;
-    set_cloexec(d->pid_fd, true);
-    d->pid_watch = (struct watch){.fd = d->pid_fd, .events = EPOLLIN, .ready = pid_ready};
-    return loop_add(d->loop, &d->pid_watch);
-}
-
 static char *forward_error(const struct vnet_forward *f, int err)
 {
     const char *kind = f->udp ? "/udp" : "";
@@ -380,7 +362,7 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     *error = NULL;
     d->loop = loop;
     d->vnet = vnet;
-    d->host = d->pid_fd = -1;
+    d->host = -1;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = -1;
     d->name = xstrdup(spec->name);
     d->program = xstrdup(spec->program);
@@ -408,17 +390,11 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
         err = launch(d, spec);
         tap_fd = -1;
     }
-    if (!err)
-        err = watch_pid(d);
     if (err) {
         if (!*error)
             *error = xasprintf("cannot start the virtual machine: %s", strerror(-err));
         if (tap_fd >= 0)
             close(tap_fd);
-        if (d->pid > 0) {
-            kill(d->pid, SIGKILL);
-            waitpid(d->pid, NULL, 0);
-        }
         release(d);
         d->state = DOMAIN_FAILED;
         domain_free(d);

@@ -64,8 +64,6 @@ struct domain {
     char *name, *program, *dir; /* dir: output.log, kernel.log, qemu.log */
     enum domain_state state;
     pid_t pid;
-    int pid_fd;
-    struct watch pid_watch;
     struct channel control, qmp, console;
     struct logfile output_log, kernel_log;
     struct loop *loop;
@@ -109,6 +107,8 @@ struct domain_spec {
  */
 struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct domain_spec *spec,
                             char **error);
+/* To be called on SIGCHLD: notices that the domain's QEMU has ended. */
+void domain_reap(struct domain *d);
 /* Frees the record. The domain must have ended. */
 void domain_free(struct domain *d);
 

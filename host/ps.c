@@ -8,16 +8,19 @@
 
 static const char help[] =
     "usage: librettos ps [-a] [--json]\n"
+    "       librettos ps --stats DOMAIN\n"
     "\n"
     "Lists the running domains.\n"
     "\n"
     "  -a, --all  also those that ended lately, with their exit status or reason\n"
-    "  --json     as a JSON array, with all details\n";
+    "  --json     as a JSON array, with all details\n"
+    "  --stats    the kernel's own counters of one domain, as JSON\n";
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"all", no_argument, NULL, 'a'},
     {"json", no_argument, NULL, 'j'},
+    {"stats", required_argument, NULL, 's'},
     {NULL, 0, NULL, 0},
 };
 
@@ -87,6 +90,20 @@ static void print_table(json_t *domains, bool all)
     }
 }
 
+static int print_stats(const char *name)
+{
+    int status;
+    json_t *reply =
+        simple_request(json_pack("{s:s, s:s}", "op", "stats", "name", name), false, &status);
+
+    if (reply) {
+        json_dumpf(json_object_get(reply, "stats"), stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        putchar('\n');
+    }
+    json_decref(reply);
+    return status;
+}
+
 int cmd_ps(int argc, char **argv)
 {
     bool all = false, as_json = false;
@@ -100,6 +117,8 @@ int cmd_ps(int argc, char **argv)
         }
         if (opt == '?')
             return STATUS_OURS;
+        if (opt == 's')
+            return print_stats(optarg);
         all |= opt == 'a';
         as_json |= opt == 'j';
     }

@@ -169,10 +169,8 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
                                           "domain", describe(d)));
         }
     }
-    if (what == DOMAIN_EV_ENDED) {
-        trim_records(sv);
+    if (what == DOMAIN_EV_ENDED)
         supervisor_check_idle(sv);
-    }
 }
 
 /* ---- a session's listener: the command that started it ---- */
@@ -351,6 +349,7 @@ static void start_domain(struct client *c, json_t *rq, struct domain_spec *spec,
     }
     if (old)
         forget(sv, old);
+    trim_records(sv);
     d->event = on_domain_event;
     d->arg = sv;
     d->next = sv->domains;

@@ -121,8 +121,13 @@ static void signal_ready(struct watch *w, uint32_t events)
 {
     struct supervisor *sv = (struct supervisor *)((char *)w - offsetof(struct supervisor, signals));
 
+    struct signalfd_siginfo si;
+
     (void)events;
-    sv->loop.stop = true;
+    while (read(w->fd, &si, sizeof(si)) == sizeof(si))
+        sv->loop.stop |= si.ssi_signo != SIGCHLD;
+    for (struct domain *d = sv->domains; d; d = d->next)
+        domain_reap(d);
 }
 
 /* Opens the socket and watches it. Returns 0 or -errno. */
@@ -151,6 +156,7 @@ static int open_signals(struct supervisor *sv)
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
