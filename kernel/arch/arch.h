@@ -61,6 +61,8 @@ void arch_stop_others(void);
 
 /* The clock: raw counter to ns is core's (mult/shift set by arch_clock_init). */
 void arch_clock_init(void);
+/* Once timers run: measures the counter's frequency more precisely in the background. */
+void arch_clock_refine_later(void);
 /* One-shot timer interrupt of this CPU at monotonic `deadline`; NSEC_NEVER disarms. It calls core's
  * timer_interrupt(). */
 void arch_timer_set(nsec_t deadline);

@@ -36,9 +36,10 @@ void kernel_main(void)
 {
     page_init();
     slab_init();
-    core_init_cpu(0);
     arch_init();
     arch_clock_init();
+    core_init_cpu(0);
+    arch_clock_refine_later();
     realtime_set(arch_rtc_read() * NSEC_PER_SEC + time_now());
     klog_init();
     rand_init();

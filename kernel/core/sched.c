@@ -25,9 +25,11 @@ struct run_queue {
     int queued;
     nsec_t min_vruntime;
     struct thread *running, *idle;
-    struct thread *dead; /* switched away from for good; released on another stack */
-    nsec_t switched_at;  /* what run_ns has been accounted up to */
-    nsec_t slice_end;    /* NSEC_NEVER while nobody waits */
+    /* Of the thread that was switched away from, what has to wait until its stack is out of use. */
+    struct thread *dead;  /* to be released */
+    struct thread *moves; /* to be queued on a CPU where it may run */
+    nsec_t switched_at;   /* what run_ns has been accounted up to */
+    nsec_t slice_end;     /* NSEC_NEVER while nobody waits */
     nsec_t user_ns, system_ns, idle_ns;
 };
 
@@ -74,6 +76,7 @@ static void enqueue(struct run_queue *q, struct thread *t)
     if (!q->first || t->vruntime < q->first->vruntime)
         q->first = t;
     q->queued++;
+    t->queued = true;
 }
 
 static void dequeue(struct run_queue *q, struct thread *t)
@@ -82,6 +85,7 @@ static void dequeue(struct run_queue *q, struct thread *t)
         q->first = of_node(rb_next(&t->run_node));
     rb_remove(&q->tree, &t->run_node);
     q->queued--;
+    t->queued = false;
 }
 
 /* Charges the running thread for the time since the last account. Interrupts off. */
@@ -182,6 +186,12 @@ static bool is_idle(int cpu)
     return READ_ONCE(q->running) == q->idle && READ_ONCE(q->queued) == 0;
 }
 
+/* Its former CPU may not be through with switching away from it. */
+static bool leaving_cpu(const struct thread *t)
+{
+    return __atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE);
+}
+
 /* The CPU it last ran on, unless that is busy and another one has nothing to do. */
 static int choose_cpu(const struct thread *t)
 {
@@ -189,6 +199,8 @@ static int choose_cpu(const struct thread *t)
 
     if (cpu_count == 1)
         return 0;
+    if (leaving_cpu(t))
+        return last;
     for (int i = 0; i < cpu_count; i++) {
         int cpu = last + i < cpu_count ? last + i : last + i - cpu_count;
         if (allowed(t, cpu) && is_idle(cpu) && arch_can_run_on(t, cpu))
@@ -259,7 +271,7 @@ static struct thread *steal(int me)
         spin_lock(&q->lock);
         /* If it has just become idle it takes its first one itself. */
         struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : q->first;
-        while (t && !(allowed(t, me) && arch_can_run_on(t, me)))
+        while (t && (leaving_cpu(t) || !allowed(t, me) || !arch_can_run_on(t, me)))
             t = of_node(rb_next(&t->run_node));
         if (t) {
             dequeue(q, t);
@@ -292,15 +304,21 @@ static struct thread *pick(struct run_queue *q, int me)
     return next ? next : q->idle;
 }
 
-/* The former thread's stack is free now. */
-static void release_dead(void)
+/* After a switch, on the stack of the thread that runs now; interrupts on. */
+static void finish_switch(void)
 {
+    arch_irq_disable();
     struct run_queue *q = cpu_local(run_queue);
-    struct thread *dead = q->dead;
-
+    struct thread *dead = q->dead, *moves = q->moves;
+    q->dead = q->moves = NULL;
+    if (moves) {
+        spin_lock(&moves->lock);
+        make_queued(moves);
+        spin_unlock(&moves->lock);
+    }
+    arch_irq_enable();
     if (!dead)
         return;
-    q->dead = NULL;
     arch_context_release(dead);
     stack_free(dead->stack);
     dead->stack = NULL;
@@ -313,8 +331,7 @@ static void release_dead(void)
 void thread_started(struct thread *t)
 {
     (void)t;
-    arch_irq_enable();
-    release_dead();
+    finish_switch();
 }
 
 /* Takes prev off the CPU's hands: parked, queued again or dead. */
@@ -329,7 +346,7 @@ static void put_previous(struct run_queue *q, struct thread *prev)
         q->dead = prev;
     } else if (!allowed(prev, prev->cpu)) {
         arch_make_movable(prev);
-        make_queued(prev);
+        q->moves = prev;
     } else {
         spin_lock(&q->lock);
         enqueue(q, prev);
@@ -354,20 +371,20 @@ void schedule(void)
     struct thread *next = pick(q, c->id);
     q->slice_end = NSEC_NEVER;
     if (next != prev) {
-        /* Its former CPU may not be through with switching away from it. */
-        while (__atomic_load_n(&next->on_cpu, __ATOMIC_ACQUIRE))
-            cpu_relax();
+        ASSERT(!leaving_cpu(next));
         next->on_cpu = true;
         next->switches++;
         q->running = next;
         if (q->queued)
             begin_slice(q, now);
         arch_switch(prev, next);
+        q = cpu_local(run_queue); /* perhaps another CPU's than before */
+        if (unlikely(q->dead || q->moves))
+            finish_switch();
     } else if (q->queued) {
         begin_slice(q, now);
     }
     arch_irq_enable();
-    release_dead(); /* perhaps on another CPU than before */
 }
 
 void thread_yield(void)
@@ -434,7 +451,7 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     if (move && !t->on_cpu) {
         struct run_queue *q = cpu_local_of(run_queue, cpu);
         spin_lock(&q->lock);
-        bool queued = q->running != t;
+        bool queued = t->queued; /* else it is just being moved */
         if (queued)
             dequeue(q, t);
         spin_unlock(&q->lock);

@@ -34,6 +34,7 @@ struct thread {
     int nice;
     cpumask_t affinity;
     bool parked;      /* asleep and off its CPU: whoever wakes it queues it */
+    bool queued;      /* waits on the queue of `cpu` */
     struct rb_node run_node;
     nsec_t vruntime; /* weighted run time: the least one runs next */
     spinlock_t lock; /* state transitions; irqsave */

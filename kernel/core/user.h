@@ -34,6 +34,9 @@ void user_regs_restart(struct user_regs *regs, long nr);
 /* The current thread's TLS base (FS base). */
 void user_tls_set(uaddr_t base);
 uaddr_t user_tls_get(void);
+/* The same for the GS base (x86-64 only; programs rarely use it). */
+void user_gs_set(uaddr_t base);
+uaddr_t user_gs_get(void);
 /* Set another, not running thread's TLS base; copy current's FPU state to it (clone). */
 void thread_set_tls(struct thread *t, uaddr_t base);
 void thread_copy_fpu(struct thread *t);

@@ -25,6 +25,7 @@ struct sample {
 static struct sample boot_sample;
 static struct timer refine_timer;
 static uint64_t apic_hz;
+static bool refine_wanted;
 
 /* A reading of both clocks at nearly the same time: the best of a few. */
 static struct sample take_sample(void)
@@ -133,10 +134,15 @@ void arch_clock_init(void)
         apic_hz = HYPERVISOR_APIC_HZ;
     clock_set_frequency(hz);
     apic_timer_set_frequency(apic_hz);
-    if (!exact) {
-        timer_init(&refine_timer, refine);
-        timer_arm(&refine_timer, time_now() + NSEC_PER_SEC);
-    }
+    refine_wanted = !exact;
+}
+
+void arch_clock_refine_later(void)
+{
+    if (!refine_wanted)
+        return;
+    timer_init(&refine_timer, refine);
+    timer_arm(&refine_timer, time_now() + NSEC_PER_SEC);
 }
 
 static uint8_t cmos_read(uint8_t reg)

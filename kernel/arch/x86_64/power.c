@@ -3,6 +3,7 @@
 #include "arch/arch.h"
 #include "boot.h"
 #include "core/irq.h"
+#include "core/timer.h"
 #include "x86.h"
 
 #define SLP_EN (1u << 13)
@@ -16,16 +17,21 @@ static NORETURN void halt(void)
 
 void arch_power_off(void)
 {
+    volatile uint8_t *reg = acpi.sleep_control_mem ? mmio_map(acpi.sleep_control_mem, 1) : NULL;
+    uint8_t sleep = (uint8_t)(acpi.s5_type << 2 | 1u << 5);
+    bool acpi_off = acpi.pm1a_control || acpi.sleep_control_port || reg;
+
+    arch_irq_disable();
     if (acpi.pm1a_control)
         outw(acpi.pm1a_control, (uint16_t)(acpi.s5_type << SLP_TYPE_SHIFT | SLP_EN));
-    uint8_t sleep = (uint8_t)(acpi.s5_type << 2 | 1u << 5);
     if (acpi.sleep_control_port)
         outb(acpi.sleep_control_port, sleep);
-    if (acpi.sleep_control_mem) {
-        volatile uint8_t *reg = mmio_map(acpi.sleep_control_mem, 1);
-        if (reg)
-            *reg = sleep;
-    }
+    if (reg)
+        *reg = sleep;
+    /* The CPU runs on until the machine has heard of it. */
+    nsec_t start = time_now();
+    while (acpi_off && time_now() - start < NSEC_PER_SEC)
+        cpu_relax();
     arch_exit(BOOT_EXIT_OK);
 }
 

@@ -72,4 +72,8 @@ static inline uint64_t user_regs_arg(const struct user_regs *regs, unsigned i)
     }
 }
 
+/* The current thread's GS base: arch_prctl. */
+void user_gs_set(uint64_t base);
+uint64_t user_gs_get(void);
+
 #endif
