@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <cmocka.h>
 
 #include "core/init.h"
@@ -56,7 +57,7 @@ static bool wire_transmit(struct net_path *path, int queue, struct pkt *p)
         return false;
     w->room--;
     assert_true(w->count < ARRAY_SIZE(w->sent));
-    f = test_malloc(sizeof(*f));
+    f = malloc(sizeof(*f));
     f->len = p->len;
     assert_true(pkt_copy_out(p, 0, f->b, p->len));
     if ((p->flags & PKT_CSUM_PARTIAL)) { /* what the device does */
@@ -125,7 +126,7 @@ static void wire_init(struct wire *w, uint32_t features)
 static void wire_clear(struct wire *w)
 {
     for (unsigned i = 0; i < w->count; i++)
-        test_free(w->sent[i]);
+        free(w->sent[i]);
     w->count = 0;
 }
 
