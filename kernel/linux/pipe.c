@@ -94,6 +94,18 @@ static void drop_page(struct pipe *p, uint64_t pos)
     *slot = NULL;
 }
 
+/* n bytes from one page were read. */
+static void advance_tail(struct pipe *p, size_t n)
+{
+    uint64_t at = p->tail;
+    p->tail += n;
+    if (!n || (p->tail % PAGE_SIZE && p->tail != p->head))
+        return;
+    drop_page(p, at);
+    if (p->tail == p->head) /* the next byte begins a page: an empty pipe has all its room */
+        p->head = p->tail = ROUND_UP(p->tail, PAGE_SIZE);
+}
+
 /* Moves what there is to the caller, with the lock held. */
 static ssize_t take_bytes(struct pipe *p, struct uio *u)
 {
@@ -105,15 +117,8 @@ static ssize_t take_bytes(struct pipe *p, struct uio *u)
         size_t before = u->resid;
         err = uio_write(u, bytes_at(p, p->tail), n);
         n = before - u->resid;
-        uint64_t at = p->tail;
-        p->tail += n;
+        advance_tail(p, n);
         done += (ssize_t)n;
-        if (n && (p->tail % PAGE_SIZE == 0 || p->tail == p->head)) {
-            drop_page(p, at);
-            if (p->tail ==
-                p->head) /* the next byte begins a page: an empty pipe has all its room */
-                p->head = p->tail = ROUND_UP(p->tail, PAGE_SIZE);
-        }
     }
     publish(p);
     return done ? done : err;
@@ -417,18 +422,26 @@ long pipe_set_size(struct file *f, uint64_t size)
     return (long)pipe_size(p);
 }
 
+/* Waits for the first byte: 1, 0 at the end of file, or the error. */
+static int wait_data(struct file *f, bool nonblock)
+{
+    struct pipe *p = f->data;
+    if (pipe_used(p))
+        return 1;
+    if (!READ_ONCE(p->writers))
+        return 0;
+    if (nonblock || f->flags & OPEN_NONBLOCK)
+        return -EAGAIN;
+    int err = wait_event_interruptible(&p->read_wait, pipe_used(p) || !READ_ONCE(p->writers));
+    return err ? err : pipe_used(p) != 0;
+}
+
 ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock)
 {
     struct pipe *p = in->data;
-    while (!pipe_used(p)) {
-        if (!READ_ONCE(p->writers))
-            return 0;
-        if (nonblock || in->flags & OPEN_NONBLOCK)
-            return -EAGAIN;
-        int err = wait_event_interruptible(&p->read_wait, pipe_used(p) || !READ_ONCE(p->writers));
-        if (err)
-            return err;
-    }
+    int ready = wait_data(in, nonblock);
+    if (ready <= 0)
+        return ready;
     uint8_t *copy = kmalloc(PAGE_SIZE);
     if (!copy)
         return -ENOMEM;
@@ -442,6 +455,58 @@ ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock)
     ssize_t r = n ? pipe_write(out, &u, NULL) : 0;
     kfree(copy);
     return r;
+}
+
+ssize_t pipe_wait_room(struct file *f, bool nonblock)
+{
+    struct pipe *p = f->data;
+    while (!pipe_room(p) && READ_ONCE(p->readers)) {
+        if (nonblock)
+            return -EAGAIN;
+        int err =
+            wait_event_interruptible(&p->write_wait, pipe_room(p) || !READ_ONCE(p->readers));
+        if (err)
+            return err;
+    }
+    return READ_ONCE(p->readers) ? (ssize_t)pipe_room(p) : broken_pipe();
+}
+
+ssize_t pipe_write_all(struct file *f, void *data, size_t n)
+{
+    struct file blocking = {.data = f->data, .flags = f->flags & ~OPEN_NONBLOCK};
+    struct iovec_k seg;
+    struct uio u = uio_kernel(&seg, data, n);
+    return pipe_write(&blocking, &u, NULL);
+}
+
+ssize_t pipe_drain(struct file *f, size_t len, bool nonblock,
+                   ssize_t (*sink)(void *arg, struct uio *u, uint64_t *pos), void *arg,
+                   uint64_t *pos)
+{
+    struct pipe *p = f->data;
+    int ready = wait_data(f, nonblock);
+    if (ready <= 0)
+        return ready;
+    ssize_t done = 0, r = 0;
+    mutex_lock(&p->lock);
+    while (len && p->tail != p->head) {
+        size_t n = MIN(MIN(len, (size_t)(p->head - p->tail)), PAGE_SIZE - p->tail % PAGE_SIZE);
+        struct iovec_k seg;
+        struct uio u = uio_kernel(&seg, bytes_at(p, p->tail), n);
+        r = sink(arg, &u, pos);
+        if (r <= 0)
+            break;
+        advance_tail(p, (size_t)r);
+        done += r;
+        len -= (size_t)r;
+        if ((size_t)r < n)
+            break;
+    }
+    publish(p);
+    mutex_unlock(&p->lock);
+    if (done)
+        wake_up_key(&p->write_wait, POLL_OUT | POLL_WRNORM);
+    return done ? done : r;
 }
 
 /* --- system calls ------------------------------------------------------------------------------
