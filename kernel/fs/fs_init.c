@@ -2,6 +2,7 @@
 #include "core/bootargs.h"
 #include "core/init.h"
 #include "core/timer.h"
+#include "fs/9p.h"
 #include "fs/internal.h"
 
 /* Part of the memory that files in the root may take, beside what the boot image brings. */
@@ -69,6 +70,44 @@ static struct filesystem *new_tmpfs(uint32_t mode)
     return fs;
 }
 
+/* One TAG:PATH of volumes=; the directories on the way are made. */
+static int mount_volume(const char *text, size_t len)
+{
+    const char *colon = memchr(text, ':', len);
+    char path[256];
+    if (!colon || colon[1] != '/' || text + len - colon > (ptrdiff_t)sizeof(path))
+        return -EINVAL;
+    struct p9_transport *t = p9_transport_find(text, colon - text);
+    if (!t)
+        return -ENODEV;
+    str_copy(path, colon + 1, text + len - colon);
+    for (char *p = path + 1; *p; p++) {
+        if (*p == '/') {
+            *p = 0;
+            make_dir(path, 0755);
+            *p = '/';
+        }
+    }
+    make_dir(path, 0755);
+    struct filesystem *fs = p9_create(t);
+    if (IS_ERR(fs))
+        return PTR_ERR(fs);
+    return vfs_mount(vfs_root_context(), fs, path, t->tag, MOUNT_NOSUID | MOUNT_NODEV);
+}
+
+static void mount_volumes(void)
+{
+    const char *p = bootarg("volumes");
+    while (p && *p) {
+        const char *comma = strchr(p, ',');
+        size_t len = comma ? (size_t)(comma - p) : strlen(p);
+        int err = mount_volume(p, len);
+        if (err)
+            klog(LOG_ERROR, "cannot mount volume %.*s: error %d", (int)len, p, err);
+        p += comma ? len + 1 : len;
+    }
+}
+
 void fs_init(void)
 {
     vfs_init();
@@ -83,6 +122,7 @@ void fs_init(void)
     /* The root is in memory already: what the image put into these stays visible. */
     make_dir("/tmp", MODE_STICKY | 0777);
     make_dir("/run", 0755);
+    mount_volumes();
     proc_files_init();
     mem_register_shrinker(vfs_shrink);
 }

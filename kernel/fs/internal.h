@@ -149,6 +149,8 @@ static inline bool vnode_is_dead(const struct vnode *dir)
 /* Clears set-user-id and set-group-id after a change of the contents. v->lock held for writing. */
 void vnode_clear_setid(struct vnode *v);
 
+/* file_ops.closed of files with a vnode: the process' record locks go. */
+void vnode_file_closed(struct file *f, void *owner);
 int device_open(struct vnode *v, struct file *f);
 
 /* --- pagecache.c: indexes are page numbers --- */
@@ -172,6 +174,9 @@ int page_cache_grab(struct vnode *v, uint64_t index, struct page **out);
 int page_cache_add(struct vnode *v, uint64_t index, struct page *page);
 /* Takes out the pages first..last (inclusive) and drops their references. */
 void page_cache_drop(struct vnode *v, uint64_t first, uint64_t last);
+/* Forgets pages first..last, which may be old: takes them out of mappings, writes what is dirty.
+ * v->lock held for writing. */
+int page_cache_flush(struct vnode *v, uint64_t first, uint64_t last);
 /* Makes [start, end) read as zeroes, giving whole pages back. v->lock held for writing. */
 int page_cache_punch(struct vnode *v, uint64_t start, uint64_t end);
 /* Sets attr.size and drops what is behind it, from mappings too. v->lock held for writing. */

@@ -440,6 +440,14 @@ static void invalidate_mappings(struct vnode *v, uint64_t first, uint64_t last)
     mutex_unlock(&v->mappings_lock);
 }
 
+int page_cache_flush(struct vnode *v, uint64_t first, uint64_t last)
+{
+    invalidate_mappings(v, first, last);
+    int err = vnode_sync(v);
+    page_cache_drop(v, first, last);
+    return err;
+}
+
 /* Clears the bytes [from, to) of one page if it exists. */
 static int zero_part(struct vnode *v, uint64_t from, uint64_t to)
 {

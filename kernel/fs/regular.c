@@ -204,7 +204,7 @@ static int regular_fsync(struct file *f, bool data_only)
     return vnode_sync(f->vnode);
 }
 
-static void regular_closed(struct file *f, void *owner)
+void vnode_file_closed(struct file *f, void *owner)
 {
     if (!list_empty(&f->vnode->locks))
         vnode_unlock_owner(f->vnode, LOCK_POSIX, owner);
@@ -216,7 +216,7 @@ const struct file_ops regular_file_ops = {
     .write = regular_write,
     .seek = regular_seek,
     .fsync = regular_fsync,
-    .closed = regular_closed,
+    .closed = vnode_file_closed,
 };
 
 int vnode_truncate(struct vnode *v, uint64_t size)
@@ -332,4 +332,5 @@ const struct file_ops directory_file_ops = {
     .readdir = directory_readdir,
     .seek = directory_seek,
     .fsync = regular_fsync,
+    .closed = vnode_file_closed,
 };

@@ -75,8 +75,13 @@ void vnode_put(struct vnode *v)
     if (!ref_put(&v->refs))
         return;
     ASSERT(list_empty(&v->mappings) && list_empty(&v->locks));
-    if (v->cache)
+    if (v->cache) {
+        int err = vnode_sync(v); /* what mappings left dirty */
+        if (err)
+            klog(LOG_ERROR, "%s: changes of file %llu are lost: error %d", v->fs->type,
+                 (unsigned long long)v->attr.ino, err);
         page_cache_drop(v, 0, UINT64_MAX);
+    }
     if (v->ops->release)
         v->ops->release(v);
     kfree(v);
