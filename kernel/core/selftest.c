@@ -312,15 +312,21 @@ static void test_affinity(void)
     run_gang(4, affinity_member);
 }
 
+static void exit_member(int i)
+{
+    for (int n = 0; n < i; n++)
+        thread_yield();
+}
+
 static void test_exit(void)
 {
     struct mem_stats before, after;
 
-    run_gang(8, affinity_member);
+    run_gang(8, exit_member);
     thread_sleep_until(time_now() + NSEC_PER_MSEC, false);
     mem_stats(&before);
     for (int n = 0; n < 50; n++)
-        run_gang(8, affinity_member);
+        run_gang(8, exit_member);
     thread_sleep_until(time_now() + NSEC_PER_MSEC, false);
     mem_stats(&after);
     CHECK(after.free_pages + 200 >= before.free_pages);
