@@ -323,8 +323,8 @@ struct tcp {
     bool tlp_active, tlp_retrans;
 
     /* Path MTU */
-    uint8_t blackhole_probes;
-    uint32_t pmtu_saved;
+    uint8_t blackhole_probes; /* timeouts in a row of full segments; from 2 on segments are small */
+    uint8_t blackhole_found;
     int soft_error;
 
     /* Rate limits of answers to suspicious segments */
@@ -623,7 +623,8 @@ void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res);
 /* Deadline of the loss probe, NSEC_NEVER if none is due. */
 nsec_t tcp_tlp_deadline(struct tcp *t, nsec_t now);
 void tcp_tlp_fire(struct tcp *t, nsec_t now);
-void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res);
+void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res,
+                   bool duplicate);
 
 /* --- tcp_output.c ------------------------------------------------------------------------------- */
 

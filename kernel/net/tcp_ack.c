@@ -340,6 +340,12 @@ static void recovery(struct tcp *t, const struct tcp_rx *r, struct ack_work *w)
     nsec_t now = r->now;
     bool lost = false;
 
+    if (w->sack.dsack) {
+        t->undo_retrans_seen = true;
+        t->undo_retrans -= MIN(t->undo_retrans, w->sack.dsack_bytes);
+    }
+    if (spurious(t, r, w))
+        undo(t);
     if (t->ca_state >= CA_CWR && !seq_before(t->snd_una, t->recover) &&
         !(t->ca_state == CA_CWR && t->snd_una == t->snd_nxt && !w->acked))
         leave_recovery(t);
@@ -356,14 +362,6 @@ static void recovery(struct tcp *t, const struct tcp_rx *r, struct ack_work *w)
             mark_head_lost(t); /* a partial ACK: RFC 6582 3.2 */
         }
     }
-    if (w->sack.dsack) {
-        t->undo_retrans_seen = true;
-        t->undo_retrans -= MIN(t->undo_retrans, w->sack.dsack_bytes);
-    }
-    if (spurious(t, r, w)) {
-        undo(t);
-        return;
-    }
     if (lost && t->ca_state < CA_RECOVERY) {
         tcp_start_recovery(t, now);
         t->prr_delivered += w->delivered;
@@ -377,7 +375,7 @@ static void recovery(struct tcp *t, const struct tcp_rx *r, struct ack_work *w)
         prr(t, w->delivered);
     else if (t->ca_state == CA_LOSS && w->delivered)
         tcp_slow_start(t, w->delivered);
-    else
+    else if (w->acked)
         grow_window(t, w, now);
 }
 
@@ -385,12 +383,8 @@ static void update_window(struct tcp *t, const struct tcp_rx *r)
 {
     uint32_t window = r->window << t->snd_wscale;
 
-    /* A smaller window in an otherwise equal segment is most likely an old one that was overtaken;
-     * only a closed window is believed. */
     if (!(seq_before(t->snd_wl1, r->seq) ||
-          (t->snd_wl1 == r->seq &&
-           (seq_before(t->snd_wl2, r->ack) ||
-            (t->snd_wl2 == r->ack && (window > t->snd_wnd || !window))))))
+          (t->snd_wl1 == r->seq && !seq_after(t->snd_wl2, r->ack))))
         return;
     t->snd_wl1 = r->seq;
     t->snd_wl2 = r->ack;
@@ -402,6 +396,19 @@ static void update_window(struct tcp *t, const struct tcp_rx *r)
         t->snd_wnd = window;
         t->snd_max_wnd = MAX(t->snd_max_wnd, window);
     }
+}
+
+/* Something came through. Was it because segments had been made small, or because an outage is over?
+ * Full size gets two more chances to tell. */
+static void blackhole_passed(struct tcp *t)
+{
+    if (t->blackhole_probes >= 2) {
+        if (t->blackhole_found >= 2)
+            return;
+        t->blackhole_found++;
+    }
+    t->blackhole_probes = 0;
+    tcp_update_mss(t);
 }
 
 bool tcp_ack(struct tcp *t, const struct tcp_rx *r)
@@ -429,7 +436,8 @@ bool tcp_ack(struct tcp *t, const struct tcp_rx *r)
         t->backoff = 0;
         t->probes = 0;
         t->first_unacked_at = 0;
-        t->blackhole_probes = t->blackhole_probes >= 2 ? t->blackhole_probes : 0;
+        if (unlikely(t->blackhole_probes))
+            blackhole_passed(t);
         ip_flow_confirm(&t->flow);
     } else if (!w.sack.sacked && !w.sack.dsack && !w.duplicate) {
         if (old_wnd != t->snd_wnd && w.prior_flight == 0)
@@ -443,7 +451,7 @@ bool tcp_ack(struct tcp *t, const struct tcp_rx *r)
     else if (w.acked && t->ts_on && r->has_ts && r->tsecr) /* RFC 7323 4: all were sent again */
         tcp_rtt_sample(t, (nsec_t)(tcp_ts_now(t, r->now) - r->tsecr) << TCP_TS_SHIFT, r->now);
     if (unlikely(t->tlp_active))
-        tcp_tlp_acked(t, r, &w.sack);
+        tcp_tlp_acked(t, r, &w.sack, w.duplicate && !w.acked);
     if (unlikely((r->flags & TH_ECE) && t->ecn_on))
         tcp_enter_cwr(t);
 

@@ -97,6 +97,10 @@ static void kick(struct tcp_entry *e, void *arg)
         bool waits = t->snd_una != t->snd_nxt || t->unsent;
 
         t->backoff = t->probes = 0;
+        if (t->blackhole_probes) { /* it was not the size */
+            t->blackhole_probes = 0;
+            tcp_update_mss(t);
+        }
         if (tcp_in(t, TCPF(TCP_SYN_SENT) | TCPF(TCP_SYN_RECV))) {
             tcp_count(path_kicks);
             tcp_send_syn(t, now);

@@ -355,7 +355,7 @@ static uint32_t send_quota(struct tcp *t, const struct tcp_seg *g)
         if (pipe && room < t->mss)
             return 0;
         /* The ACK clock will make room for a larger packet soon. */
-        if (pipe && room < t->cwnd / 4 && t->ca_state == CA_OPEN)
+        if (pipe && room < t->cwnd / 4 && t->ca_state == CA_OPEN && !t->tlp_active)
             return 0;
         limit = MAX(room, MIN(limit, t->mss));
     }

@@ -137,7 +137,8 @@ void tcp_tlp_fire(struct tcp *t, nsec_t now)
 }
 
 /* 7.4 */
-void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res)
+void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res,
+                   bool duplicate)
 {
     if (seq_before(r->ack, t->tlp_end))
         return;
@@ -146,7 +147,7 @@ void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_
     } else if (seq_after(r->ack, t->tlp_end)) {
         t->tlp_active = false;
         tcp_enter_cwr(t); /* the probe repaired a loss */
-    } else if (!r->nsacks && r->seq == r->end) {
+    } else if (!r->nsacks && duplicate) {
         t->tlp_active = false;
     }
 }
