@@ -26,9 +26,11 @@ struct p9_fs {
     struct filesystem fs;
     struct p9_transport *transport;
     uint32_t io_max; /* bytes of data in one message */
-    atomic_uint next_fid;
-    spinlock_t lock; /* nodes */
+    spinlock_t lock; /* all below */
     struct list nodes[NODE_BUCKETS];
+    uint32_t next_fid;
+    uint32_t *free_fids; /* given back */
+    size_t free_count, free_size;
 };
 
 struct p9_node {
@@ -55,7 +57,27 @@ static struct p9_node *node_of(const struct vnode *v)
 
 static uint32_t new_fid(struct p9_fs *p)
 {
-    return atomic_fetch_add_explicit(&p->next_fid, 1, memory_order_relaxed);
+    spin_lock(&p->lock);
+    uint32_t fid = p->free_count ? p->free_fids[--p->free_count] : p->next_fid++;
+    spin_unlock(&p->lock);
+    return fid;
+}
+
+/* The server does not know this fid, or not any more. */
+static void free_fid(struct p9_fs *p, uint32_t fid)
+{
+    spin_lock(&p->lock);
+    if (p->free_count == p->free_size) {
+        size_t size = MAX(p->free_size * 2, 64u);
+        uint32_t *more = krealloc(p->free_fids, size * sizeof(*more));
+        if (more) {
+            p->free_fids = more;
+            p->free_size = size;
+        }
+    }
+    if (p->free_count < p->free_size) /* else one number of 2^32 is lost */
+        p->free_fids[p->free_count++] = fid;
+    spin_unlock(&p->lock);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -82,7 +104,8 @@ static void clunk(struct p9_fs *p, uint32_t fid)
     struct p9_msg m;
     if (begin_fid(&m, p, P9_CLUNK, fid))
         return; /* the server keeps a fid too many; no more can be done */
-    call_end(&m);
+    if (call_end(&m) != -EPROTO)
+        free_fid(p, fid); /* a failed clunk ends it as well */
 }
 
 /* A new fid for a name below fid, or for fid itself (name NULL). */
@@ -90,25 +113,29 @@ static int walk(struct p9_fs *p, uint32_t fid, const char *name, size_t len, uin
 {
     struct p9_msg m;
     struct p9_qid qid;
-    uint32_t fresh = new_fid(p);
     int err = begin_fid(&m, p, P9_WALK, fid);
     if (err)
         return err;
+    uint32_t fresh = new_fid(p);
     p9_put(&m, fresh, 4);
     p9_put(&m, name ? 1 : 0, 2);
     if (name)
         p9_put_text(&m, name, len);
     err = p9_call(&m);
-    if (!err && p9_get(&m, 2) != (name ? 1u : 0u))
-        err = -ENOENT;
-    if (!err && name)
+    if (err) {
+        p9_end(&m);
+        if (err != -EPROTO)
+            free_fid(p, fresh);
+        return err;
+    }
+    if (p9_get(&m, 2) != (name ? 1u : 0u))
+        m.bad = true;
+    if (name)
         p9_get_qid(&m, &qid);
-    if (!err)
-        err = p9_check(&m);
+    err = p9_check(&m);
     p9_end(&m);
-    if (!err)
-        *out = fresh;
-    return err;
+    *out = fresh;
+    return err; /* after nonsense the number is not used again */
 }
 
 static int64_t get_time(struct p9_msg *m)
@@ -354,20 +381,20 @@ static int p9_readpage(struct vnode *v, struct page *page, uint64_t index)
     return 0;
 }
 
-/* Writes all of it. */
-static int write_all(struct vnode *v, uint64_t at, const char *data, size_t n)
+/* The bytes that the server took, all of them unless it fails meanwhile; an error if none. */
+static ssize_t write_all(struct vnode *v, uint64_t at, const char *data, size_t n)
 {
     uint32_t fid;
+    size_t done = 0;
     int err = open_fid(v, true, &fid);
-    while (!err && n) {
-        ssize_t put = write_data(fs_of(v), fid, at, data, n);
-        if (put <= 0)
-            return put ? (int)put : -EIO;
-        at += put;
-        data += put;
-        n -= put;
+    while (!err && done < n) {
+        ssize_t put = write_data(fs_of(v), fid, at + done, data + done, n - done);
+        if (put > 0)
+            done += put;
+        else
+            err = put ? (int)put : -EIO;
     }
-    return err;
+    return done ? (ssize_t)done : err;
 }
 
 static int p9_writepage(struct vnode *v, struct page *page, uint64_t index)
@@ -375,7 +402,8 @@ static int p9_writepage(struct vnode *v, struct page *page, uint64_t index)
     uint64_t start = index * PAGE_SIZE, size = v->attr.size;
     if (start >= size)
         return 0;
-    return write_all(v, start, page_addr(page), MIN(PAGE_SIZE, size - start));
+    ssize_t want = MIN(PAGE_SIZE, size - start), n = write_all(v, start, page_addr(page), want);
+    return n == want ? 0 : n < 0 ? (int)n : -EIO;
 }
 
 static ssize_t p9_read(struct file *f, struct uio *u, uint64_t *pos)
@@ -414,10 +442,13 @@ static ssize_t p9_write(struct file *f, struct uio *u, uint64_t *pos)
     while (u->resid && !err) {
         size_t n = MIN(chunk, u->resid);
         err = uio_read(buf, n, u);
-        if (!err)
-            err = write_all(v, *pos + done, buf, n);
-        if (!err)
-            done += n;
+        if (err)
+            break;
+        ssize_t put = write_all(v, *pos + done, buf, n);
+        if (put > 0)
+            done += put;
+        if (put < (ssize_t)n) /* the error, if it stays, comes with the next call */
+            err = put < 0 ? (int)put : -EIO;
     }
     if (done) {
         page_cache_flush(v, first, last);

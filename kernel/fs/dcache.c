@@ -144,6 +144,13 @@ struct dentry *dcache_find(struct dentry *parent, const char *name, size_t len, 
     return NULL;
 }
 
+/* Makes a dentry findable, where names may be remembered. */
+static void hash(struct dentry *d)
+{
+    if (!d->parent->vnode->uncached && !d->parent->deleted)
+        list_push_front(bucket_of(d->parent, d->key), &d->hash);
+}
+
 /* One reference, not in the tree yet. */
 static struct dentry *dentry_alloc(const char *name, size_t len)
 {
@@ -227,8 +234,7 @@ struct dentry *dentry_lookup(struct dentry *dir, const char *name, size_t len)
     dcache_lock();
     d->parent = dir;
     dentry_ref(dir);
-    if (!dv->uncached && !dir->deleted)
-        list_push_front(bucket_of(dir, d->key), &d->hash);
+    hash(d);
     dcache_unlock();
     return d;
 }
@@ -285,9 +291,9 @@ void dentry_move(struct dentry *d, struct dentry *to, bool exchange)
     list_remove(&d->hash);
     list_remove(&to->hash);
     swap_names(d, to);
-    list_push_front(bucket_of(d->parent, d->key), &d->hash);
+    hash(d);
     if (exchange)
-        list_push_front(bucket_of(to->parent, to->key), &to->hash);
+        hash(to);
     else
         to->deleted = true;
     dcache_unlock();
