@@ -344,8 +344,9 @@ static uint32_t check_frame(const struct frame *f)
 /* --- sockets
  * --------------------------------------------------------------------------------------- */
 
-static ssize_t sock_send(struct socket *s, const void *data, size_t n, const char *ip,
-                         uint16_t port)
+/* Sends without letting anything else run. */
+static ssize_t sock_send_only(struct socket *s, const void *data, size_t n, const char *ip,
+                              uint16_t port)
 {
     struct iovec_k seg;
     struct uio u = uio_kernel(&seg, (void *)(uintptr_t)data, n);
@@ -355,7 +356,13 @@ static ssize_t sock_send(struct socket *s, const void *data, size_t n, const cha
         to.ip = addr(ip);
         to.port = port;
     }
-    ssize_t r = s->ops->send(s, &u, ip ? &to : NULL, SOCK_MSG_DONTWAIT);
+    return s->ops->send(s, &u, ip ? &to : NULL, SOCK_MSG_DONTWAIT);
+}
+
+static ssize_t sock_send(struct socket *s, const void *data, size_t n, const char *ip,
+                         uint16_t port)
+{
+    ssize_t r = sock_send_only(s, data, n, ip, port);
     settle();
     return r;
 }
