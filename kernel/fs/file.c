@@ -22,7 +22,7 @@ void file_put(struct file *f)
 {
     if (!ref_put(&f->refs))
         return;
-    if (!list_empty(&f->epoll_items))
+    if (!list_empty(&f->epoll_items) || f->async)
         file_epoll_release(f);
     if (f->vnode && !list_empty(&f->vnode->locks)) {
         vnode_unlock_owner(f->vnode, LOCK_OFD, f);

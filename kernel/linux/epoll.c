@@ -15,6 +15,7 @@
 #include "core/rbtree.h"
 #include "core/timer.h"
 #include "linux/anon.h"
+#include "linux/async.h"
 #include "linux/iov.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
@@ -312,9 +313,10 @@ static void item_modify(struct item *it, const struct epoll_event *ev)
         item_ready(it);
 }
 
-/* A file with registrations is released: out of all sets. */
+/* A file with registrations is released: out of all sets, and no more SIGIO. */
 static void release_file(struct file *f)
 {
+    async_release(f);
     mutex_lock(&epoll_mutex);
     while (!list_empty(&f->epoll_items)) {
         struct item *it = list_first(&f->epoll_items, struct item, file_link);

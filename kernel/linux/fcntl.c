@@ -1,15 +1,16 @@
 /* fcntl and flock: descriptor flags, status flags, locks, owners, pipe sizes. */
 #include <linux/fcntl.h>
 
+#include "linux/async.h"
 #include "linux/pipe.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
 
-/* What F_SETFL may change. */
-#define SETFL_MASK (OPEN_APPEND | OPEN_NONBLOCK | O_ASYNC_FLAG | O_DIRECT_FLAG | O_NOATIME_FLAG)
 #define O_ASYNC_FLAG 020000u
 #define O_DIRECT_FLAG 040000u
 #define O_NOATIME_FLAG 01000000u
+/* What F_SETFL may change, besides O_ASYNC. */
+#define SETFL_MASK (OPEN_APPEND | OPEN_NONBLOCK | O_DIRECT_FLAG | O_NOATIME_FLAG)
 
 static long dup_from(int fd, int64_t from, bool cloexec)
 {
@@ -166,6 +167,11 @@ static long owner_get_ex(struct file *f, uaddr_t arg)
 
 static long set_status_flags(struct file *f, unsigned flags)
 {
+    if ((flags ^ f->flags) & O_ASYNC_FLAG) {
+        int err = async_set(f, flags & O_ASYNC_FLAG);
+        if (err)
+            return err == -ENOTTY ? -EINVAL : err;
+    }
     WRITE_ONCE(f->flags, (f->flags & ~SETFL_MASK) | (flags & SETFL_MASK));
     return 0;
 }

@@ -8,4 +8,5 @@ void io_init(void)
     console_init();
     tty_init();
     unix_socket_init();
+    async_init();
 }

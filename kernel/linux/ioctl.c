@@ -1,6 +1,7 @@
 /* ioctl: what works on every file; the rest is the file's own. */
 #include <asm/ioctls.h>
 
+#include "linux/async.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
 
@@ -30,6 +31,11 @@ long sys_ioctl(int fd, unsigned cmd, uint64_t arg)
     case FIONBIO:
         r = set_flag(f, OPEN_NONBLOCK, arg);
         break;
+    case FIOASYNC: {
+        int on;
+        r = copy_from_user(&on, arg, sizeof(on)) ? -EFAULT : async_set(f, on);
+        break;
+    }
     case FIONREAD:
         if (f->vnode && vnode_type(f->vnode) == MODE_REG) {
             int left = (int)MIN((int64_t)(f->vnode->attr.size - f->pos), (int64_t)INT32_MAX);
