@@ -34,10 +34,6 @@ void arch_switch(struct thread *from, struct thread *to);
 void arch_context_init(struct thread *t, void (*fn)(struct thread *t));
 void arch_context_release(struct thread *t);
 
-/* Whether the thread's user state allows it to run on that CPU now, and making it so everywhere (thread
- * context, interrupts on). */
-bool arch_can_run_on(const struct thread *t, int cpu);
-void arch_make_movable(struct thread *t);
 /* The struct page of a page of the kernel image. */
 struct page *arch_page_of_image(const void *addr);
 /* Kernel stacks with a guard page below. NULL when out of memory. */

@@ -16,6 +16,8 @@
 #define WAKE_GRANULARITY NSEC_PER_MSEC
 /* A thread that slept long gets no more credit than this. */
 #define SLEEP_CREDIT (2 * NSEC_PER_MSEC)
+/* How long a woken thread waits behind a running one while another CPU is idle. */
+#define HELP_DELAY (100 * NSEC_PER_USEC)
 #define WEIGHT_0 1024
 
 struct run_queue {
@@ -29,7 +31,8 @@ struct run_queue {
     struct thread *dead;  /* to be released */
     struct thread *moves; /* to be queued on a CPU where it may run */
     nsec_t switched_at;   /* what run_ns has been accounted up to */
-    nsec_t slice_end;     /* NSEC_NEVER while nobody waits */
+    nsec_t slice_begin;
+    nsec_t slice_end; /* when the next tick is due; NSEC_NEVER while nobody waits */
     nsec_t user_ns, system_ns, idle_ns;
 };
 
@@ -72,6 +75,7 @@ static int compare(const struct rb_node *a, const struct rb_node *b)
 /* The queue's lock is held. */
 static void enqueue(struct run_queue *q, struct thread *t)
 {
+    ASSERT(!t->queued && t->state == THREAD_RUNNABLE);
     rb_insert(&q->tree, &t->run_node, compare);
     if (!q->first || t->vruntime < q->first->vruntime)
         q->first = t;
@@ -132,16 +136,32 @@ void sched_init_cpu(int cpu, struct thread *idle)
     idle->on_cpu = true;
     idle->cpu = cpu;
     idle->affinity = 1ul << cpu;
-    idle->context.live_cpu = -1;
+    idle->context.state_cpu = -1;
     snprintf(idle->name, sizeof(idle->name), "idle/%d", cpu);
     cpu_self()->current = idle;
+}
+
+static bool is_idle(int cpu)
+{
+    struct run_queue *q = cpu_local_of(run_queue, cpu);
+    return READ_ONCE(q->running) == q->idle && READ_ONCE(q->queued) == 0;
+}
+
+static bool some_cpu_idle(void)
+{
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        if (is_idle(cpu))
+            return true;
+    }
+    return false;
 }
 
 /* Somebody waits behind the running thread: its time is limited from now on. This CPU's queue. */
 static void begin_slice(struct run_queue *q, nsec_t now)
 {
     if (q->slice_end == NSEC_NEVER && q->running != q->idle) {
-        q->slice_end = now + SLICE;
+        q->slice_begin = now;
+        q->slice_end = now + (some_cpu_idle() ? HELP_DELAY : SLICE);
         timer_hardware_arm(q->slice_end);
     }
 }
@@ -155,10 +175,21 @@ void sched_tick(nsec_t now)
 {
     struct run_queue *q = cpu_local(run_queue);
 
-    if (now >= q->slice_end && q->queued) {
-        cpu_self()->resched = 1;
-        q->slice_end = now + SLICE;
+    if (now < q->slice_end || !q->queued)
+        return;
+    if (now < q->slice_begin + SLICE) { /* an idle CPU shall come and take one of ours */
+        for (int cpu = 0; cpu < cpu_count; cpu++) {
+            if (is_idle(cpu)) {
+                arch_kick(cpu);
+                break;
+            }
+        }
+        q->slice_end = q->slice_begin + SLICE;
+        return;
     }
+    cpu_self()->resched = 1;
+    q->slice_begin = now;
+    q->slice_end = now + SLICE;
 }
 
 void sched_kicked(void)
@@ -180,12 +211,6 @@ void sched_kicked(void)
     spin_unlock(&q->lock);
 }
 
-static bool is_idle(int cpu)
-{
-    struct run_queue *q = cpu_local_of(run_queue, cpu);
-    return READ_ONCE(q->running) == q->idle && READ_ONCE(q->queued) == 0;
-}
-
 /* Its former CPU may not be through with switching away from it. */
 static bool leaving_cpu(const struct thread *t)
 {
@@ -201,18 +226,20 @@ static int choose_cpu(const struct thread *t)
         return 0;
     if (leaving_cpu(t))
         return last;
+    int me = cpu_id();
+    bool may_stay = allowed(t, me) && !cpu_local(run_queue)->queued;
+    if (may_stay && cpu_local(run_queue)->running == cpu_local(run_queue)->idle)
+        return me; /* woken by a bottom half: nothing is nearer */
+    /* A waker often sleeps soon, and waking another CPU costs more than waiting for that; if it
+     * does not, the tick sends for help. */
+    if (may_stay && !in_bh())
+        return me;
     for (int i = 0; i < cpu_count; i++) {
         int cpu = last + i < cpu_count ? last + i : last + i - cpu_count;
-        if (allowed(t, cpu) && is_idle(cpu) && arch_can_run_on(t, cpu))
+        if (allowed(t, cpu) && is_idle(cpu))
             return cpu;
     }
-    if (allowed(t, last))
-        return last;
-    for (int cpu = 0; cpu < cpu_count; cpu++) {
-        if (allowed(t, cpu) && arch_can_run_on(t, cpu))
-            return cpu;
-    }
-    return last;
+    return allowed(t, last) ? last : __builtin_ctzl(t->affinity);
 }
 
 /* Puts a parked thread on a queue. t->lock is held, interrupts are off. */
@@ -255,6 +282,7 @@ void thread_start(struct thread *t)
 
     ASSERT(t->state == THREAD_NEW);
     t->state = THREAD_RUNNABLE;
+    t->parked = false;
     t->cpu = cpu_id();
     make_queued(t);
     spin_unlock_irqrestore(&t->lock, flags);
@@ -271,7 +299,7 @@ static struct thread *steal(int me)
         spin_lock(&q->lock);
         /* If it has just become idle it takes its first one itself. */
         struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : q->first;
-        while (t && (leaving_cpu(t) || !allowed(t, me) || !arch_can_run_on(t, me)))
+        while (t && (leaving_cpu(t) || !allowed(t, me)))
             t = of_node(rb_next(&t->run_node));
         if (t) {
             dequeue(q, t);
@@ -345,7 +373,6 @@ static void put_previous(struct run_queue *q, struct thread *prev)
     } else if (prev->state == THREAD_DEAD) {
         q->dead = prev;
     } else if (!allowed(prev, prev->cpu)) {
-        arch_make_movable(prev);
         q->moves = prev;
     } else {
         spin_lock(&q->lock);
@@ -443,7 +470,6 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     if (!mask)
         return -EINVAL;
 
-    arch_make_movable(t);
     unsigned long flags = spin_lock_irqsave(&t->lock);
     t->affinity = mask;
     int cpu = t->cpu;

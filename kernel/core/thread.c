@@ -24,7 +24,6 @@ int thread_init(struct thread *t, void (*entry)(void *arg), void *arg, const cha
     if (!t->stack)
         return -ENOMEM;
     t->state = THREAD_NEW;
-    t->parked = true;
     t->affinity = ~0ul;
     t->entry = entry;
     t->arg = arg;

@@ -79,9 +79,6 @@ void pic_disable(void);
 
 /* user.c */
 void user_state_init(void);
-/* Makes `to` the owner of this CPU's user state; the former owner's is saved. */
-void user_state_switch(struct cpu *c, struct thread *to);
-
 void serial_init(void);
 
 #endif

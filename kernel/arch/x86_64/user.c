@@ -104,50 +104,19 @@ static void state_save(struct thread *t)
     t->context.gs_base = rdmsr(MSR_KERNEL_GS_BASE);
 }
 
-void user_state_switch(struct cpu *c, struct thread *to)
+/* Makes the registers those of `to`. Interrupts off. */
+static void state_switch(struct cpu *c, struct thread *to)
 {
-    struct thread *old = c->user_owner;
-
-    if (old) {
-        state_save(old);
-        __atomic_store_n(&old->context.live_cpu, -1, __ATOMIC_RELEASE);
+    if (c->user_owner != to || to->context.state_cpu != c->id) {
+        if (c->user_unsaved)
+            state_save(c->user_owner);
+        fpu_load(to->context.fpu);
+        write_fs_base(to->context.fs_base);
+        wrmsr(MSR_KERNEL_GS_BASE, to->context.gs_base);
+        c->user_owner = to;
+        to->context.state_cpu = c->id;
     }
-    ASSERT(to->context.live_cpu < 0);
-    fpu_load(to->context.fpu);
-    write_fs_base(to->context.fs_base);
-    wrmsr(MSR_KERNEL_GS_BASE, to->context.gs_base);
-    c->user_owner = to;
-    to->context.live_cpu = c->id;
-}
-
-static void state_unload(void *arg)
-{
-    struct thread *t = arg;
-    unsigned long flags = arch_irq_save();
-    struct cpu *c = cpu_self();
-
-    if (c->user_owner == t) {
-        state_save(t);
-        c->user_owner = NULL;
-        __atomic_store_n(&t->context.live_cpu, -1, __ATOMIC_RELEASE);
-    }
-    arch_irq_restore(flags);
-}
-
-bool arch_can_run_on(const struct thread *t, int cpu)
-{
-    int live = __atomic_load_n(&t->context.live_cpu, __ATOMIC_ACQUIRE);
-    return live < 0 || live == cpu;
-}
-
-void arch_make_movable(struct thread *t)
-{
-    int live = __atomic_load_n(&t->context.live_cpu, __ATOMIC_ACQUIRE);
-
-    if (live >= 0 && live == cpu_id())
-        state_unload(t);
-    else if (live >= 0)
-        arch_call_cpus(1ul << live, state_unload, t);
+    c->user_unsaved = 1;
 }
 
 /* The current thread gets a user state, and this CPU holds it. */
@@ -155,11 +124,9 @@ static void state_claim(void)
 {
     struct thread *t = thread_current();
     unsigned long flags = arch_irq_save();
-    struct cpu *c = cpu_self();
 
     t->context.user = true;
-    if (c->user_owner != t)
-        user_state_switch(c, t);
+    state_switch(cpu_self(), t);
     arch_irq_restore(flags);
 }
 
@@ -177,8 +144,12 @@ void arch_switch(struct thread *from, struct thread *to)
         aspace_switch(c, to->aspace);
     else
         c->lazy_tlb = c->aspace != NULL;
-    if (to->context.user && c->user_owner != to)
-        user_state_switch(c, to);
+    if (c->user_unsaved && cpu_count > 1) {
+        state_save(c->user_owner);
+        c->user_unsaved = 0;
+    }
+    if (to->context.user)
+        state_switch(c, to);
     c->current = to;
     c->kernel_stack = (uint64_t)to->context.fpu;
     tss_set_stack(c, c->kernel_stack);
@@ -190,7 +161,7 @@ void arch_context_init(struct thread *t, void (*fn)(struct thread *t))
     uint64_t top = (uint64_t)t->stack + KERNEL_STACK_SIZE - ROUND_UP(fpu_size, 64u);
     uint64_t *sp = (uint64_t *)(top - sizeof(struct user_regs));
 
-    t->context = (struct arch_context){.fpu = (void *)top, .live_cpu = -1};
+    t->context = (struct arch_context){.fpu = (void *)top, .state_cpu = -1};
     area_reset(t->context.fpu);
     /* As switch_stacks pops it: r15 r14 r13 r12 rbp rbx, then the return address. */
     *--sp = 0; /* end of backtraces */
@@ -204,17 +175,17 @@ void arch_context_init(struct thread *t, void (*fn)(struct thread *t))
     t->context.rsp = (uint64_t)sp;
 }
 
-/* The thread is dead; no CPU may save registers to it any more. Runs on the CPU it last ran on or
- * after another thread's state replaced it. */
+/* The thread is dead: its registers need not be saved. On the CPU it died on. */
 void arch_context_release(struct thread *t)
 {
-    int live = __atomic_load_n(&t->context.live_cpu, __ATOMIC_ACQUIRE);
+    struct cpu *c = cpu_self();
+    unsigned long flags = arch_irq_save();
 
-    if (live < 0)
-        return;
-    ASSERT(live == cpu_id());
-    cpu_self()->user_owner = NULL;
-    t->context.live_cpu = -1;
+    if (c->user_owner == t) {
+        c->user_owner = NULL;
+        c->user_unsaved = 0;
+    }
+    arch_irq_restore(flags);
 }
 
 struct user_regs *user_regs_current(void)
@@ -303,7 +274,7 @@ void user_fpu_save(void *buf)
     struct thread *t = thread_current();
     unsigned long flags = arch_irq_save();
 
-    if (cpu_self()->user_owner == t)
+    if (cpu_self()->user_unsaved && cpu_self()->user_owner == t)
         fpu_store(t->context.fpu);
     arch_irq_restore(flags);
     memcpy(buf, t->context.fpu, fpu_size);

@@ -22,11 +22,11 @@ struct cpu {
     uint32_t resched;  /* a switch is due when the CPU returns to user mode or idles */
     uint32_t apic_id;
     ptrdiff_t percpu_offset;
-    struct thread *user_owner; /* whose user state the registers hold */
+    struct thread *user_owner; /* whose user state was loaded last; may be dead by now */
     struct aspace *aspace;     /* whose page table is loaded; NULL: the kernel's own */
     uint64_t tlb_generation;   /* of that address space, as this CPU last flushed it */
     uint32_t lazy_tlb;         /* runs no thread of that address space now */
-    uint32_t in_idle;          /* waits in arch_idle or is about to */
+    uint32_t user_unsaved;     /* the registers are newer than what is in user_owner */
     struct tss *tss;
 };
 
