@@ -1,7 +1,7 @@
 /*
- * CUBIC (RFC 9438): after a reduction the window follows W(t) = C (t - K)^3 + W_max, flat near the old
- * maximum and steep far from it, but never slower than Reno would be. Slow start ends early when the
- * round-trip time rises (HyStart++, RFC 9406).
+ * CUBIC (RFC 9438): after a reduction the window follows W(t) = C (t - K)^3 + W_max, flat near the
+ * old maximum and steep far from it, but never slower than Reno would be. Slow start ends early
+ * when the round-trip time rises (HyStart++, RFC 9406).
  *
  * Fixed point: windows in segments, times in units of 2^-10 s, C = 0.4, beta = 0.7.
  */
@@ -15,7 +15,7 @@
 #define CSS_ROUNDS 5
 
 struct cubic {
-    nsec_t epoch;       /* start of the current curve; 0: none */
+    nsec_t epoch; /* start of the current curve; 0: none */
     nsec_t round_rtt, last_round_rtt;
     uint32_t w_max;     /* segments */
     uint32_t origin;    /* where the curve is flat */
@@ -38,8 +38,8 @@ static void cubic_init(struct tcp *t)
 {
     struct cubic *c = cubic(t);
 
-    *c = (struct cubic){.round_end = t->snd_nxt, .last_round_rtt = NSEC_NEVER,
-                        .round_rtt = NSEC_NEVER};
+    *c = (struct cubic){
+        .round_end = t->snd_nxt, .last_round_rtt = NSEC_NEVER, .round_rtt = NSEC_NEVER};
 }
 
 /* Integer cube root: the largest r with r^3 <= a. */

@@ -1,4 +1,5 @@
-/* Reno congestion control (RFC 5681 with the byte counting of RFC 3465), and the choice of modules. */
+/* Reno congestion control (RFC 5681 with the byte counting of RFC 3465), and the choice of modules.
+ */
 #include "net/tcp.h"
 
 uint32_t tcp_slow_start(struct tcp *t, uint32_t bytes)

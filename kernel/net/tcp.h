@@ -1,5 +1,6 @@
 /*
- * TCP's own data structures and the functions its files share. RFC 9293 unless another number is named.
+ * TCP's own data structures and the functions its files share. RFC 9293 unless another number is
+ * named.
  *
  *   tcp_socket.c    system calls: bind, listen, accept, connect, shutdown, poll, close
  *   tcp_send.c      system calls: send, sendpage
@@ -17,8 +18,8 @@
  * Locks, outermost first: a listener's socket lock, a connection's socket lock, then a lock of the
  * connection table or of the port table, then the list of TIME-WAIT entries. All are bh locks.
  *
- * References to a struct tcp: one of the file (or of the listener's queues until accept), one of the
- * connection table, one of the armed timer, and those that look-ups hand out.
+ * References to a struct tcp: one of the file (or of the listener's queues until accept), one of
+ * the connection table, one of the armed timer, and those that look-ups hand out.
  */
 #ifndef NET_TCP_H
 #define NET_TCP_H
@@ -70,14 +71,15 @@ struct tcp_header {
 #define TCP_HEADER 20u
 #define TCP_MAX_HEADER 60u
 #define TCP_MAX_SACKS 4
-#define TCP_MIN_MSS 88u       /* smallest MSS we believe a peer (Linux: 48; 88 keeps options sane) */
+#define TCP_MIN_MSS 88u /* smallest MSS we believe a peer (Linux: 48; 88 keeps options sane) */
 #define TCP_DEFAULT_MSS4 536u /* 3.7.1 */
 #define TCP_DEFAULT_MSS6 1220u
 #define TCP_MAX_WSCALE 14u
-#define TCP_TS_SHIFT 20 /* the timestamp clock ticks every 2^20 ns, 1.05 ms (RFC 7323 5.4) */
+#define TCP_TS_SHIFT 20  /* the timestamp clock ticks every 2^20 ns, 1.05 ms (RFC 7323 5.4) */
 #define TCP_TS_BYTES 12u /* of the option with its padding */
 
-/* Largest payload of one packet handed to the IP layer: leaves room for 60 + 40 bytes of headers. */
+/* Largest payload of one packet handed to the IP layer: leaves room for 60 + 40 bytes of headers.
+ */
 #define TCP_MAX_PAYLOAD (65535u - 100u)
 #define TCP_SEG_FRAGS (PKT_MAX_FRAGS - 1)
 
@@ -183,7 +185,8 @@ struct tcp_rx {
     uint8_t flags, hlen, nsacks;
     bool has_ts, ce;
     uint32_t tsval, tsecr;
-    uint32_t isn_floor; /* a SYN that reuses a TIME-WAIT 4-tuple: our ISN must be after this; 0: none */
+    uint32_t
+        isn_floor; /* a SYN that reuses a TIME-WAIT 4-tuple: our ISN must be after this; 0: none */
     struct tcp_sack_block {
         uint32_t start, end;
     } sacks[TCP_MAX_SACKS];
@@ -211,17 +214,17 @@ struct tcp_cc {
 };
 extern const struct tcp_cc tcp_cubic, tcp_reno;
 const struct tcp_cc *tcp_cc_find(const char *name, size_t len);
-/* The slow-start part of a window's growth (RFC 5681 with byte counting, L = 2 MSS at most per ACK but
- * for stretched ACKs); returns the bytes not used up by it. */
+/* The slow-start part of a window's growth (RFC 5681 with byte counting, L = 2 MSS at most per ACK
+ * but for stretched ACKs); returns the bytes not used up by it. */
 uint32_t tcp_slow_start(struct tcp *t, uint32_t bytes);
 
 /* --- the connection --------------------------------------------------------------------------- */
 
 enum tcp_timer_kind {
-    TIMER_SEND,    /* retransmission, loss probe, reordering or persist: see send_mode */
+    TIMER_SEND, /* retransmission, loss probe, reordering or persist: see send_mode */
     TIMER_DELACK,
-    TIMER_KEEP,    /* keepalive, SYN-ACK for deferred accept */
-    TIMER_LINGER,  /* FIN-WAIT-2 of an orphan, user timeout, cork */
+    TIMER_KEEP,   /* keepalive, SYN-ACK for deferred accept */
+    TIMER_LINGER, /* FIN-WAIT-2 of an orphan, user timeout, cork */
     TIMER_KINDS,
 };
 enum tcp_send_mode { SEND_RTO, SEND_PROBE, SEND_REORDER, SEND_PERSIST };
@@ -238,11 +241,11 @@ struct tcp {
     uint8_t send_mode;
     uint8_t snd_wscale, rcv_wscale;
     bool ts_on, sack_on, ecn_on, wscale_on;
-    bool orphan;     /* no file refers to it any more */
-    bool fin_queued; /* our FIN is in the queue or was sent */
+    bool orphan;              /* no file refers to it any more */
+    bool fin_queued;          /* our FIN is in the queue or was sent */
     bool nodelay, cork, more; /* TCP_NODELAY, TCP_CORK, MSG_MORE on the last send */
-    bool woken_in;   /* told the readers, none has come yet */
-    bool want_space; /* a writer waits for room in the send buffer */
+    bool woken_in;            /* told the readers, none has come yet */
+    bool want_space;          /* a writer waits for room in the send buffer */
     bool cwnd_limited;
     bool fin_received;
     bool user_bound; /* bind() was called: the port stays ours until close */
@@ -250,16 +253,16 @@ struct tcp {
 
     /* Receive side */
     uint32_t rcv_nxt;
-    uint32_t copied;     /* next byte the program reads */
-    uint32_t rcv_wup;    /* rcv_nxt when the window was last told */
-    uint32_t rcv_wnd;    /* the window told then */
-    uint32_t ts_recent;  /* RFC 7323 */
+    uint32_t copied;    /* next byte the program reads */
+    uint32_t rcv_wup;   /* rcv_nxt when the window was last told */
+    uint32_t rcv_wnd;   /* the window told then */
+    uint32_t ts_recent; /* RFC 7323 */
     nsec_t ts_recent_at;
     nsec_t last_rcv;
     uint32_t ts_offset;
-    uint32_t rcv_mss;    /* estimate of the peer's segment size, for ACK decisions */
-    uint8_t quick_acks;  /* so many full segments are acknowledged at once */
-    bool pingpong;       /* the program answers: ACKs ride on data */
+    uint32_t rcv_mss;   /* estimate of the peer's segment size, for ACK decisions */
+    uint8_t quick_acks; /* so many full segments are acknowledged at once */
+    bool pingpong;      /* the program answers: ACKs ride on data */
     bool ack_now;
     bool dsack_due;
     uint32_t dsack_start, dsack_end;
@@ -280,28 +283,28 @@ struct tcp {
     uint32_t write_seq; /* after the last byte in the queue, FIN not counted */
     uint32_t snd_sml;   /* end of the last small segment sent (Minshall's Nagle) */
     uint32_t snd_up;
-    uint32_t mss;       /* payload per segment now, options deducted */
-    uint32_t mss_peer;  /* the peer's MSS option */
-    uint32_t mss_user;  /* TCP_MAXSEG */
-    uint32_t max_payload; /* per packet: several MSS where the path segments */
-    struct list queue;  /* struct tcp_seg: all that is not acknowledged */
+    uint32_t mss;           /* payload per segment now, options deducted */
+    uint32_t mss_peer;      /* the peer's MSS option */
+    uint32_t mss_user;      /* TCP_MAXSEG */
+    uint32_t max_payload;   /* per packet: several MSS where the path segments */
+    struct list queue;      /* struct tcp_seg: all that is not acknowledged */
     struct tcp_seg *unsent; /* first that was never sent, or NULL */
-    struct list sent;   /* in flight, by time of transmission */
+    struct list sent;       /* in flight, by time of transmission */
     struct ip_flow flow;
 
     /* Congestion control and recovery */
     uint32_t cwnd, ssthresh;
     uint32_t sacked_out, lost_out, retrans_out; /* bytes of the flight that are in these states */
-    uint32_t reno_dups;   /* duplicate ACKs without SACK */
+    uint32_t reno_dups;                         /* duplicate ACKs without SACK */
     struct tcp_sack_block last_sacks[TCP_MAX_SACKS]; /* of the last ACK: known already */
-    uint32_t recover;     /* end of recovery: snd_nxt when it began */
+    uint32_t recover;                                /* end of recovery: snd_nxt when it began */
     uint32_t prior_cwnd, prior_ssthresh, undo_una;
     uint32_t undo_retrans; /* bytes retransmitted in this recovery and not yet reported duplicate */
     bool undo_valid, undo_retrans_seen;
     uint32_t retrans_tsval; /* timestamp of the first retransmission (Eifel); 0: none */
     uint32_t prr_delivered, prr_out, prr_flight; /* RFC 6937 */
-    uint32_t delivered;   /* bytes delivered, wraps */
-    bool ece_pending;     /* echo congestion to the peer until CWR */
+    uint32_t delivered;                          /* bytes delivered, wraps */
+    bool ece_pending;                            /* echo congestion to the peer until CWR */
     bool cwr_due;
     const struct tcp_cc *cc;
     uint64_t cc_state[8];
@@ -339,7 +342,7 @@ struct tcp {
     /* Connection set-up */
     uint32_t iss, irs;
     nsec_t syn_at, created_at;
-    struct tcp *listener; /* referenced, while in SYN-RECEIVED of a passive open */
+    struct tcp *listener;    /* referenced, while in SYN-RECEIVED of a passive open */
     struct list accept_link; /* in one of the listener's queues */
     bool syn_acked;          /* SYN-RECEIVED, but TCP_DEFER_ACCEPT waits for data */
     /* Listener */
@@ -422,18 +425,19 @@ struct tcp_tw {
 /* --- counters --------------------------------------------------------------------------------- */
 
 #define TCP_COUNTERS(X)                                                                            \
-    X(bad_header) X(bad_checksum) X(no_listener) X(syn_dropped) X(accept_overflow)                 \
-    X(cookies_sent) X(cookies_ok) X(cookies_failed) X(paws_dropped) X(out_of_window)               \
-    X(challenge_acks) X(challenge_limited) X(resets_sent) X(resets_received) X(retransmits)        \
-    X(rtos) X(loss_probes) X(fast_recoveries) X(spurious) X(zero_window_drops) X(ooo_dropped)      \
-    X(no_memory) X(after_close) X(timewait_recycled) X(timewait_overflow) X(keepalive_drops)       \
-    X(abort_timeout) X(active_opens) X(passive_opens) X(icmp_ignored) X(path_kicks)                \
-    X(bad_state) X(sack_reneging)
+    X(bad_header)                                                                                  \
+    X(bad_checksum) X(no_listener) X(syn_dropped) X(accept_overflow) X(cookies_sent) X(cookies_ok) \
+        X(cookies_failed) X(paws_dropped) X(out_of_window) X(challenge_acks) X(challenge_limited)  \
+            X(resets_sent) X(resets_received) X(retransmits) X(rtos) X(loss_probes)                \
+                X(fast_recoveries) X(spurious) X(zero_window_drops) X(ooo_dropped) X(no_memory)    \
+                    X(after_close) X(timewait_recycled) X(timewait_overflow) X(keepalive_drops)    \
+                        X(abort_timeout) X(active_opens) X(passive_opens) X(icmp_ignored)          \
+                            X(path_kicks) X(bad_state) X(sack_reneging)
 enum tcp_counter {
 #define X(name) TCPC_##name,
     TCP_COUNTERS(X)
 #undef X
-    TCPC_COUNT,
+        TCPC_COUNT,
 };
 #define MAX_CPUS_COUNTED 64
 extern uint64_t tcp_counters[MAX_CPUS_COUNTED][TCPC_COUNT + 7];
@@ -442,7 +446,8 @@ extern uint64_t tcp_counters[MAX_CPUS_COUNTED][TCPC_COUNT + 7];
 uint64_t tcp_counter(enum tcp_counter c);
 const char *tcp_counter_name(enum tcp_counter c);
 
-/* --- tcp_table.c: bh disabled ------------------------------------------------------------------ */
+/* --- tcp_table.c: bh disabled ------------------------------------------------------------------
+ */
 
 int tcp_table_init(void);
 /* The entry with this 4-tuple with a reference on it (socket_get / tcp_tw_put), or NULL. */
@@ -454,16 +459,17 @@ struct tcp_entry *tcp_table_lookup(const struct ip_addr *local, uint16_t lport,
 int tcp_table_insert(struct tcp *t, struct tcp_tw **reuse);
 /* Takes the entry out; true if it was in the table: the caller then owns the table's reference. */
 bool tcp_table_remove(struct tcp_entry *e);
-/* Puts a TIME-WAIT entry in the place of its connection; the caller then owns the connection's table
- * reference. */
+/* Puts a TIME-WAIT entry in the place of its connection; the caller then owns the connection's
+ * table reference. */
 void tcp_table_replace(struct tcp_entry *old, struct tcp_entry *with);
-/* Every entry with a reference taken; fn runs with bh disabled and without locks and drops it. Entries
- * that come and go meanwhile may be missed. Thread or bh context. */
+/* Every entry with a reference taken; fn runs with bh disabled and without locks and drops it.
+ * Entries that come and go meanwhile may be missed. Thread or bh context. */
 void tcp_table_for_each(void (*fn)(struct tcp_entry *e, void *arg), void *arg);
 uint32_t tcp_table_count(void);
 void tcp_entry_put(struct tcp_entry *e);
 
-/* --- tcp_bind.c: bh disabled, under the socket's lock ------------------------------------------ */
+/* --- tcp_bind.c: bh disabled, under the socket's lock ------------------------------------------
+ */
 
 int tcp_bind_init(void);
 /* Binds to s.local.ip and `port`, 0: any free one. -EADDRINUSE. */
@@ -482,7 +488,8 @@ struct tcp *tcp_bind_lookup_listener(const struct ip_addr *local, uint16_t port,
 /* Every bound socket that is not in the connection table (listeners) with a reference. */
 void tcp_bind_for_each_listener(void (*fn)(struct tcp *t, void *arg), void *arg);
 
-/* --- tcp_socket.c ------------------------------------------------------------------------------- */
+/* --- tcp_socket.c -------------------------------------------------------------------------------
+ */
 
 extern const struct socket_ops tcp_ops;
 /* A connection object in state CLOSE with one reference. NULL: out of memory. */
@@ -531,26 +538,30 @@ void tcp_reset_ooo(struct tcp *t);
 uint32_t tcp_make_isn(const struct tcp_entry *e, nsec_t now);
 uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *remote);
 
-/* --- tcp_send.c --------------------------------------------------------------------------------- */
+/* --- tcp_send.c ---------------------------------------------------------------------------------
+ */
 
 ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags);
 ssize_t tcp_sendpage(struct socket *s, struct page *page, size_t off, size_t len, unsigned flags);
 /* Queues our FIN behind the data. Locked. */
 void tcp_queue_fin(struct tcp *t);
 
-/* --- tcp_recv.c --------------------------------------------------------------------------------- */
+/* --- tcp_recv.c ---------------------------------------------------------------------------------
+ */
 
 ssize_t tcp_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
 unsigned tcp_poll(struct socket *s);
 /* Payload in order or not, FIN included; takes ownership of the packet. Locked; input only. */
 void tcp_receive_data(struct tcp *t, struct tcp_rx *r);
 
-/* --- tcp_input.c -------------------------------------------------------------------------------- */
+/* --- tcp_input.c --------------------------------------------------------------------------------
+ */
 
 /* A segment for a connection; takes ownership of the packet. bh. */
 void tcp_connection_input(struct tcp *t, struct tcp_rx *r);
 void tcp_parse_syn_options(const struct tcp_rx *r, struct tcp_syn_opts *o);
-/* The part of input that follows the acceptability test: ACK, data, FIN. Takes ownership. Locked. */
+/* The part of input that follows the acceptability test: ACK, data, FIN. Takes ownership. Locked.
+ */
 void tcp_process_segment(struct tcp *t, struct tcp_rx *r);
 /* Sends the ACK that is due or schedules it. Locked. */
 void tcp_ack_check(struct tcp *t, nsec_t now);
@@ -558,7 +569,8 @@ void tcp_ack_check(struct tcp *t, nsec_t now);
 void tcp_challenge_ack(struct tcp *t, nsec_t now);
 bool tcp_challenge_allowed(nsec_t now);
 
-/* --- tcp_listen.c ------------------------------------------------------------------------------- */
+/* --- tcp_listen.c -------------------------------------------------------------------------------
+ */
 
 /* Takes ownership of r->p. */
 void tcp_listener_input(struct tcp *l, struct tcp_rx *r);
@@ -574,7 +586,8 @@ void tcp_unlock_both(struct tcp *t, struct tcp *listener);
 /* A RST in answer to a segment that belongs to nobody (3.5.2). */
 void tcp_reset_reply(const struct tcp_rx *r);
 
-/* --- tcp_ack.c ---------------------------------------------------------------------------------- */
+/* --- tcp_ack.c ----------------------------------------------------------------------------------
+ */
 
 /* Processes the acknowledgement; false if the segment is to be dropped. Locked. */
 bool tcp_ack(struct tcp *t, const struct tcp_rx *r);
@@ -589,17 +602,18 @@ void tcp_enter_cwr(struct tcp *t);
 void tcp_start_recovery(struct tcp *t, nsec_t now);
 uint32_t tcp_initial_cwnd(uint32_t mss);
 
-/* --- tcp_sack.c --------------------------------------------------------------------------------- */
+/* --- tcp_sack.c ---------------------------------------------------------------------------------
+ */
 
 struct tcp_sack_result {
-    uint32_t sacked;      /* bytes newly SACKed */
-    nsec_t newest_sent;   /* RACK: the newest transmission among them, its end and state */
+    uint32_t sacked;    /* bytes newly SACKed */
+    nsec_t newest_sent; /* RACK: the newest transmission among them, its end and state */
     uint32_t newest_end;
     bool newest_retrans;
-    nsec_t rtt_sent;      /* newest among those sent once; 0: none */
+    nsec_t rtt_sent; /* newest among those sent once; 0: none */
     bool dsack;
     uint32_t dsack_bytes;
-    bool reordered;       /* a segment below the highest SACKed one arrived that was sent once */
+    bool reordered; /* a segment below the highest SACKed one arrived that was sent once */
 };
 void tcp_sack_receive(struct tcp *t, const struct tcp_rx *r, struct tcp_sack_result *res);
 /* Writes the SACK option for what is out of order (RFC 2018, RFC 2883); bytes written, padding
@@ -612,12 +626,13 @@ void tcp_sack_advance(struct tcp *t);
 /* The state of the segment changed to SACKed or acknowledged. */
 void tcp_seg_unaccount(struct tcp *t, struct tcp_seg *g);
 
-/* --- tcp_rack.c --------------------------------------------------------------------------------- */
+/* --- tcp_rack.c ---------------------------------------------------------------------------------
+ */
 
 /* A transmission was delivered: the newest by send time counts. */
 void tcp_rack_delivered(struct tcp *t, nsec_t sent_at, uint32_t end, bool retrans, nsec_t now);
-/* Marks what was sent long enough before it as lost; arms the reordering timer. True if anything was
- * newly marked. */
+/* Marks what was sent long enough before it as lost; arms the reordering timer. True if anything
+ * was newly marked. */
 bool tcp_rack_detect(struct tcp *t, nsec_t now);
 void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res);
 /* Deadline of the loss probe, NSEC_NEVER if none is due. */
@@ -626,7 +641,8 @@ void tcp_tlp_fire(struct tcp *t, nsec_t now);
 void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res,
                    bool duplicate);
 
-/* --- tcp_output.c ------------------------------------------------------------------------------- */
+/* --- tcp_output.c -------------------------------------------------------------------------------
+ */
 
 /* Sends what the windows, Nagle and cork allow of the queue. Locked. */
 void tcp_push(struct tcp *t, nsec_t now);
@@ -670,12 +686,15 @@ uint32_t tcp_write_syn_options(uint8_t *opt, uint16_t mss, int wscale, bool sack
                                uint32_t tsval, uint32_t tsecr);
 void tcp_write_timestamp(uint8_t *opt, uint32_t tsval, uint32_t tsecr);
 
-/* --- tcp_timer.c -------------------------------------------------------------------------------- */
+/* --- tcp_timer.c --------------------------------------------------------------------------------
+ */
 
 void tcp_timer_init(struct tcp *t);
-/* Sets one of the deadlines; NSEC_NEVER clears it. Moving one later touches no timer queue. Locked. */
+/* Sets one of the deadlines; NSEC_NEVER clears it. Moving one later touches no timer queue. Locked.
+ */
 void tcp_set_deadline(struct tcp *t, enum tcp_timer_kind kind, nsec_t at);
-/* Disarms all; the reference of the timer is given back. Locked, and the caller holds a reference. */
+/* Disarms all; the reference of the timer is given back. Locked, and the caller holds a reference.
+ */
 void tcp_stop_timers(struct tcp *t);
 /* Deadlines of many connections rounded alike, so that one interrupt serves them. */
 static inline nsec_t tcp_coarse(nsec_t at)
@@ -687,7 +706,8 @@ void tcp_reset_keepalive(struct tcp *t, nsec_t now);
 /* How long an orphan may stay in FIN-WAIT-2. */
 nsec_t tcp_fin_timeout(const struct tcp *t);
 
-/* --- tcp_timewait.c ----------------------------------------------------------------------------- */
+/* --- tcp_timewait.c -----------------------------------------------------------------------------
+ */
 
 int tcp_timewait_init(void);
 /* Turns the connection into a TIME-WAIT entry and ends it. Locked. */
@@ -700,20 +720,22 @@ void tcp_tw_put(struct tcp_tw *tw);
 void tcp_tw_kill(struct tcp_tw *tw);
 uint32_t tcp_tw_count(void);
 
-/* --- tcp_syncookie.c ---------------------------------------------------------------------------- */
+/* --- tcp_syncookie.c ----------------------------------------------------------------------------
+ */
 
 void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o);
 /* Checks the ACK of a cookie and recovers the options. */
 bool tcp_cookie_check(const struct tcp_rx *r, struct tcp_syn_opts *o);
 
-/* --- tcp_sockopt.c ------------------------------------------------------------------------------ */
+/* --- tcp_sockopt.c ------------------------------------------------------------------------------
+ */
 
 int tcp_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int tcp_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
 int tcp_ioctl(struct socket *s, unsigned cmd, int *value);
 
-/* A path became usable again: connections with data in flight over this interface (NULL: any) probe at
- * once instead of waiting for a backed-off retransmission timer. Any context. */
+/* A path became usable again: connections with data in flight over this interface (NULL: any) probe
+ * at once instead of waiting for a backed-off retransmission timer. Any context. */
 void tcp_path_changed(struct netif *n);
 
 #endif

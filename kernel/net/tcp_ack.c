@@ -1,10 +1,11 @@
 /*
- * Acknowledgements: what was delivered, the round-trip time (RFC 6298), loss recovery (RFC 5681, 6582,
- * 6675, 6937, 8985; undone where RFC 3522 shows that it was spurious) and the congestion window.
+ * Acknowledgements: what was delivered, the round-trip time (RFC 6298), loss recovery (RFC 5681,
+ * 6582, 6675, 6937, 8985; undone where RFC 3522 shows that it was spurious) and the congestion
+ * window.
  *
- * States: OPEN; DISORDER (something is SACKed or duplicate ACKs came); CWR (ECN); RECOVERY (segments
- * are known to be lost); LOSS (retransmission timeout). In CWR and RECOVERY the window follows
- * proportional rate reduction, elsewhere the congestion control module.
+ * States: OPEN; DISORDER (something is SACKed or duplicate ACKs came); CWR (ECN); RECOVERY
+ * (segments are known to be lost); LOSS (retransmission timeout). In CWR and RECOVERY the window
+ * follows proportional rate reduction, elsewhere the congestion control module.
  */
 #include "net/tcp.h"
 
@@ -44,7 +45,8 @@ void tcp_set_rto(struct tcp *t)
     t->rto = MIN(rto, TCP_RTO_MAX);
 }
 
-/* --- loss accounting ------------------------------------------------------------------------------ */
+/* --- loss accounting
+ * ------------------------------------------------------------------------------ */
 
 void tcp_seg_unaccount(struct tcp *t, struct tcp_seg *g)
 {
@@ -141,15 +143,13 @@ void tcp_enter_loss(struct tcp *t, nsec_t now)
         t->cc->restart(t);
     if (head->state & SEG_SACKED) { /* RFC 2018 8: it reneged */
         tcp_count(sack_reneging);
-        list_for_each(g, &t->queue, link)
-        {
+        list_for_each (g, &t->queue, link) {
             if (g == t->unsent)
                 break;
             tcp_seg_unaccount(t, g);
         }
     }
-    list_for_each(g, &t->queue, link)
-    {
+    list_for_each (g, &t->queue, link) {
         if (g == t->unsent)
             break;
         tcp_mark_lost(t, g);
@@ -172,8 +172,7 @@ static void undo(struct tcp *t)
     struct tcp_seg *g;
 
     tcp_count(spurious);
-    list_for_each(g, &t->queue, link)
-    {
+    list_for_each (g, &t->queue, link) {
         if (g == t->unsent)
             break;
         if (g->state & SEG_LOST) {
@@ -190,7 +189,8 @@ static void undo(struct tcp *t)
     t->backoff = 0;
 }
 
-/* --- what was delivered ------------------------------------------------------------------------- */
+/* --- what was delivered -------------------------------------------------------------------------
+ */
 
 struct ack_work {
     uint32_t acked;     /* cumulatively */
@@ -251,9 +251,8 @@ static void reno_duplicates(struct tcp *t, struct ack_work *w)
     uint32_t flight = tcp_flight(t);
 
     if (w->acked) {
-        t->sacked_out = t->ca_state >= CA_RECOVERY && t->sacked_out > w->acked
-                            ? t->sacked_out - w->acked
-                            : 0;
+        t->sacked_out =
+            t->ca_state >= CA_RECOVERY && t->sacked_out > w->acked ? t->sacked_out - w->acked : 0;
         t->sacked_out = MIN(t->sacked_out, flight - t->lost_out);
         t->reno_dups = 0;
         return;
@@ -398,8 +397,8 @@ static void update_window(struct tcp *t, const struct tcp_rx *r)
     }
 }
 
-/* Something came through. Was it because segments had been made small, or because an outage is over?
- * Full size gets two more chances to tell. */
+/* Something came through. Was it because segments had been made small, or because an outage is
+ * over? Full size gets two more chances to tell. */
 static void blackhole_passed(struct tcp *t)
 {
     if (t->blackhole_probes >= 2) {
@@ -425,8 +424,8 @@ bool tcp_ack(struct tcp *t, const struct tcp_rx *r)
         return true; /* an old one: its data may be new */
     }
     update_window(t, r);
-    w.duplicate = r->ack == t->snd_una && w.prior_flight && r->seq == r->end &&
-                  t->snd_wnd == old_wnd;
+    w.duplicate =
+        r->ack == t->snd_una && w.prior_flight && r->seq == r->end && t->snd_wnd == old_wnd;
 
     if (unlikely(r->nsacks) && t->sack_on)
         tcp_sack_receive(t, r, &w.sack);

@@ -1,9 +1,10 @@
 /*
- * The port table: which sockets and TIME-WAIT entries own which local port, and which of them listen.
+ * The port table: which sockets and TIME-WAIT entries own which local port, and which of them
+ * listen.
  *
- * Whether a new owner fits beside those that are there follows Linux: SO_REUSEADDR lets everybody in
- * who has it set as long as nobody listens, SO_REUSEPORT lets those in that have it set and the same
- * user. An IPv6 wildcard without IPV6_V6ONLY takes the port for IPv4 too.
+ * Whether a new owner fits beside those that are there follows Linux: SO_REUSEADDR lets everybody
+ * in who has it set as long as nobody listens, SO_REUSEPORT lets those in that have it set and the
+ * same user. An IPv6 wildcard without IPV6_V6ONLY takes the port for IPv4 too.
  */
 #include "core/lock.h"
 #include "core/rand.h"
@@ -37,7 +38,7 @@ static struct tcp_port *find_port(struct port_bucket *b, uint16_t port)
 {
     struct tcp_port *p;
 
-    list_for_each(p, &b->ports, link)
+    list_for_each (p, &b->ports, link)
         if (p->port == port)
             return p;
     return NULL;
@@ -100,12 +101,12 @@ static bool port_conflicts(const struct tcp_bind *b, const struct tcp_port *p, b
 {
     const struct tcp_bind *o;
 
-    list_for_each(o, &p->listeners, link)
+    list_for_each (o, &p->listeners, link)
         if (conflicts(b, o, to_listen))
             return true;
     if (to_listen)
         return false; /* was checked when it was bound */
-    list_for_each(o, &p->owners, link)
+    list_for_each (o, &p->owners, link)
         if (conflicts(b, o, to_listen))
             return true;
     return false;
@@ -169,8 +170,8 @@ int tcp_bind_port(struct tcp *t, uint16_t port)
     return 0;
 }
 
-/* For connect: a port may be shared with other connections to other peers, but not with sockets that
- * were bound by their program without SO_REUSEADDR, nor with listeners. */
+/* For connect: a port may be shared with other connections to other peers, but not with sockets
+ * that were bound by their program without SO_REUSEADDR, nor with listeners. */
 static bool try_connect(uint16_t port, void *arg)
 {
     struct tcp *t = arg;
@@ -198,7 +199,8 @@ static bool try_connect(uint16_t port, void *arg)
     return false;
 }
 
-/* When every port of the range is taken: share one whose owners all came from connect or allow it. */
+/* When every port of the range is taken: share one whose owners all came from connect or allow it.
+ */
 static bool try_share(uint16_t port, void *arg)
 {
     struct tcp *t = arg;
@@ -211,7 +213,7 @@ static bool try_share(uint16_t port, void *arg)
     p = find_port(b, port);
     if (p && list_empty(&p->listeners)) {
         usable = true;
-        list_for_each(o, &p->owners, link)
+        list_for_each (o, &p->owners, link)
             usable &= o->reuse_addr;
         if (usable) {
             t->bind.port = p;
@@ -296,7 +298,8 @@ int tcp_bind_listen(struct tcp *t)
     return err;
 }
 
-/* How well a listener fits: 0 not at all, more for a bound address, interface and its own family. */
+/* How well a listener fits: 0 not at all, more for a bound address, interface and its own family.
+ */
 static int score(const struct tcp_bind *b, const struct ip_addr *local, int ifindex)
 {
     int s = 1;
@@ -328,8 +331,7 @@ struct tcp *tcp_bind_lookup_listener(const struct ip_addr *local, uint16_t port,
     spin_lock(&b->lock);
     p = find_port(b, port);
     if (p) {
-        list_for_each(o, &p->listeners, link)
-        {
+        list_for_each (o, &p->listeners, link) {
             int sc = score(o, local, ifindex);
 
             if (sc > best_score) {
@@ -362,10 +364,8 @@ void tcp_bind_for_each_listener(void (*fn)(struct tcp *t, void *arg), void *arg)
         struct tcp_bind *o;
 
         spin_lock_bh(&ports[i].lock);
-        list_for_each(p, &ports[i].ports, link)
-        {
-            list_for_each(o, &p->listeners, link)
-            {
+        list_for_each (p, &ports[i].ports, link) {
+            list_for_each (o, &p->listeners, link) {
                 struct tcp *t = container_of(o, struct tcp, bind);
 
                 if (n < ARRAY_SIZE(found) && ref_get_unless_zero(&t->s.refs))

@@ -1,6 +1,7 @@
 /*
  * What the network reports: ICMP errors (RFC 5927 checks: the quoted sequence number must be in
- * flight), path MTU changes (RFC 1191, RFC 8201), and paths that work again after a switch or a crash.
+ * flight), path MTU changes (RFC 1191, RFC 8201), and paths that work again after a switch or a
+ * crash.
  */
 #include "core/deferred.h"
 #include "net/tcp.h"
@@ -17,8 +18,7 @@ static void mtu_reduced(struct tcp *t, uint32_t mtu)
     }
     if (tcp_refresh_route(t) < 0 || t->mss >= old)
         return;
-    list_for_each(g, &t->queue, link)
-    {
+    list_for_each (g, &t->queue, link) {
         if (g == t->unsent)
             break;
         if (g->len > t->mss)
@@ -77,7 +77,21 @@ void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const 
     tcp_put(t);
 }
 
-/* --- paths ---------------------------------------------------------------------------------------------- */
+/* --- paths
+ * ---------------------------------------------------------------------------------------------- */
+
+/* What was sent again into the dead path is lost, too. */
+static void forget_retransmissions(struct tcp *t)
+{
+    struct tcp_seg *g;
+
+    list_for_each (g, &t->queue, link) {
+        if (g == t->unsent)
+            break;
+        if (g->state & SEG_RETRANS)
+            tcp_mark_lost(t, g);
+    }
+}
 
 static void kick(struct tcp_entry *e, void *arg)
 {
@@ -111,6 +125,12 @@ static void kick(struct tcp_entry *e, void *arg)
             tcp_count(path_kicks);
             if (t->snd_una == t->snd_nxt) {
                 t->snd_wnd ? tcp_push(t, now) : tcp_send_probe(t, now);
+            } else if (t->ca_state == CA_LOSS) {
+                /* It was an outage, not congestion: begin anew as after the handshake. */
+                forget_retransmissions(t);
+                t->cwnd = MAX(t->cwnd, MIN(tcp_initial_cwnd(t->mss), t->prior_cwnd));
+                t->ssthresh = MAX(t->ssthresh, t->prior_ssthresh);
+                tcp_retransmit_lost(t, now);
             } else if (!(g->state & SEG_SACKED)) {
                 /* The head again: its ACK tells RACK what else is missing. */
                 tcp_retransmit(t, g, t->mss, now);

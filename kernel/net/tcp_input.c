@@ -49,8 +49,8 @@ void tcp_parse_syn_options(const struct tcp_rx *r, struct tcp_syn_opts *opts)
 {
     const uint8_t *o = options(r), *end = r->p->data + r->hlen;
 
-    *opts = (struct tcp_syn_opts){.wscale = -1, .ts = r->has_ts, .tsval = r->tsval,
-                                  .tsecr = r->tsecr};
+    *opts =
+        (struct tcp_syn_opts){.wscale = -1, .ts = r->has_ts, .tsval = r->tsval, .tsecr = r->tsecr};
     while (o < end) {
         uint8_t kind = o[0], len;
 
@@ -121,8 +121,8 @@ void tcp_input(struct pkt *p)
     uint32_t floor = 0;
 
     if (unlikely(!(p->flags & PKT_CSUM_OK)) &&
-        csum_fold(pkt_csum(p, 0, p->len,
-                           ip_pseudo_csum(&p->src, &p->dst, IPPROTO_TCP_N, p->len))) != 0) {
+        csum_fold(
+            pkt_csum(p, 0, p->len, ip_pseudo_csum(&p->src, &p->dst, IPPROTO_TCP_N, p->len))) != 0) {
         tcp_count(bad_checksum);
         pkt_free(p);
         return;
@@ -162,7 +162,8 @@ void tcp_input(struct pkt *p)
     pkt_free(p);
 }
 
-/* --- RFC 5961 challenge ACKs ---------------------------------------------------------------------- */
+/* --- RFC 5961 challenge ACKs
+ * ---------------------------------------------------------------------- */
 
 #define CHALLENGES_PER_SECOND 1000
 
@@ -204,7 +205,8 @@ void tcp_challenge_ack(struct tcp *t, nsec_t now)
     tcp_send_ack(t, now);
 }
 
-/* --- SYN-SENT (3.10.7.3) -------------------------------------------------------------------------- */
+/* --- SYN-SENT (3.10.7.3)
+ * -------------------------------------------------------------------------- */
 
 static void connected(struct tcp *t, struct tcp_rx *r)
 {
@@ -262,7 +264,8 @@ static void syn_sent_input(struct tcp *t, struct tcp_rx *r)
     tcp_send_syn(t, r->now);
 }
 
-/* --- synchronised states ---------------------------------------------------------------------------- */
+/* --- synchronised states
+ * ---------------------------------------------------------------------------- */
 
 static bool acceptable(const struct tcp *t, const struct tcp_rx *r)
 {
@@ -273,7 +276,8 @@ static bool acceptable(const struct tcp *t, const struct tcp_rx *r)
     return !seq_before(r->end, t->rcv_wup) && !seq_after(r->seq, edge);
 }
 
-/* Segment outside of the window: our answer tells the peer where we are (3.10.7.4), DSACKs included. */
+/* Segment outside of the window: our answer tells the peer where we are (3.10.7.4), DSACKs
+ * included. */
 static void out_of_window(struct tcp *t, struct tcp_rx *r)
 {
     tcp_count(out_of_window);

@@ -83,7 +83,8 @@ bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now)
 {
     (void)now;
     if (accept_queue_full(l)) {
-        /* The peer thinks that it is connected: our SYN-ACK, sent again later, gets another chance. */
+        /* The peer thinks that it is connected: our SYN-ACK, sent again later, gets another chance.
+         */
         tcp_count(accept_overflow);
         child->syn_acked = true;
         return false;
@@ -137,8 +138,8 @@ static void inherit(struct tcp *c, const struct tcp *l)
     c->rcv_wscale = l->rcv_wscale;
 }
 
-/* A child for the SYN (or the cookie's ACK) with its 4-tuple, route, options and numbers; not in any
- * table yet. NULL: no memory or no route. */
+/* A child for the SYN (or the cookie's ACK) with its 4-tuple, route, options and numbers; not in
+ * any table yet. NULL: no memory or no route. */
 static struct tcp *make_child(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opts *o,
                               uint32_t irs)
 {

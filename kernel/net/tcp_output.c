@@ -3,7 +3,8 @@
  *
  * The queue holds runs of bytes (struct tcp_seg) that reference pages; a packet references the same
  * pages, so the payload is copied once, from the program into the page, however often it is sent.
- * A segment becomes a packet of up to 64 KiB that the path cuts into MSS (or ip_output, if it can't).
+ * A segment becomes a packet of up to 64 KiB that the path cuts into MSS (or ip_output, if it
+ * can't).
  */
 #include "core/rand.h"
 #include "net/tcp.h"
@@ -264,7 +265,8 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
     return ip_output(&t->flow, p);
 }
 
-/* --- the send queue ----------------------------------------------------------------------------- */
+/* --- the send queue -----------------------------------------------------------------------------
+ */
 
 struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
 {
@@ -295,7 +297,7 @@ struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
         rest->frags[rest->nfrags++] = g->frags[k];
     g->nfrags = (uint8_t)i;
     g->len = n;
-    g->flags &= (uint8_t)~(TH_FIN | TH_PSH);
+    g->flags &= (uint8_t) ~(TH_FIN | TH_PSH);
     list_insert_between(&rest->link, &g->link, g->link.next);
     list_init(&rest->sent_link);
     if (!list_empty(&g->sent_link))
@@ -380,7 +382,8 @@ void tcp_push(struct tcp *t, nsec_t now)
     if (unlikely(ip_flow_stale(&t->flow)) && tcp_refresh_route(t) < 0)
         return tcp_rearm_send_timer(t, now);
     /* RFC 5681 4.1: the ACK clock stopped, begin anew. */
-    if (was_idle && t->last_sent && now - t->last_sent > t->rto && t->cwnd > tcp_initial_cwnd(t->mss))
+    if (was_idle && t->last_sent && now - t->last_sent > t->rto &&
+        t->cwnd > tcp_initial_cwnd(t->mss))
         t->cwnd = tcp_initial_cwnd(t->mss);
 
     for (; g; g = t->unsent) {
@@ -447,8 +450,7 @@ void tcp_retransmit_lost(struct tcp *t, nsec_t now)
 
     if (t->lost_out == 0)
         return;
-    list_for_each(g, &t->queue, link)
-    {
+    list_for_each (g, &t->queue, link) {
         uint32_t pipe = tcp_pipe(t), room = t->cwnd > pipe ? t->cwnd - pipe : 0;
 
         if (g == t->unsent)
@@ -492,7 +494,8 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
     tcp_set_deadline(t, TIMER_SEND, at);
 }
 
-/* --- routes and sizes ---------------------------------------------------------------------------- */
+/* --- routes and sizes ----------------------------------------------------------------------------
+ */
 
 void tcp_update_mss(struct tcp *t)
 {
@@ -532,7 +535,8 @@ int tcp_refresh_route(struct tcp *t)
     return 0;
 }
 
-/* --- without a connection ------------------------------------------------------------------------ */
+/* --- without a connection ------------------------------------------------------------------------
+ */
 
 void tcp_send_reply(const struct tcp_reply *r)
 {

@@ -23,8 +23,8 @@ static void put_addr(struct listing *l, const struct ip_addr *a, uint16_t port)
 }
 
 static void put_line(struct listing *l, const struct ip_addr *local, uint16_t lport,
-                     const struct ip_addr *remote, uint16_t rport, unsigned state,
-                     uint32_t tx, uint32_t rx, uint32_t uid, unsigned retries, int refs)
+                     const struct ip_addr *remote, uint16_t rport, unsigned state, uint32_t tx,
+                     uint32_t rx, uint32_t uid, unsigned retries, int refs)
 {
     text_printf(l->text, "%4u: ", l->line++);
     put_addr(l, local, lport);
@@ -64,11 +64,12 @@ void tcp_proc_text(struct text_buf *b, bool v6)
 {
     struct listing l = {.text = b, .v6 = v6};
 
-    text_printf(b, v6 ? "  sl  local_address                         remote_address"
-                        "                        st tx_queue rx_queue tr tm->when retrnsmt   uid"
-                        "  timeout inode\n"
-                      : "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
-                        "   uid  timeout inode\n");
+    text_printf(b,
+                v6 ? "  sl  local_address                         remote_address"
+                     "                        st tx_queue rx_queue tr tm->when retrnsmt   uid"
+                     "  timeout inode\n"
+                   : "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt"
+                     "   uid  timeout inode\n");
     tcp_bind_for_each_listener(put_listener, &l);
     tcp_table_for_each(put_entry, &l);
 }

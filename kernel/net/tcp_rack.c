@@ -1,10 +1,10 @@
 /*
  * RACK-TLP loss detection (RFC 8985). RACK: what was sent a reordering window before something that
- * has been delivered is lost. TLP: when the tail of a flight is not acknowledged for two round trips,
- * a probe makes the peer tell what it has.
+ * has been delivered is lost. TLP: when the tail of a flight is not acknowledged for two round
+ * trips, a probe makes the peer tell what it has.
  *
- * t->sent lists what is in flight (not SACKed, not known to be lost) by the time of transmission, so
- * the search stops at the first segment that is too young.
+ * t->sent lists what is in flight (not SACKed, not known to be lost) by the time of transmission,
+ * so the search stops at the first segment that is too young.
  */
 #include "net/tcp.h"
 
@@ -32,8 +32,8 @@ void tcp_rack_delivered(struct tcp *t, nsec_t sent_at, uint32_t end, bool retran
     }
 }
 
-/* 6.2 steps 3 and 4: reordering seen widens the window, duplicates reported (spurious retransmissions)
- * widen it further, for 16 recoveries. */
+/* 6.2 steps 3 and 4: reordering seen widens the window, duplicates reported (spurious
+ * retransmissions) widen it further, for 16 recoveries. */
 void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res)
 {
     if (res->reordered)
@@ -44,8 +44,7 @@ void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res)
             t->rack_reo_mult++;
         t->rack_reo_persist = 16;
     }
-    if (!t->rack_seen_reordering &&
-        (t->ca_state >= CA_RECOVERY || t->sacked_out >= 3 * t->mss)) {
+    if (!t->rack_seen_reordering && (t->ca_state >= CA_RECOVERY || t->sacked_out >= 3 * t->mss)) {
         t->rack_reo_wnd = 0;
         return;
     }
@@ -61,8 +60,7 @@ bool tcp_rack_detect(struct tcp *t, nsec_t now)
 
     if (!t->rack_sent_at || !t->sack_on)
         return false;
-    list_for_each_safe(g, tmp, &t->sent, sent_link)
-    {
+    list_for_each_safe (g, tmp, &t->sent, sent_link) {
         nsec_t remaining;
 
         if (g->sent_at > t->rack_sent_at)
@@ -84,8 +82,8 @@ bool tcp_rack_detect(struct tcp *t, nsec_t now)
     return found;
 }
 
-/* 7.2. With a single segment in flight the peer's delayed ACK has to be waited for, and that is about
- * the RTO. */
+/* 7.2. With a single segment in flight the peer's delayed ACK has to be waited for, and that is
+ * about the RTO. */
 nsec_t tcp_tlp_deadline(struct tcp *t, nsec_t now)
 {
     uint32_t flight = tcp_flight(t);

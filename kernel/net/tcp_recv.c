@@ -18,7 +18,8 @@ static struct pkt *last_in_queue(struct tcp *t)
     return t->rcv_queue.count ? container_of(t->rcv_queue.tail, struct pkt, next) : NULL;
 }
 
-/* --- arrival ---------------------------------------------------------------------------------------- */
+/* --- arrival
+ * ---------------------------------------------------------------------------------------- */
 
 /* Small segments share the last packet's buffer: memory in use stays near the bytes in it. */
 static bool join_last(struct tcp *t, struct pkt *p)
@@ -29,8 +30,7 @@ static bool join_last(struct tcp *t, struct pkt *p)
     if (!last || last->nfrags || p->len > 256)
         return false;
     room = (uint32_t)(last->buf + PKT_BUF - (last->data + last->linear));
-    if (p->len > room ||
-        !pkt_copy_out(p, 0, last->data + last->linear, p->len))
+    if (p->len > room || !pkt_copy_out(p, 0, last->data + last->linear, p->len))
         return false;
     last->linear += p->len;
     last->len += p->len;
@@ -290,7 +290,8 @@ void tcp_purge_receive(struct tcp *t)
     tcp_reset_ooo(t);
 }
 
-/* --- recv ------------------------------------------------------------------------------------------- */
+/* --- recv
+ * ------------------------------------------------------------------------------------------- */
 
 /* Copies n bytes at offset off of the packet to the program. */
 static int copy_packet(struct uio *u, const struct pkt *p, uint32_t off, uint32_t n)
@@ -372,8 +373,9 @@ static int copy_queue(struct tcp *t, struct uio *u, unsigned flags, size_t *peek
     return 0;
 }
 
-/* The program has read: does the peer need to know of the room (3.8.6.2.2)? Grows the buffer of a fast
- * reader: it took a whole window's worth within a round trip, so the window limits the peer. */
+/* The program has read: does the peer need to know of the room (3.8.6.2.2)? Grows the buffer of a
+ * fast reader: it took a whole window's worth within a round trip, so the window limits the peer.
+ */
 static void after_read(struct tcp *t)
 {
     uint32_t told = t->rcv_wup + t->rcv_wnd - t->rcv_nxt, full = tcp_full_window(t);
@@ -398,8 +400,8 @@ static void after_read(struct tcp *t)
     }
 }
 
-/* Nothing to read, and the program has not answered: the ACK of a small message need not wait for the
- * answer any longer. */
+/* Nothing to read, and the program has not answered: the ACK of a small message need not wait for
+ * the answer any longer. */
 static void before_sleep(struct tcp *t)
 {
     uint32_t owed = t->rcv_nxt - t->rcv_wup;
@@ -414,7 +416,8 @@ static bool has_data(struct tcp *t, size_t target)
            tcp_in(t, TCPF(TCP_CLOSE));
 }
 
-/* Why there is nothing to read: 0 at the end of the stream, else negative errno; -EAGAIN: not yet. */
+/* Why there is nothing to read: 0 at the end of the stream, else negative errno; -EAGAIN: not yet.
+ */
 static int recv_status(struct tcp *t)
 {
     if (t->s.error) {

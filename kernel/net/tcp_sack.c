@@ -1,6 +1,6 @@
 /*
- * Selective acknowledgements: the scoreboard of what the peer has (RFC 2018, 6675, duplicates RFC 2883)
- * and the option we send.
+ * Selective acknowledgements: the scoreboard of what the peer has (RFC 2018, 6675, duplicates RFC
+ * 2883) and the option we send.
  */
 #include "net/tcp.h"
 
@@ -23,15 +23,14 @@ static void mark_sacked(struct tcp *t, struct tcp_seg *g, struct tcp_sack_result
     list_remove(&g->sent_link);
 }
 
-/* Marks the segments inside the block; those that reach over a border are split at a multiple of the
- * MSS, so that no peer can cut the queue into crumbs. */
+/* Marks the segments inside the block; those that reach over a border are split at a multiple of
+ * the MSS, so that no peer can cut the queue into crumbs. */
 static void mark_block(struct tcp *t, uint32_t start, uint32_t end, struct tcp_sack_result *res,
                        nsec_t now)
 {
     struct tcp_seg *g;
 
-    list_for_each(g, &t->queue, link)
-    {
+    list_for_each (g, &t->queue, link) {
         if (g == t->unsent || !seq_before(g->seq, end))
             break;
         if (!seq_after(seg_end(g), start) || (g->state & SEG_SACKED))
@@ -62,7 +61,8 @@ static bool known(const struct tcp *t, const struct tcp_sack_block *b)
     return false;
 }
 
-/* RFC 2883 4: the first block reports a duplicate if it is below the ACK or inside the second one. */
+/* RFC 2883 4: the first block reports a duplicate if it is below the ACK or inside the second one.
+ */
 static bool is_dsack(const struct tcp_rx *r)
 {
     const struct tcp_sack_block *b = &r->sacks[0];

@@ -1,9 +1,9 @@
 /*
  * The program's side of sending: its data go into pages (once), the pages into the send queue.
  *
- * Each CPU fills one block of pages after the other; what one send wrote ends where the next begins, so
- * small writes of a connection grow its last segment, and no connection owns memory beyond what it
- * has not got acknowledged.
+ * Each CPU fills one block of pages after the other; what one send wrote ends where the next
+ * begins, so small writes of a connection grow its last segment, and no connection owns memory
+ * beyond what it has not got acknowledged.
  */
 #include "core/thread.h"
 #include "net/tcp.h"
@@ -37,7 +37,8 @@ static struct fill *fill_block(void)
     return f->page ? f : NULL;
 }
 
-/* The segment that further data may be added to: the last, if it was never sent. A new one otherwise. */
+/* The segment that further data may be added to: the last, if it was never sent. A new one
+ * otherwise. */
 static struct tcp_seg *open_segment(struct tcp *t)
 {
     struct tcp_seg *g;

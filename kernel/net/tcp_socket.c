@@ -1,6 +1,6 @@
 /*
- * TCP's system calls but for data: bind, connect, listen, accept, shutdown, poll, close; and the life of
- * a connection object from tcp_alloc to its last reference.
+ * TCP's system calls but for data: bind, connect, listen, accept, shutdown, poll, close; and the
+ * life of a connection object from tcp_alloc to its last reference.
  */
 #include "core/rand.h"
 #include "net/tcp.h"
@@ -30,7 +30,8 @@ const char *tcp_counter_name(enum tcp_counter c)
     return names[c];
 }
 
-/* --- objects ---------------------------------------------------------------------------------------- */
+/* --- objects
+ * ---------------------------------------------------------------------------------------- */
 
 struct tcp_seg *tcp_alloc_seg(void)
 {
@@ -58,7 +59,7 @@ void tcp_purge_send(struct tcp *t)
 {
     struct tcp_seg *g, *tmp;
 
-    list_for_each_safe(g, tmp, &t->queue, link)
+    list_for_each_safe (g, tmp, &t->queue, link)
         tcp_free_seg(g);
     list_init(&t->queue);
     list_init(&t->sent);
@@ -154,7 +155,8 @@ uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *r
     return (uint32_t)(siphash(key, sizeof(key), isn_key) >> 32);
 }
 
-/* --- states ------------------------------------------------------------------------------------------ */
+/* --- states
+ * ------------------------------------------------------------------------------------------ */
 
 void tcp_wake(struct tcp *t, unsigned key)
 {
@@ -247,7 +249,8 @@ void tcp_abort(struct tcp *t, int error)
     tcp_done(t, error);
 }
 
-/* --- bind, connect ------------------------------------------------------------------------------------- */
+/* --- bind, connect
+ * ------------------------------------------------------------------------------------- */
 
 static bool is_ours(const struct ip_addr *a, uint32_t scope)
 {
@@ -429,7 +432,8 @@ out:
     return err;
 }
 
-/* --- listen, accept ------------------------------------------------------------------------------------ */
+/* --- listen, accept
+ * ------------------------------------------------------------------------------------ */
 
 static void tell_listening(const struct socket *s, bool open)
 {
@@ -539,7 +543,8 @@ static void stop_listening(struct tcp *t)
     tcp_wake(t, ~0u);
 }
 
-/* --- disconnect, shutdown, close ------------------------------------------------------------------------ */
+/* --- disconnect, shutdown, close
+ * ------------------------------------------------------------------------ */
 
 static struct ip_addr unspecified(const struct socket *s)
 {
@@ -666,7 +671,9 @@ static void op_close(struct socket *s)
     socket_put(s);
 }
 
-/* --- poll ------------------------------------------------------------------------------------------------ */
+/* --- poll
+ * ------------------------------------------------------------------------------------------------
+ */
 
 unsigned tcp_poll(struct socket *s)
 {

@@ -1,12 +1,13 @@
 /*
- * SYN cookies (RFC 4987 3.6): when the SYN queue is full, what must be remembered of a SYN goes into our
- * initial sequence number, and comes back with the peer's ACK:
+ * SYN cookies (RFC 4987 3.6): when the SYN queue is full, what must be remembered of a SYN goes
+ * into our initial sequence number, and comes back with the peer's ACK:
  *
  *     bits 31..27  time in units of 64 s
  *     bits 26..24  index into the table of MSS values
  *     bits 23..0   keyed hash of addresses, ports, the peer's ISN and the above
  *
- * Window scale, SACK and ECN go into the low six bits of our timestamp, if the peer sends timestamps.
+ * Window scale, SACK and ECN go into the low six bits of our timestamp, if the peer sends
+ * timestamps.
  */
 #include "core/rand.h"
 #include "net/tcp.h"

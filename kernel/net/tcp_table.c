@@ -1,9 +1,10 @@
 /*
  * The table of connections: from the 4-tuple of a segment to its connection or TIME-WAIT entry.
  *
- * Chained buckets; the lock of a bucket is one of a fixed number of stripes, chosen by hash bits that
- * do not change when the table grows, so growing (in thread context, all stripes held) moves entries
- * without anybody else noticing. The hash is keyed with boot-time randomness: peers choose the keys.
+ * Chained buckets; the lock of a bucket is one of a fixed number of stripes, chosen by hash bits
+ * that do not change when the table grows, so growing (in thread context, all stripes held) moves
+ * entries without anybody else noticing. The hash is keyed with boot-time randomness: peers choose
+ * the keys.
  */
 #include "core/deferred.h"
 #include "core/lock.h"
@@ -27,8 +28,8 @@ static struct {
     struct work grow;
 } table;
 
-/* Folded 64 x 64 bit product (the mixing step of wyhash): three of them hash a 4-tuple of either family
- * in some twenty instructions. Not predictable without the key. */
+/* Folded 64 x 64 bit product (the mixing step of wyhash): three of them hash a 4-tuple of either
+ * family in some twenty instructions. Not predictable without the key. */
 static inline uint64_t mix(uint64_t a, uint64_t b)
 {
     unsigned __int128 m = (unsigned __int128)a * b;

@@ -1,17 +1,17 @@
 /*
- * Deadlines of a connection: retransmission (RFC 6298), loss probe and reordering (RFC 8985), window
- * probes, delayed ACKs, keepalive, FIN-WAIT-2.
+ * Deadlines of a connection: retransmission (RFC 6298), loss probe and reordering (RFC 8985),
+ * window probes, delayed ACKs, keepalive, FIN-WAIT-2.
  *
- * One struct timer serves them all. It is armed for the earliest deadline of a time; a deadline that
- * moves later (each ACK moves the retransmission's) is just a store, and the timer, when it fires too
- * early, goes back to sleep. The armed timer holds a reference.
+ * One struct timer serves them all. It is armed for the earliest deadline of a time; a deadline
+ * that moves later (each ACK moves the retransmission's) is just a store, and the timer, when it
+ * fires too early, goes back to sleep. The armed timer holds a reference.
  */
 #include "net/tcp.h"
 
 static void arm(struct tcp *t, nsec_t at)
 {
-    /* A timer that was queued passes its reference on; one that is about to run on another CPU keeps
-     * its own. */
+    /* A timer that was queued passes its reference on; one that is about to run on another CPU
+     * keeps its own. */
     if (!timer_cancel(&t->timer))
         tcp_get(t);
     t->timer_at = at;
@@ -65,7 +65,8 @@ static void keepalive(struct tcp *t, nsec_t now)
 
     if (t->keep_probes && t->last_rcv > t->keep_probe_at)
         t->keep_probes = 0; /* it answered */
-    if (!t->s.keepalive || t->snd_una != t->snd_nxt || t->unsent) { /* retransmissions test the peer */
+    if (!t->s.keepalive || t->snd_una != t->snd_nxt ||
+        t->unsent) { /* retransmissions test the peer */
         tcp_set_deadline(t, TIMER_KEEP, now + after);
         return;
     }
@@ -125,8 +126,8 @@ static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
     tcp_set_deadline(t, TIMER_SEND, now + MIN(t->rto << t->backoff, TCP_RTO_MAX));
 }
 
-/* The window is closed or a small segment was held back. RFC 9293 3.8.6.1: probing goes on as long as
- * the peer answers. */
+/* The window is closed or a small segment was held back. RFC 9293 3.8.6.1: probing goes on as long
+ * as the peer answers. */
 static void persist(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = t->unsent;
@@ -172,7 +173,8 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
         return;
     }
     tcp_count(rtos);
-    /* Large segments vanish, small ones pass: a path that drops without telling (RFC 4821 3, 7.7). */
+    /* Large segments vanish, small ones pass: a path that drops without telling (RFC 4821 3, 7.7).
+     */
     if (g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {
         if (t->blackhole_probes < 255)
             t->blackhole_probes++;

@@ -1,7 +1,8 @@
 /*
  * TIME-WAIT (3.6.1): for 60 s after the close old segments of the connection must find somebody who
- * knows better than a listener. An entry of some 250 bytes stands in for the connection: it keeps the
- * 4-tuple and the port, answers a repeated FIN, and lets a new SYN in that is clearly later (RFC 6191).
+ * knows better than a listener. An entry of some 250 bytes stands in for the connection: it keeps
+ * the 4-tuple and the port, answers a repeated FIN, and lets a new SYN in that is clearly later
+ * (RFC 6191).
  */
 #include "net/tcp.h"
 
@@ -174,8 +175,7 @@ static void answer(struct tcp_tw *tw, nsec_t now)
     };
 
     if (tw->ts_on) {
-        tcp_write_timestamp(reply.opts,
-                            (uint32_t)((uint64_t)now >> TCP_TS_SHIFT) + tw->ts_offset,
+        tcp_write_timestamp(reply.opts, (uint32_t)((uint64_t)now >> TCP_TS_SHIFT) + tw->ts_offset,
                             tw->ts_recent);
         reply.opts_len = TCP_TS_BYTES;
     }

@@ -1,9 +1,10 @@
 /*
- * A scriptable peer for TCP tests, in the manner of packetdrill: it is the other end of eth0's path. It
- * captures what the stack sends, answers ARP and neighbour solicitations, and injects segments.
+ * A scriptable peer for TCP tests, in the manner of packetdrill: it is the other end of eth0's
+ * path. It captures what the stack sends, answers ARP and neighbour solicitations, and injects
+ * segments.
  *
- * Numbers are relative: seq counts from the peer's initial sequence number, ack from the stack's. Tests
- * include this file; everything in it is static.
+ * Numbers are relative: seq counts from the peer's initial sequence number, ack from the stack's.
+ * Tests include this file; everything in it is static.
  */
 #ifndef TCP_PEER_H
 #define TCP_PEER_H
@@ -56,11 +57,11 @@ struct peer {
     uint32_t iss, local_iss;
     uint32_t win;
     uint8_t wscale;
-    uint16_t mss;     /* in our SYN; 0: no option */
+    uint16_t mss;      /* in our SYN; 0: no option */
     bool sack, ts, ws; /* options in our SYN; ts: in every segment */
     bool ecn, ce;
-    uint32_t tsval;   /* 0: follows the clock */
-    uint32_t tsecr;   /* last one seen */
+    uint32_t tsval; /* 0: follows the clock */
+    uint32_t tsecr; /* last one seen */
     uint32_t sacks[4][2];
     int nsacks; /* to go with the next segment, relative to local_iss */
     uint16_t urgent;
@@ -120,7 +121,8 @@ static void inject_later(struct pkt *p)
     to_inject_tail = &p->next;
 }
 
-static uint16_t l4_checksum(const uint8_t *ip, bool v6, const uint8_t *l4, uint32_t n, uint8_t proto)
+static uint16_t l4_checksum(const uint8_t *ip, bool v6, const uint8_t *l4, uint32_t n,
+                            uint8_t proto)
 {
     struct ip_addr src, dst;
 
@@ -272,7 +274,8 @@ static const struct path_ops peer_ops = {
     .detach = peer_detach,
 };
 
-/* Delivers what is to be injected and runs everything that follows from it, without time passing. */
+/* Delivers what is to be injected and runs everything that follows from it, without time passing.
+ */
 static void settle(void)
 {
     floor_run();
@@ -345,7 +348,8 @@ static int peer_begin(void **state)
     return 0;
 }
 
-/* --- injecting ---------------------------------------------------------------------------------------- */
+/* --- injecting
+ * ---------------------------------------------------------------------------------------- */
 
 static uint32_t peer_ts(const struct peer *p)
 {
@@ -392,7 +396,8 @@ static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack
     inject_later(make_packet(f, 34 + hlen + len));
 }
 
-/* A segment with the options that the peer's settings call for; relative numbers; does not settle. */
+/* A segment with the options that the peer's settings call for; relative numbers; does not settle.
+ */
 static void queue_tx(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
                      uint32_t len)
 {
@@ -424,7 +429,8 @@ static void queue_tx(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, 
         }
         p->nsacks = 0;
     }
-    inject_raw(p, flags, p->iss + seq, flags & ACK ? p->local_iss + ack : 0, data, len, o, n, false);
+    inject_raw(p, flags, p->iss + seq, flags & ACK ? p->local_iss + ack : 0, data, len, o, n,
+               false);
 }
 
 static void tx(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
@@ -449,7 +455,8 @@ static void tx_sack(struct peer *p, uint32_t seq, uint32_t ack, int n, ...)
     tx(p, ACK, seq, ack, NULL, 0);
 }
 
-/* --- expecting ------------------------------------------------------------------------------------------ */
+/* --- expecting
+ * ------------------------------------------------------------------------------------------ */
 
 static struct seg last_rx;
 
@@ -513,7 +520,8 @@ static uint32_t drain(struct peer *p)
     return n;
 }
 
-/* --- sockets -------------------------------------------------------------------------------------------- */
+/* --- sockets
+ * -------------------------------------------------------------------------------------------- */
 
 static struct socket *new_socket(void)
 {

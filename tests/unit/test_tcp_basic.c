@@ -3,7 +3,8 @@
 
 static char buf[100000];
 
-/* --- opening ------------------------------------------------------------------------------------------- */
+/* --- opening
+ * ------------------------------------------------------------------------------------------- */
 
 static void rfc9293_3_5_passive_open(void **state)
 {
@@ -278,7 +279,8 @@ static void closing_a_listener_resets_its_children(void **state)
     assert_int_equal(tcp_table_count(), tcp_tw_count());
 }
 
-/* --- SYN cookies ---------------------------------------------------------------------------------------- */
+/* --- SYN cookies
+ * ---------------------------------------------------------------------------------------- */
 
 static void rfc4987_cookies_when_the_queue_is_full(void **state)
 {
@@ -319,7 +321,9 @@ static void rfc4987_cookies_when_the_queue_is_full(void **state)
     kill_socket(l);
 }
 
-/* --- data -------------------------------------------------------------------------------------------------- */
+/* --- data
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static struct socket *listener, *sock;
 static struct peer peer;
@@ -654,7 +658,9 @@ static void send_buffer_fills_and_frees(void **state)
     assert_true(sock->ops->poll(sock) & POLL_OUT);
 }
 
-/* --- closing ---------------------------------------------------------------------------------------------------- */
+/* --- closing
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static void close_socket(void)
 {
@@ -810,7 +816,8 @@ static void rfc6191_syn_reopens_time_wait(void **state)
     sock = s;
 }
 
-/* --- resets, RFC 5961 --------------------------------------------------------------------------------------------- */
+/* --- resets, RFC 5961
+ * --------------------------------------------------------------------------------------------- */
 
 static void rfc5961_3_2_rst_at_rcv_nxt_resets(void **state)
 {
@@ -871,7 +878,9 @@ static void segment_below_the_window_is_acked(void **state)
     expect(&peer, ACK, 1, 0, 1);
 }
 
-/* --- keepalive -------------------------------------------------------------------------------------------------------- */
+/* --- keepalive
+ * --------------------------------------------------------------------------------------------------------
+ */
 
 static void keepalive_probes_and_drops(void **state)
 {

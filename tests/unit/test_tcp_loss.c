@@ -490,9 +490,7 @@ static void path_change_probes_at_once(void **state)
     tcp_path_changed(NULL);
     assert_int_equal(rx(&peer)->seq - peer.local_iss, nth(0));
     assert_int_equal(tcp_of(sock)->mss, MSS);
-    pass(MS);
-    tx(&peer, ACK, 1, nth(1), NULL, 0);
-    assert_true(drain(&peer) >= 2 * MSS);
+    assert_int_equal(last_rx.len + drain(&peer), 4 * MSS); /* the outage was no congestion */
     tx(&peer, ACK, 1, nth(4), NULL, 0);
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
