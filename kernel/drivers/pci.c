@@ -21,7 +21,7 @@ static const struct pci_driver *const drivers[] = {
 
 static struct mutex pci_lock;
 static struct pci_machine machine;
-static struct pci_bus root_bus;
+static struct pci_bus root_bus = {.devices = LIST_INIT(root_bus.devices)};
 static unsigned next_bus;
 
 static void scan_bus(struct pci_bus *bus);
@@ -232,8 +232,8 @@ static void bridge_init(struct pci_device *dev)
     child->mem64 = window_split(&dev->bus->mem64, share);
     dev->child = child;
     bridge_program(dev, child, machine.bus_end);
-    if (child->single)
-        pci_hotplug_init(dev);
+    if (child->single && !dev->bus->bridge)
+        pci_hotplug_init(dev); /* not in what was itself plugged in: it would have to be undone */
     pci_write(dev, PCI_COMMAND, 2,
               pci_read16(dev, PCI_COMMAND) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     scan_bus(child);
@@ -295,22 +295,29 @@ void pci_bus_scan(struct pci_bus *bus)
     mutex_unlock(&pci_lock);
 }
 
-static void remove_device(struct pci_device *dev)
+/* Removes what is on a bus and below. */
+static void empty_bus(struct pci_bus *bus)
 {
-    if (dev->driver)
-        dev->driver->remove(dev);
-    list_remove(&dev->link);
-    kfree(dev);
+    struct pci_device *dev, *next;
+
+    list_for_each_safe(dev, next, &bus->devices, link)
+    {
+        if (dev->child)
+            empty_bus(dev->child);
+        if (dev->driver)
+            dev->driver->remove(dev);
+        list_remove(&dev->link);
+        kfree(dev->child);
+        kfree(dev);
+    }
+    bus->mem32.next = bus->mem32.start;
+    bus->mem64.next = bus->mem64.start;
 }
 
 void pci_bus_remove(struct pci_bus *bus)
 {
-    struct pci_device *dev, *next;
-
     mutex_lock(&pci_lock);
-    list_for_each_safe(dev, next, &bus->devices, link) remove_device(dev);
-    bus->mem32.next = bus->mem32.start;
-    bus->mem64.next = bus->mem64.start;
+    empty_bus(bus);
     mutex_unlock(&pci_lock);
 }
 

@@ -4,6 +4,7 @@
 static const struct virtio_driver *const drivers[] = {
     &virtio_net_driver,
     &virtio_console_driver,
+    &virtio_9p_driver,
 };
 
 int virtio_probe(struct virtio_device *dev)

@@ -40,6 +40,7 @@ enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_ISR = 3, CFG_DEVICE = 4 };
 #define TRANSITIONAL_ID_BASE 0x1000
 #define MODERN_ID_BASE 0x1040
 
+#define MAX_BLOCKS 16 /* capabilities looked at */
 #define RESET_TIMEOUT (1 * NSEC_PER_SEC)
 
 struct virtio_pci {
@@ -208,8 +209,10 @@ static const struct virtio_transport pci_transport = {
 static int find_blocks(struct virtio_pci *vp)
 {
     struct pci_device *pci = vp->pci;
+    unsigned cap = 0;
 
-    for (unsigned cap = 0; (cap = pci_find_cap(pci, PCI_CAP_ID_VENDOR, cap));) {
+    /* Bounded, for a list that loops. */
+    for (int n = 0; n < MAX_BLOCKS && (cap = pci_find_cap(pci, PCI_CAP_ID_VENDOR, cap)); n++) {
         uint32_t head = pci_read32(pci, cap);
         unsigned type = head >> 24;
         if (type != CFG_COMMON && type != CFG_NOTIFY && type != CFG_DEVICE)

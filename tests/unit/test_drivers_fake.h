@@ -5,6 +5,7 @@
 #ifndef TEST_DRIVERS_FAKE_H
 #define TEST_DRIVERS_FAKE_H
 
+#include "core/lock.h"
 #include "core/timer.h"
 #include "drivers/virtio.h"
 #include "floor.h"
