@@ -260,6 +260,8 @@ static bool scan_function(struct pci_bus *bus, uint8_t devfn)
     dev->revision = (uint8_t)class;
     uint8_t header = pci_read8(dev, PCI_HEADER_TYPE);
     dev->header = header & 0x7f;
+    if (dev->header == PCI_HEADER_BRIDGE)
+        pci_write(dev, PCI_PRIMARY_BUS, 4, 0); /* firmware's numbers may clash with ours */
     snprintf(dev->name, sizeof(dev->name), "%02x:%02x.%u", bus->number, devfn >> 3, devfn & 7);
     list_push_back(&bus->devices, &dev->link);
     klog(LOG_DEBUG, "pci %s: %04x:%04x class %06x", dev->name, dev->vendor, dev->device,
