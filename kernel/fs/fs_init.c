@@ -112,7 +112,7 @@ void fs_init(void)
 {
     vfs_init();
     struct filesystem *root = make_root();
-    int err = vfs_mount(vfs_root_context(), root, "/", "rootfs", 0);
+    int err = vfs_mount(vfs_root_context(), root, "/", "tmpfs", 0);
     if (err)
         panic("cannot mount the root: error %d", err);
     mount_on(procfs_filesystem("proc"), "/proc", MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC);

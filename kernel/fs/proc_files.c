@@ -141,13 +141,9 @@ static void show_cpu_range(struct text_buf *b, void *arg)
     text_printf(b, cpu_count > 1 ? "0-%d\n" : "%d\n", cpu_count - 1);
 }
 
-static void show_uuid(struct text_buf *b, void *arg)
+static void show_boot_id(struct text_buf *b, void *arg)
 {
-    uint8_t fresh[16], *u = arg ? arg : fresh; /* RFC 9562, version 4 */
-    if (!arg)
-        rand_bytes(fresh, sizeof(fresh));
-    u[6] = (u[6] & 0x0f) | 0x40;
-    u[8] = (u[8] & 0x3f) | 0x80;
+    const uint8_t *u = arg;
     for (int i = 0; i < 16; i++)
         text_printf(b, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", u[i]);
     text_printf(b, "\n");
@@ -197,19 +193,13 @@ static const struct {
     {"proc/sys/fs/file-max", "1048576"},
     {"proc/sys/fs/nr_open", "1048576"},
     {"proc/sys/fs/pipe-max-size", "1048576"},
-    {"proc/sys/kernel/cap_last_cap", "40"},
-    {"proc/sys/kernel/ngroups_max", "65536"},
-    {"proc/sys/kernel/osrelease", "6.1.0-librettos"},
-    {"proc/sys/kernel/ostype", "Linux"},
     {"proc/sys/kernel/overflowgid", "65534"},
     {"proc/sys/kernel/overflowuid", "65534"},
-    {"proc/sys/kernel/pid_max", "4194304"},
     {"proc/sys/kernel/random/entropy_avail", "256"},
     {"proc/sys/kernel/random/poolsize", "256"},
     {"proc/sys/kernel/rtsig-max", "1024"},
     {"proc/sys/kernel/version", "#1 SMP"},
     {"proc/sys/net/core/somaxconn", "4096"},
-    {"proc/sys/vm/max_map_count", "65530"},
     {"proc/sys/vm/mmap_min_addr", "65536"},
     {"proc/version", "Linux version 6.1.0-librettos (LibrettOS) #1 SMP"},
     {"sys/devices/system/node/online", "0"},
@@ -230,8 +220,7 @@ static const struct {
     {"proc/mounts", show_mounts, NULL},
     {"proc/slabinfo", show_slabinfo, NULL},
     {"proc/stat", show_stat, NULL},
-    {"proc/sys/kernel/random/boot_id", show_uuid, boot_id},
-    {"proc/sys/kernel/random/uuid", show_uuid, NULL},
+    {"proc/sys/kernel/random/boot_id", show_boot_id, boot_id},
     {"proc/uptime", show_uptime, NULL},
     {"sys/devices/system/cpu/online", show_cpu_range, NULL},
     {"sys/devices/system/cpu/possible", show_cpu_range, NULL},
@@ -241,7 +230,9 @@ static const struct {
 void proc_files_init(void)
 {
     int err = 0;
-    rand_bytes(boot_id, sizeof(boot_id));
+    rand_bytes(boot_id, sizeof(boot_id)); /* RFC 9562, version 4 */
+    boot_id[6] = (boot_id[6] & 0x0f) | 0x40;
+    boot_id[8] = (boot_id[8] & 0x3f) | 0x80;
     for (size_t i = 0; i < ARRAY_SIZE(fixed) && !err; i++)
         err =
             procfs_register(fixed[i].path, 0444, show_text, NULL, (void *)(uintptr_t)fixed[i].text);
