@@ -19,6 +19,7 @@
 #define STOP_GRACE_MS 10000  /* for SIGTERM, SIGHUP */
 #define INSIST_GRACE_MS 3000 /* for the second Ctrl-C, and a first one that has no effect */
 #define INT_TIMEOUT_NS 10000000000ull
+#define LEAVE_TIMEOUT_NS 1000000000ull
 
 struct stream {
     struct attach *a;
@@ -27,7 +28,7 @@ struct stream {
     uint32_t in_credit, out_credit; /* out: written, not credited yet */
     bool stdin_open, done;
     int interrupts;
-    uint64_t interrupt_deadline;
+    uint64_t interrupt_deadline, leave_deadline;
     struct termios saved;
     bool raw;
 };
@@ -56,7 +57,10 @@ static void on_signal(struct stream *s, uint32_t signo)
         return;
     }
     if (!s->a->owns_domain) {
+        /* The program may be deaf, or the domain stuck: then we leave without it. */
         frame_put_u32(&s->tx, CTL_SIGNAL, 0, signo);
+        if (signo != SIGQUIT && (signo != SIGINT || ++s->interrupts == 3))
+            s->leave_deadline = now_ns() + LEAVE_TIMEOUT_NS;
         return;
     }
     if (signo == SIGQUIT) {
@@ -172,10 +176,12 @@ static bool may_read_stdin(void)
     return !isatty(STDIN_FILENO) || tcgetpgrp(STDIN_FILENO) == getpgrp();
 }
 
-static void check_deadlines(struct stream *s)
+static int check_deadlines(struct stream *s)
 {
     uint64_t now = now_ns();
 
+    if (s->leave_deadline && now >= s->leave_deadline)
+        return -EINTR;
     if (s->interrupt_deadline && now >= s->interrupt_deadline) {
         s->interrupt_deadline = 0;
         if (s->interrupts == 1)
@@ -186,6 +192,7 @@ static void check_deadlines(struct stream *s)
         if (s->a->timeout && s->a->timeout(s->a))
             s->done = true;
     }
+    return 0;
 }
 
 static int poll_timeout(const struct stream *s)
@@ -194,6 +201,8 @@ static int poll_timeout(const struct stream *s)
 
     if (s->interrupt_deadline && (!at || s->interrupt_deadline < at))
         at = s->interrupt_deadline;
+    if (s->leave_deadline && (!at || s->leave_deadline < at))
+        at = s->leave_deadline;
     if (!at)
         return -1;
     return at > now ? (int)((at - now) / 1000000) + 1 : 0;
@@ -218,7 +227,8 @@ static int stream_loop(struct stream *s)
             read_stdin(s);
         if (p[0].revents)
             err = read_supervisor(s);
-        check_deadlines(s);
+        if (!err && !s->done)
+            err = check_deadlines(s);
         flush(s);
     }
     return err;
@@ -257,6 +267,8 @@ int attach_run(struct attach *a)
     sigprocmask(SIG_SETMASK, &old, NULL);
     if (err == -EPIPE && !a->reply)
         warn("the connection to the supervisor broke");
+    else if (err == -EINTR)
+        warn("the program does not react; left it");
     else if (err)
         warn("%s", strerror(-err));
     buf_free(&s.rx);
