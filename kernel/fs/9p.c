@@ -502,7 +502,6 @@ static const struct file_ops p9_file_ops = {
     .seek = p9_seek,
     .fsync = p9_fsync,
     .release = p9_file_release,
-    .closed = vnode_file_closed,
 };
 
 /* Opens on the server too, so that its refusal is the program's. */

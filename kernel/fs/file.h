@@ -85,7 +85,7 @@ struct file_ops {
                         bool nonblock);
     /* The last reference is gone. */
     void (*release)(struct file *f);
-    /* One descriptor of it was closed (POSIX locks); may be NULL. owner: the process' identity. */
+    /* One descriptor of it was closed; may be NULL. owner: the process' identity. */
     void (*closed)(struct file *f, void *owner);
     /* Text behind /proc/PID/fdinfo and the target of /proc/PID/fd/N for nameless files. */
     void (*describe)(struct file *f, char *buf, size_t size);
@@ -104,7 +104,7 @@ struct file {
     void *data;              /* the operations' own */
     struct list epoll_items; /* linux/epoll: registrations of this file */
     spinlock_t epoll_lock;
-    void *async; /* linux/async: O_ASYNC */
+    void *async;   /* linux/async: O_ASYNC */
     int owner_pid; /* F_SETOWN */
 };
 
@@ -124,7 +124,8 @@ static inline bool file_writable(const struct file *f)
 }
 /* Drops a reference; the last one releases it. Thread context. */
 void file_put(struct file *f);
-/* Set by linux/epoll: takes a file with epoll_items or async out of all epoll sets before release. */
+/* Set by linux/epoll: takes a file with epoll_items or async out of all epoll sets before release.
+ */
 extern void (*file_epoll_release)(struct file *f);
 
 #endif

@@ -149,8 +149,9 @@ static inline bool vnode_is_dead(const struct vnode *dir)
 /* Clears set-user-id and set-group-id after a change of the contents. v->lock held for writing. */
 void vnode_clear_setid(struct vnode *v);
 
-/* file_ops.closed of files with a vnode: the process' record locks go. */
-void vnode_file_closed(struct file *f, void *owner);
+/* Forgets the locks of a vnode that nobody has any more: one taken while its descriptor was being
+ * closed by another thread may be left. */
+void vnode_drop_locks(struct vnode *v);
 int device_open(struct vnode *v, struct file *f);
 
 /* --- pagecache.c: indexes are page numbers --- */

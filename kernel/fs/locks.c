@@ -220,3 +220,12 @@ void vnode_unlock_owner(struct vnode *v, enum file_lock_kind kind, void *owner)
     if (changed)
         wake_up(&v->lock_wait);
 }
+
+void vnode_drop_locks(struct vnode *v)
+{
+    struct file_lock *l;
+    spin_lock(&locks_lock);
+    while ((l = list_pop_front(&v->locks, struct file_lock, link)) != NULL)
+        kfree(l);
+    spin_unlock(&locks_lock);
+}

@@ -204,19 +204,12 @@ static int regular_fsync(struct file *f, bool data_only)
     return vnode_sync(f->vnode);
 }
 
-void vnode_file_closed(struct file *f, void *owner)
-{
-    if (!list_empty(&f->vnode->locks))
-        vnode_unlock_owner(f->vnode, LOCK_POSIX, owner);
-}
-
 const struct file_ops regular_file_ops = {
     .name = "regular",
     .read = regular_read,
     .write = regular_write,
     .seek = regular_seek,
     .fsync = regular_fsync,
-    .closed = vnode_file_closed,
 };
 
 int vnode_truncate(struct vnode *v, uint64_t size)
@@ -332,5 +325,4 @@ const struct file_ops directory_file_ops = {
     .readdir = directory_readdir,
     .seek = directory_seek,
     .fsync = regular_fsync,
-    .closed = vnode_file_closed,
 };

@@ -314,6 +314,14 @@ int vnode_lock(struct vnode *v, const struct file_lock *want, bool unlock, bool 
 /* The first lock in the way of `want`, copied to *out; false if there is none. */
 bool vnode_lock_test(struct vnode *v, const struct file_lock *want, struct file_lock *out);
 void vnode_unlock_owner(struct vnode *v, enum file_lock_kind kind, void *owner);
+/* A process closed one descriptor of f: its record locks on the file go. Before file_put. */
+static inline void file_closed(struct file *f, void *owner)
+{
+    if (f->ops && f->ops->closed)
+        f->ops->closed(f, owner);
+    if (f->vnode && !list_empty(&f->vnode->locks))
+        vnode_unlock_owner(f->vnode, LOCK_POSIX, owner);
+}
 
 /* --- file systems ------------------------------------------------------------------------------
  */

@@ -74,7 +74,9 @@ void vnode_put(struct vnode *v)
 {
     if (!ref_put(&v->refs))
         return;
-    ASSERT(list_empty(&v->mappings) && list_empty(&v->locks));
+    ASSERT(list_empty(&v->mappings));
+    if (!list_empty(&v->locks))
+        vnode_drop_locks(v);
     if (v->cache) {
         int err = vnode_sync(v); /* what mappings left dirty */
         if (err)

@@ -148,8 +148,7 @@ void fd_table_get(struct fd_table *t)
 
 static void close_file(struct fd_table *t, struct file *f)
 {
-    if (f->ops && f->ops->closed)
-        f->ops->closed(f, t);
+    file_closed(f, t);
     file_put(f);
 }
 

@@ -97,7 +97,7 @@ static void kinds_and_owners(void **state)
     assert_int_equal(take(LOCK_FLOCK, f, true, 0, 0, false), 0);
     assert_int_equal(drop(LOCK_FLOCK, f, 0, 0), 0);
     assert_int_equal(drop(LOCK_OFD, f, 0, UINT64_MAX), 0);
-    f->ops->closed(f, &a); /* close of any descriptor drops the process' record locks */
+    file_closed(f, &a); /* close of any descriptor drops the process' record locks */
     assert_int_equal(count(), 0);
 }
 
