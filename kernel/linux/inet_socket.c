@@ -119,7 +119,6 @@ static int inet_file(struct socket *s, struct file **out)
     struct file *f = file_alloc(&inet_file_ops, s, OPEN_RDWR);
     if (IS_ERR(f)) {
         s->ops->close(s);
-        socket_put(s);
         return (int)PTR_ERR(f);
     }
     s->owner = f;
@@ -364,7 +363,6 @@ static void inet_release(struct file *f)
     struct socket *s = socket_of(f);
     s->owner = NULL;
     s->ops->close(s);
-    socket_put(s);
 }
 
 static void inet_describe(struct file *f, char *buf, size_t size)

@@ -69,7 +69,8 @@ struct socket_ops {
     int (*ioctl)(struct socket *s, unsigned cmd, int *value); /* SIOCINQ (FIONREAD), SIOCOUTQ */
     /* Optional: a generic option changed that is kept elsewhere too (TOS, TTL, device, buffers). */
     void (*option_changed)(struct socket *s);
-    void (*close)(struct socket *s); /* the file is gone; honours SO_LINGER; may sleep */
+    /* The file is gone: honours SO_LINGER, may sleep, drops the file's reference. */
+    void (*close)(struct socket *s);
 };
 
 struct socket {
