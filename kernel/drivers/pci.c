@@ -1,9 +1,10 @@
 /*
  * PCI Express enumeration and address assignment.
  *
- * Every access to configuration space is an exit to the emulator, so only what can exist is read: the
- * vendor id of function 0 of each device of the root bus, further functions of multi-function devices,
- * and behind a PCIe port device 0 alone. Bus numbers are given out in the order bridges are found.
+ * Every access to configuration space is an exit to the emulator, so only what can exist is read:
+ * the vendor id of function 0 of each device of the root bus, further functions of multi-function
+ * devices, and behind a PCIe port device 0 alone. Bus numbers are given out in the order bridges
+ * are found.
  *
  * One lock (pci_lock) covers enumeration, hot-plug and removal: all of them are rare.
  */
@@ -53,7 +54,8 @@ unsigned pci_find_cap(const struct pci_device *dev, uint8_t id, unsigned after)
     return 0;
 }
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses ----------------------------------------------------------------------------------
+ */
 
 /* Takes size bytes, aligned to align (a power of two); 0 if they do not fit. */
 static paddr_t window_take(struct pci_window *w, uint64_t size, uint64_t align)
@@ -82,8 +84,8 @@ static struct pci_window window_split(struct pci_window *parent, unsigned share)
     return (struct pci_window){at, at, at + size};
 }
 
-/* Reads the size of BAR i: writes ones and looks which bits stay (PCI 3.0, 6.2.5.1). Returns the number
- * of registers it takes, 1 or 2. Decoding is off meanwhile. */
+/* Reads the size of BAR i: writes ones and looks which bits stay (PCI 3.0, 6.2.5.1). Returns the
+ * number of registers it takes, 1 or 2. Decoding is off meanwhile. */
 static int bar_size(struct pci_device *dev, unsigned i)
 {
     unsigned off = PCI_BAR0 + 4 * i;
@@ -165,7 +167,8 @@ void *pci_map(struct pci_device *dev, unsigned i, uint64_t off, uint64_t len)
     return bar->mapped ? (char *)bar->mapped + off : NULL;
 }
 
-/* --- drivers ------------------------------------------------------------------------------------ */
+/* --- drivers ------------------------------------------------------------------------------------
+ */
 
 static bool matches(const struct pci_driver *drv, const struct pci_device *dev)
 {
@@ -191,7 +194,8 @@ static void probe(struct pci_device *dev)
     }
 }
 
-/* --- enumeration ---------------------------------------------------------------------------------- */
+/* --- enumeration
+ * ---------------------------------------------------------------------------------- */
 
 static void bridge_program(struct pci_device *dev, struct pci_bus *child, unsigned subordinate)
 {
@@ -204,7 +208,8 @@ static void bridge_program(struct pci_device *dev, struct pci_bus *child, unsign
               m->end ? (uint32_t)(m->start >> 16 & 0xfff0) | (uint32_t)((m->end - 1) & 0xfff00000)
                      : none);
     pci_write(dev, PCI_PREF_BASE, 4,
-              p->end ? (uint32_t)(p->start >> 16 & 0xfff0) | (uint32_t)(p_last & 0xfff00000) : none);
+              p->end ? (uint32_t)(p->start >> 16 & 0xfff0) | (uint32_t)(p_last & 0xfff00000)
+                     : none);
     pci_write(dev, PCI_PREF_BASE_UPPER, 4, p->end ? (uint32_t)(p->start >> 32) : 0);
     pci_write(dev, PCI_PREF_LIMIT_UPPER, 4, p->end ? (uint32_t)(p_last >> 32) : 0);
 }
@@ -257,7 +262,7 @@ static bool scan_function(struct pci_bus *bus, uint8_t devfn)
     dev->device = (uint16_t)(id >> 16);
     uint32_t class = pci_read32(dev, PCI_CLASS_REVISION);
     dev->class = class >> 8;
-    dev->revision = (uint8_t)class;
+    dev->revision = (uint8_t) class;
     uint8_t header = pci_read8(dev, PCI_HEADER_TYPE);
     dev->header = header & 0x7f;
     if (dev->header == PCI_HEADER_BRIDGE)
@@ -280,8 +285,7 @@ static void scan_bus(struct pci_bus *bus)
                 scan_function(bus, (uint8_t)(slot << 3 | fn));
         }
     }
-    list_for_each(dev, &bus->devices, link)
-    {
+    list_for_each (dev, &bus->devices, link) {
         if (dev->header == PCI_HEADER_BRIDGE)
             bridge_init(dev);
         else if (dev->header == 0)
@@ -302,8 +306,7 @@ static void empty_bus(struct pci_bus *bus)
 {
     struct pci_device *dev, *next;
 
-    list_for_each_safe(dev, next, &bus->devices, link)
-    {
+    list_for_each_safe (dev, next, &bus->devices, link) {
         if (dev->child)
             empty_bus(dev->child);
         if (dev->driver)
@@ -327,8 +330,7 @@ static bool each(struct pci_bus *bus, bool (*fn)(struct pci_device *dev, void *a
 {
     struct pci_device *dev;
 
-    list_for_each(dev, &bus->devices, link)
-    {
+    list_for_each (dev, &bus->devices, link) {
         if (!fn(dev, arg) || (dev->child && !each(dev->child, fn, arg)))
             return false;
     }

@@ -2,11 +2,11 @@
  * PCI Express: functions found by enumeration, their BARs and interrupts, and the drivers' table.
  *
  * Configuration space is read through struct pci_config_ops, so that the enumeration runs against a
- * simulated bus in the unit tests. Addresses: a firmware may have assigned all, some or none (qboot);
- * we assign everything ourselves. Each bridge gets a fixed share of its parent's apertures when it is
- * found, whether something is plugged in or not, and a function's BARs are placed in its bridge's
- * windows when a driver is bound to it. So hot-plugged devices take the same way as those found at
- * boot, and functions without a driver cost nothing and decode nothing.
+ * simulated bus in the unit tests. Addresses: a firmware may have assigned all, some or none
+ * (qboot); we assign everything ourselves. Each bridge gets a fixed share of its parent's apertures
+ * when it is found, whether something is plugged in or not, and a function's BARs are placed in its
+ * bridge's windows when a driver is bound to it. So hot-plugged devices take the same way as those
+ * found at boot, and functions without a driver cost nothing and decode nothing.
  *
  * Thread context everywhere.
  */
@@ -69,14 +69,14 @@ struct pci_slot;
 struct pci_bus {
     struct pci_device *bridge; /* that leads here; NULL: the root bus */
     uint8_t number;
-    bool single;               /* a PCIe link: device 0 only */
-    struct pci_window mem32;   /* not prefetchable; below 4 GiB */
-    struct pci_window mem64;   /* prefetchable, any address */
+    bool single;             /* a PCIe link: device 0 only */
+    struct pci_window mem32; /* not prefetchable; below 4 GiB */
+    struct pci_window mem64; /* prefetchable, any address */
     struct list devices;
 };
 
 struct pci_bar {
-    paddr_t addr; /* 0: not assigned */
+    paddr_t addr;  /* 0: not assigned */
     uint64_t size; /* 0: no such memory BAR */
     bool is64, prefetchable;
     void *mapped;
@@ -98,7 +98,7 @@ struct pci_device {
     struct pci_bus *child; /* of a bridge */
     struct pci_slot *slot; /* of a hot-plug port */
     const struct pci_driver *driver;
-    void *data; /* the driver's */
+    void *data;   /* the driver's */
     char name[8]; /* "01:00.0" */
 };
 
@@ -113,7 +113,8 @@ struct pci_driver {
     void (*remove)(struct pci_device *dev);
 };
 
-/* Enumerates everything and probes drivers (core/init.h's pci_init calls it with the machine's own). */
+/* Enumerates everything and probes drivers (core/init.h's pci_init calls it with the machine's
+ * own). */
 void pci_enumerate(const struct pci_machine *machine);
 /* Every function found; stops when fn returns false. */
 void pci_for_each(bool (*fn)(struct pci_device *dev, void *arg), void *arg);
@@ -137,7 +138,8 @@ static inline uint32_t pci_read32(const struct pci_device *dev, unsigned off)
 unsigned pci_find_cap(const struct pci_device *dev, uint8_t id, unsigned after);
 /* Sizes and places the memory BARs, turns on decoding and bus mastering. -ENOSPC. */
 int pci_enable(struct pci_device *dev);
-/* Maps [off, off + len) of a BAR's registers, which must lie inside; NULL if not or out of memory. */
+/* Maps [off, off + len) of a BAR's registers, which must lie inside; NULL if not or out of memory.
+ */
 void *pci_map(struct pci_device *dev, unsigned bar, uint64_t off, uint64_t len);
 /* MSI-X (PCI 3.0 6.8.2): finds and maps the table, all vectors masked. The number of vectors, or
  * -ENODEV. */
@@ -151,7 +153,8 @@ void pci_msix_disable(struct pci_device *dev);
  * all, drivers first, and forgets their addresses. */
 void pci_bus_scan(struct pci_bus *bus);
 void pci_bus_remove(struct pci_bus *bus);
-/* Takes over a root or downstream port if it has a hot-plug capable slot, before its bus is scanned. */
+/* Takes over a root or downstream port if it has a hot-plug capable slot, before its bus is
+ * scanned. */
 void pci_hotplug_init(struct pci_device *port);
 
 extern const struct pci_driver virtio_pci_driver;

@@ -1,11 +1,11 @@
 /*
  * Native PCI Express hot-plug of root and downstream ports (PCIe 4.0, 6.7 and 7.5.3.10 - 12).
  *
- * The port's interrupt schedules work in thread context, which clears the event bits, compares what is
- * in the slot with what we know, and acts: a device that appeared is powered, enumerated and probed;
- * one that vanished is removed. The attention button asks for an orderly removal: we stop the drivers
- * and turn the slot's power off at once, without the five seconds of grace meant for human fingers;
- * that is what QEMU's device_del waits for.
+ * The port's interrupt schedules work in thread context, which clears the event bits, compares what
+ * is in the slot with what we know, and acts: a device that appeared is powered, enumerated and
+ * probed; one that vanished is removed. The attention button asks for an orderly removal: we stop
+ * the drivers and turn the slot's power off at once, without the five seconds of grace meant for
+ * human fingers; that is what QEMU's device_del waits for.
  */
 #include "core/deferred.h"
 #include "core/mem.h"
@@ -37,8 +37,8 @@
 #define SLOT_STA_EVENTS                                                                            \
     (SLOT_STA_BUTTON | SLOT_STA_PRESENCE_CHANGED | SLOT_STA_COMPLETED | SLOT_STA_LINK_CHANGED)
 
-#define COMPLETION_TIMEOUT (1 * NSEC_PER_SEC)   /* 6.7.3.2 */
-#define READY_TIMEOUT (1 * NSEC_PER_SEC)        /* 6.6.1: configuration requests after power-on */
+#define COMPLETION_TIMEOUT (1 * NSEC_PER_SEC) /* 6.7.3.2 */
+#define READY_TIMEOUT (1 * NSEC_PER_SEC)      /* 6.6.1: configuration requests after power-on */
 #define READY_POLL (1 * NSEC_PER_MSEC)
 
 struct pci_slot {
@@ -55,7 +55,8 @@ static uint16_t slot_status(struct pci_slot *slot)
     return pci_read16(slot->port, slot->cap + EXP_SLOT_STATUS);
 }
 
-/* Writes the control register, keeping what is not in `mask`, and waits until the command is done. */
+/* Writes the control register, keeping what is not in `mask`, and waits until the command is done.
+ */
 static void slot_control(struct pci_slot *slot, uint16_t mask, uint16_t value)
 {
     unsigned at = slot->cap + EXP_SLOT_CONTROL;
@@ -158,8 +159,8 @@ void pci_hotplug_init(struct pci_device *port)
     }
     port->slot = slot;
     slot->occupied = slot_status(slot) & SLOT_STA_PRESENT;
-    uint16_t on = SLOT_CTL_BUTTON_IRQ | SLOT_CTL_PRESENCE_IRQ | SLOT_CTL_HOTPLUG_IRQ |
-                  SLOT_CTL_LINK_IRQ;
+    uint16_t on =
+        SLOT_CTL_BUTTON_IRQ | SLOT_CTL_PRESENCE_IRQ | SLOT_CTL_HOTPLUG_IRQ | SLOT_CTL_LINK_IRQ;
     pci_write(port, cap + EXP_SLOT_STATUS, 2, SLOT_STA_EVENTS);
     if (slot->occupied)
         slot_power(slot, true);

@@ -1,7 +1,10 @@
 /* Virtio devices: initialisation (virtio 1.2, 3.1) and tear-down for any transport. */
 #include "drivers/virtio.h"
 
-uint64_t virtio_offered(struct virtio_device *dev) { return dev->ops->get_features(dev); }
+uint64_t virtio_offered(struct virtio_device *dev)
+{
+    return dev->ops->get_features(dev);
+}
 
 int virtio_negotiate(struct virtio_device *dev, uint64_t features)
 {
@@ -67,7 +70,10 @@ void virtio_ready(struct virtio_device *dev)
                                   VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
 }
 
-void virtio_reset(struct virtio_device *dev) { dev->ops->set_status(dev, 0); }
+void virtio_reset(struct virtio_device *dev)
+{
+    dev->ops->set_status(dev, 0);
+}
 
 void virtio_fail(struct virtio_device *dev)
 {

@@ -56,12 +56,12 @@ struct virtio_driver;
 
 struct virtio_device {
     const struct virtio_transport *ops;
-    uint16_t id;       /* VIRTIO_ID_* */
-    uint16_t vectors;  /* interrupt vectors it has */
+    uint16_t id;            /* VIRTIO_ID_* */
+    uint16_t vectors;       /* interrupt vectors it has */
     uint16_t config_vector; /* set by the driver before virtio_ready, or VIRTIO_NO_VECTOR */
-    uint64_t features; /* negotiated */
+    uint64_t features;      /* negotiated */
     const struct virtio_driver *driver;
-    void *data; /* the driver's */
+    void *data;    /* the driver's */
     char name[24]; /* "virtio-net 01:00.0" */
 };
 
@@ -85,8 +85,8 @@ static inline bool virtio_has(const struct virtio_device *dev, uint64_t feature)
 int virtio_negotiate(struct virtio_device *dev, uint64_t features);
 /* What the device offers; for drivers whose choice depends on it. */
 uint64_t virtio_offered(struct virtio_device *dev);
-/* Creates queue `index` with at most max_size descriptors and gives it to the device. -ENOENT if the
- * device has no such queue, -ENOMEM. */
+/* Creates queue `index` with at most max_size descriptors and gives it to the device. -ENOENT if
+ * the device has no such queue, -ENOMEM. */
 int virtio_queue(struct virtio_device *dev, uint16_t index, uint16_t max_size, uint16_t vector,
                  struct virtq *vq);
 /* Takes interrupts of vector i on a CPU; irq->handler, owner and name are filled in. -ENOSPC. */

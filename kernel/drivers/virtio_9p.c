@@ -1,7 +1,8 @@
 /*
  * virtio-9p (virtio 1.2, 5.10 is reserved for it; the layout is the one QEMU and Linux share): a
- * transport of 9P messages for fs/9p.h. The configuration holds the mount tag. A request is one chain:
- * the message, then the room for its reply. Callers sleep; their requests may be answered in any order.
+ * transport of 9P messages for fs/9p.h. The configuration holds the mount tag. A request is one
+ * chain: the message, then the room for its reply. Callers sleep; their requests may be answered in
+ * any order.
  */
 #include "core/lock.h"
 #include "core/mem.h"
@@ -50,10 +51,13 @@ static bool collect(struct p9_device *d)
     return some;
 }
 
-static bool alive(const struct p9_device *d) { return d->dev && !d->vq.broken; }
+static bool alive(const struct p9_device *d)
+{
+    return d->dev && !d->vq.broken;
+}
 
-/* Puts the request into the queue if there is room: 1, 0, or -EIO. Wakes the others if it finds their
- * answers, and nobody if not: the caller itself may be on the wait queue. */
+/* Puts the request into the queue if there is room: 1, 0, or -EIO. Wakes the others if it finds
+ * their answers, and nobody if not: the caller itself may be on the wait queue. */
 static int submit(struct p9_device *d, const struct virtq_seg *segs, unsigned ntx, unsigned nrx,
                   struct p9_request *r)
 {

@@ -1,13 +1,14 @@
 /*
  * virtio-console / virtio-serial (virtio 1.2, 5.3): byte-stream ports, drivers/console.h.
  *
- * Without MULTIPORT there is port 0, always open. With it, ports are announced over a control queue:
- * we answer each PORT_ADD with PORT_READY and PORT_OPEN, and learn by PORT_OPEN whether somebody on the
- * host is connected; until then the device would discard what we send, so writes are not accepted.
+ * Without MULTIPORT there is port 0, always open. With it, ports are announced over a control
+ * queue: we answer each PORT_ADD with PORT_READY and PORT_OPEN, and learn by PORT_OPEN whether
+ * somebody on the host is connected; until then the device would discard what we send, so writes
+ * are not accepted.
  *
- * A write is copied into one buffer and sent as one descriptor; sent buffers are freed at the next read
- * or write. At most SEND_LIMIT bytes are in flight: beyond that the writer waits for an interrupt.
- * Received data stays in the pages the device filled until it is read.
+ * A write is copied into one buffer and sent as one descriptor; sent buffers are freed at the next
+ * read or write. At most SEND_LIMIT bytes are in flight: beyond that the writer waits for an
+ * interrupt. Received data stays in the pages the device filled until it is read.
  */
 #include "core/deferred.h"
 #include "core/lock.h"
@@ -17,7 +18,16 @@
 #define CONSOLE_F_MULTIPORT (1ull << 1)
 #define CONFIG_MAX_PORTS 4
 
-enum { DEVICE_READY, PORT_ADD, PORT_REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, PORT_OPEN, PORT_NAME };
+enum {
+    DEVICE_READY,
+    PORT_ADD,
+    PORT_REMOVE,
+    PORT_READY,
+    CONSOLE_PORT,
+    RESIZE,
+    PORT_OPEN,
+    PORT_NAME
+};
 
 struct console_control {
     uint32_t id;
@@ -40,9 +50,9 @@ struct send_buffer {
 struct port {
     struct char_port port;
     uint32_t number;
-    bool present;   /* announced; its receive queue is filled */
-    bool connected; /* somebody on the host's side has it open */
-    bool failed;    /* the device is gone or misbehaved */
+    bool present;    /* announced; its receive queue is filled */
+    bool connected;  /* somebody on the host's side has it open */
+    bool failed;     /* the device is gone or misbehaved */
     spinlock_t lock; /* receive and send state below; taken in thread context only */
     struct virtq rx, tx;
     struct page *page; /* received and partly read; descriptor `head` */
@@ -63,12 +73,17 @@ struct console {
 };
 
 static struct console *first_console;
-/* Consoles whose device is gone. They wait for another one: holders of their ports may still look. */
+/* Consoles whose device is gone. They wait for another one: holders of their ports may still look.
+ */
 static struct console *retired;
 
-static uint16_t rx_queue(unsigned port) { return (uint16_t)(port ? 2 * port + 2 : 0); }
+static uint16_t rx_queue(unsigned port)
+{
+    return (uint16_t)(port ? 2 * port + 2 : 0);
+}
 
-/* --- receive ------------------------------------------------------------------------------------ */
+/* --- receive ------------------------------------------------------------------------------------
+ */
 
 static int fill(struct port *p)
 {
@@ -152,7 +167,8 @@ static bool can_read(struct char_port *port)
     return p->failed || p->rx.broken || (p->present && (p->at != p->end || virtq_pending(&p->rx)));
 }
 
-/* --- send --------------------------------------------------------------------------------------- */
+/* --- send ---------------------------------------------------------------------------------------
+ */
 
 /* Room for another buffer? If not, an interrupt is requested. Under the port's lock. */
 static bool room(struct port *p)
@@ -220,7 +236,8 @@ static const struct char_port_ops port_ops = {
     .can_write = can_write,
 };
 
-/* --- control messages ----------------------------------------------------------------------------- */
+/* --- control messages
+ * ----------------------------------------------------------------------------- */
 
 static void control_send(struct console *c, uint32_t id, uint16_t event, uint16_t value)
 {
@@ -323,7 +340,8 @@ static void console_irq(struct irq *irq)
         wake_port(c->ports[i]);
 }
 
-/* --- set-up --------------------------------------------------------------------------------------- */
+/* --- set-up
+ * --------------------------------------------------------------------------------------- */
 
 static int control_init(struct console *c)
 {

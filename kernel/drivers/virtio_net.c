@@ -1,9 +1,9 @@
 /*
  * virtio-net as a direct path: features, queue pairs, interrupts, attach and detach.
  *
- * One queue pair per CPU as far as the device has them. A pair has one interrupt vector, on its CPU, for
- * both directions; the handler only schedules the pair's bottom half, which polls with a budget and
- * asks for the next interrupt when it finds nothing more.
+ * One queue pair per CPU as far as the device has them. A pair has one interrupt vector, on its
+ * CPU, for both directions; the handler only schedules the pair's bottom half, which polls with a
+ * budget and asks for the next interrupt when it finds nothing more.
  */
 #include "drivers/virtio_net.h"
 
@@ -101,8 +101,8 @@ static void stats(struct net_path *path, struct path_stats *out)
 
 /* --- tear-down -------------------------------------------------------------------------------- */
 
-/* Waits until no bottom half of this CPU is running or pending: being there in thread context, outside
- * of any, means that none is half done, and bh_enable runs the rest. */
+/* Waits until no bottom half of this CPU is running or pending: being there in thread context,
+ * outside of any, means that none is half done, and bh_enable runs the rest. */
 static void quiesce_cpu(int cpu)
 {
     struct thread *self = thread_current();
@@ -155,7 +155,8 @@ static const struct path_ops vnet_ops = {
     .detach = detach,
 };
 
-/* --- set-up ------------------------------------------------------------------------------------- */
+/* --- set-up -------------------------------------------------------------------------------------
+ */
 
 static int pair_init(struct vnet *net, int i)
 {

@@ -54,8 +54,8 @@ struct vnet_buf {
     uint8_t *addr;
 };
 
-/* A queue pair: its interrupt, its bottom half and its counters belong to one CPU; only the transmit
- * side is used by others too (when there are more CPUs than pairs), under tx_lock. */
+/* A queue pair: its interrupt, its bottom half and its counters belong to one CPU; only the
+ * transmit side is used by others too (when there are more CPUs than pairs), under tx_lock. */
 struct vnet_pair {
     struct vnet *net;
     int index;
@@ -77,7 +77,7 @@ struct vnet_pair {
 struct vnet {
     struct net_path path;
     struct virtio_device *dev;
-    bool running;  /* between probe and detach */
+    bool running; /* between probe and detach */
     bool mergeable;
     int npairs;
     struct irq config_irq;
@@ -94,8 +94,8 @@ struct vnet {
 };
 
 /* virtio_net_rx.c. Fill: gives the device a buffer for every descriptor; -ENOMEM. Poll: takes up to
- * `budget` frames and hands them to the stack; returns their number. bh context. Drain: after a reset,
- * frees all buffers. */
+ * `budget` frames and hands them to the stack; returns their number. bh context. Drain: after a
+ * reset, frees all buffers. */
 int vnet_rx_fill(struct vnet_pair *q);
 int vnet_rx_poll(struct vnet_pair *q, int budget);
 void vnet_rx_drain(struct vnet_pair *q);

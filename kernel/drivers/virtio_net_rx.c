@@ -1,10 +1,10 @@
 /*
  * virtio-net receive.
  *
- * Every descriptor owns a page. A short frame is copied into the packet's linear part and its page goes
- * straight back to the device, its descriptor untouched. Of a long frame only the protocol headers are
- * copied; the page becomes a fragment and a fresh one takes its place. If there is none, the frame is
- * dropped and the page reused: the ring never runs dry.
+ * Every descriptor owns a page. A short frame is copied into the packet's linear part and its page
+ * goes straight back to the device, its descriptor untouched. Of a long frame only the protocol
+ * headers are copied; the page becomes a fragment and a fresh one takes its place. If there is
+ * none, the frame is dropped and the page reused: the ring never runs dry.
  *
  * All that the device wrote (lengths, buffer counts, offload fields) is checked here.
  */
@@ -13,9 +13,9 @@
 #define RX_COPY (PKT_BUF - PKT_HEADROOM) /* frames up to this long are copied whole */
 #define ETH_LEN 14u
 
-/* Length of the link, network and TCP/UDP headers in the first n bytes of a frame, as far as they are
- * plain; so that payload is not split between the linear part and the fragments. It is a hint: the
- * stack parses for itself. */
+/* Length of the link, network and TCP/UDP headers in the first n bytes of a frame, as far as they
+ * are plain; so that payload is not split between the linear part and the fragments. It is a hint:
+ * the stack parses for itself. */
 static uint32_t header_len(const uint8_t *f, uint32_t n)
 {
     uint32_t at, proto;
@@ -36,7 +36,10 @@ static uint32_t header_len(const uint8_t *f, uint32_t n)
     return MIN(at, MIN(n, (uint32_t)RX_COPY));
 }
 
-static void give_back(struct vnet_pair *q, int head) { virtq_requeue(&q->rx, (unsigned)head); }
+static void give_back(struct vnet_pair *q, int head)
+{
+    virtq_requeue(&q->rx, (unsigned)head);
+}
 
 /* Makes the buffer's bytes [off, off + len) a fragment of p and gives the descriptor a new page. */
 static bool take_page(struct vnet_pair *q, int head, struct pkt *p, uint32_t off, uint32_t len)
@@ -92,8 +95,8 @@ static bool merge(struct vnet_pair *q, struct pkt *p, unsigned more)
     return ok;
 }
 
-/* Makes a packet of the frame whose first buffer is `head`; NULL if it had to be dropped. Its buffers go
- * back to the device either way. */
+/* Makes a packet of the frame whose first buffer is `head`; NULL if it had to be dropped. Its
+ * buffers go back to the device either way. */
 static struct pkt *receive(struct vnet_pair *q, int head, uint32_t len)
 {
     uint8_t *addr = q->bufs[head].addr;

@@ -1,10 +1,10 @@
 /*
  * virtio-net transmit.
  *
- * A packet is one chain: the virtio header, written into the packet's headroom so that it and the linear
- * part are one descriptor, then one descriptor per fragment. Sent packets are freed lazily, when the
- * queue pair is polled for receive or the ring runs low, and without interrupts; only when the ring is
- * full is one requested, for the time when three quarters of it are free.
+ * A packet is one chain: the virtio header, written into the packet's headroom so that it and the
+ * linear part are one descriptor, then one descriptor per fragment. Sent packets are freed lazily,
+ * when the queue pair is polled for receive or the ring runs low, and without interrupts; only when
+ * the ring is full is one requested, for the time when three quarters of it are free.
  */
 #include "drivers/virtio_net.h"
 
@@ -86,7 +86,8 @@ static void enqueue(struct vnet_pair *q, struct pkt *p)
     virtq_publish(vq); /* a device that is at work sees it without a doorbell */
 }
 
-/* Asks for an interrupt once most of the ring is free again; false: it is already. Under tx_lock. */
+/* Asks for an interrupt once most of the ring is free again; false: it is already. Under tx_lock.
+ */
 static bool wait_for_room(struct vnet_pair *q)
 {
     uint16_t inflight = (uint16_t)(q->tx.avail_idx - q->tx.used_idx);

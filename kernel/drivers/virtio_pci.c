@@ -1,6 +1,7 @@
 /*
- * Virtio over PCI, modern devices only (virtio 1.2, 4.1). The register blocks are found through vendor
- * capabilities; each must lie inside a memory BAR and be long enough, else the device is refused.
+ * Virtio over PCI, modern devices only (virtio 1.2, 4.1). The register blocks are found through
+ * vendor capabilities; each must lie inside a memory BAR and be long enough, else the device is
+ * refused.
  */
 #include "core/thread.h"
 #include "core/timer.h"
@@ -35,8 +36,8 @@ enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_ISR = 3, CFG_DEVICE = 4 };
 #define COMMON_QUEUE_DEVICE 48
 #define COMMON_SIZE 56
 
-/* PCI device ids (4.1.2): modern devices have their virtio id added; transitional ones, which have the
- * modern interface too, tell it as subsystem id. */
+/* PCI device ids (4.1.2): modern devices have their virtio id added; transitional ones, which have
+ * the modern interface too, tell it as subsystem id. */
 #define TRANSITIONAL_ID_BASE 0x1000
 #define MODERN_ID_BASE 0x1040
 

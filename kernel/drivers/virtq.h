@@ -1,18 +1,20 @@
 /*
  * Split virtqueues (virtio 1.2, 2.7), the driver's side.
  *
- * A queue has `size` descriptors. virtq_add turns buffers into a descriptor chain and puts its head in
- * the available ring; virtq_publish shows what was added to the device; virtq_kick also rings the
- * doorbell if the device wants to hear of it. virtq_pop returns the head of a chain that the device
- * has used; its owner then either frees it (virtq_free) or hands the same chain to the device again
- * (virtq_requeue), which spares writing the descriptors for receive buffers that are recycled.
+ * A queue has `size` descriptors. virtq_add turns buffers into a descriptor chain and puts its head
+ * in the available ring; virtq_publish shows what was added to the device; virtq_kick also rings
+ * the doorbell if the device wants to hear of it. virtq_pop returns the head of a chain that the
+ * device has used; its owner then either frees it (virtq_free) or hands the same chain to the
+ * device again (virtq_requeue), which spares writing the descriptors for receive buffers that are
+ * recycled.
  *
  * What the device writes is the used ring; every id read from it is checked to be a chain that the
- * device owns. A device that breaks this rule breaks its queue (vq->broken: it yields nothing more),
- * never the kernel. The lengths it reports are the caller's to check. Descriptors are never read back.
+ * device owns. A device that breaks this rule breaks its queue (vq->broken: it yields nothing
+ * more), never the kernel. The lengths it reports are the caller's to check. Descriptors are never
+ * read back.
  *
- * Interrupts: with VIRTIO_F_EVENT_IDX the driver publishes the index at which it wants to hear; without
- * it, a flag. Enabling returns whether something arrived meanwhile: then poll again.
+ * Interrupts: with VIRTIO_F_EVENT_IDX the driver publishes the index at which it wants to hear;
+ * without it, a flag. Enabling returns whether something arrived meanwhile: then poll again.
  *
  * Locking is the caller's: one caller at a time per queue. All but create/destroy: any context.
  */
@@ -87,22 +89,24 @@ struct virtq_seg {
 
 /* Physical minus virtual address of all direct-mapped memory. */
 extern uintptr_t virtq_dma_offset;
-static inline paddr_t virtq_dma(const void *addr) { return (uintptr_t)addr + virtq_dma_offset; }
+static inline paddr_t virtq_dma(const void *addr)
+{
+    return (uintptr_t)addr + virtq_dma_offset;
+}
 
 /* Allocates the rings for `size` descriptors (a power of two up to VIRTQ_MAX_SIZE). -ENOMEM. */
-int virtq_create(struct virtq *vq, uint16_t index, uint16_t size, bool event_idx,
-                 const char *name);
+int virtq_create(struct virtq *vq, uint16_t index, uint16_t size, bool event_idx, const char *name);
 /* Frees the rings; the device must have been reset. Outstanding chains are the caller's to collect
  * first with virtq_drain. NULL rings (never created) are fine. */
 void virtq_destroy(struct virtq *vq);
-/* After a device reset: the cookie of some chain that was outstanding and is now free; NULL when there
- * is none left. */
+/* After a device reset: the cookie of some chain that was outstanding and is now free; NULL when
+ * there is none left. */
 void *virtq_drain(struct virtq *vq);
 /* Marks the queue as broken, with one line in the log. */
 void virtq_break(struct virtq *vq, const char *why);
 
-/* Adds a chain of nout device-readable, then nin device-writable buffers. False if there are not enough
- * free descriptors. */
+/* Adds a chain of nout device-readable, then nin device-writable buffers. False if there are not
+ * enough free descriptors. */
 bool virtq_add(struct virtq *vq, const struct virtq_seg *segs, unsigned nout, unsigned nin,
                void *cookie);
 /* Gives the descriptors of a popped chain back. */
@@ -153,8 +157,8 @@ static inline bool virtq_passes(uint16_t event, uint16_t new, uint16_t old)
     return (uint16_t)(new - event - 1) < (uint16_t)(new - old);
 }
 
-/* Publishes, and rings the doorbell if something was added since the last kick and the device wants to
- * know. True if it rang. */
+/* Publishes, and rings the doorbell if something was added since the last kick and the device wants
+ * to know. True if it rang. */
 static inline bool virtq_kick(struct virtq *vq)
 {
     uint16_t old = vq->kicked, new = vq->avail_idx;
@@ -175,7 +179,8 @@ static inline bool virtq_pending(const struct virtq *vq)
     return __atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) != vq->used_idx && !vq->broken;
 }
 
-/* The head of the next used chain and how many bytes the device says it wrote; -1 if there is none. */
+/* The head of the next used chain and how many bytes the device says it wrote; -1 if there is none.
+ */
 static inline int virtq_pop(struct virtq *vq, uint32_t *len)
 {
     uint16_t at = vq->used_idx;
@@ -203,8 +208,8 @@ static inline bool virtq_irq_enable(struct virtq *vq)
     return virtq_pending(vq);
 }
 
-/* Asks for no interrupts. With the event index it is enough not to move it: it then lies behind, until
- * the 16-bit indices wrap; so queues that never want interrupts call this now and then. */
+/* Asks for no interrupts. With the event index it is enough not to move it: it then lies behind,
+ * until the 16-bit indices wrap; so queues that never want interrupts call this now and then. */
 static inline void virtq_irq_disable(struct virtq *vq)
 {
     if (vq->event_idx)
@@ -213,8 +218,8 @@ static inline void virtq_irq_disable(struct virtq *vq)
         WRITE_ONCE(vq->avail->flags, VIRTQ_AVAIL_NO_INTERRUPT);
 }
 
-/* Asks for an interrupt when `n` more chains are used (without the event index: one). True: they are
- * there already. */
+/* Asks for an interrupt when `n` more chains are used (without the event index: one). True: they
+ * are there already. */
 static inline bool virtq_irq_enable_after(struct virtq *vq, uint16_t n)
 {
     if (!vq->event_idx)

@@ -1,7 +1,7 @@
 /*
- * A hostile virtio-net device. The input is a program of what the device does: which buffers it says it
- * has used, with which ids, lengths and contents; mixed with transmits. Nothing it does may corrupt the
- * driver's memory, leak it, or make a bottom half run for ever.
+ * A hostile virtio-net device. The input is a program of what the device does: which buffers it
+ * says it has used, with which ids, lengths and contents; mixed with transmits. Nothing it does may
+ * corrupt the driver's memory, leak it, or make a bottom half run for ever.
  */
 #include <stdlib.h>
 
@@ -38,8 +38,14 @@ void path_receive(struct net_path *p, struct pkt *list)
     }
 }
 
-void path_tx_ready(struct net_path *p, int queue) { (void)p, (void)queue; }
-void path_link_changed(struct net_path *p, bool up) { p->link_up = up; }
+void path_tx_ready(struct net_path *p, int queue)
+{
+    (void)p, (void)queue;
+}
+void path_link_changed(struct net_path *p, bool up)
+{
+    p->link_up = up;
+}
 
 struct input {
     const uint8_t *at, *end;

@@ -1,4 +1,5 @@
-/* virtio-console ports against a fake device: the handshake, both streams, back-pressure, removal. */
+/* virtio-console ports against a fake device: the handshake, both streams, back-pressure, removal.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -273,11 +274,10 @@ int main(void)
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, start_plain, stop)
 #define MULTI(f) cmocka_unit_test_setup_teardown(f, start_multiport, stop)
     const struct CMUnitTest tests[] = {
-        PLAIN(test_read),           PLAIN(test_read_forever),
-        PLAIN(test_reader_is_woken), PLAIN(test_write),
-        PLAIN(test_back_pressure),  PLAIN(test_write_without_memory),
-        MULTI(test_handshake),      MULTI(test_hostile_messages),
-        PLAIN(test_hostile_length), PLAIN(test_gone),
+        PLAIN(test_read),      PLAIN(test_read_forever),     PLAIN(test_reader_is_woken),
+        PLAIN(test_write),     PLAIN(test_back_pressure),    PLAIN(test_write_without_memory),
+        MULTI(test_handshake), MULTI(test_hostile_messages), PLAIN(test_hostile_length),
+        PLAIN(test_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
 /*
- * A fake virtio device for the drivers' tests: the transport the driver sees, and the device's side of
- * its queues, worked by the test. Physical addresses are pointers on the host floor.
+ * A fake virtio device for the drivers' tests: the transport the driver sees, and the device's side
+ * of its queues, worked by the test. Physical addresses are pointers on the host floor.
  */
 #ifndef TEST_DRIVERS_FAKE_H
 #define TEST_DRIVERS_FAKE_H
@@ -41,9 +41,18 @@ static inline struct fake_device *fake_of(struct virtio_device *dev)
     return container_of(dev, struct fake_device, vdev);
 }
 
-static uint64_t fake_get_features(struct virtio_device *dev) { return fake_of(dev)->offered; }
-static void fake_set_features(struct virtio_device *dev, uint64_t f) { fake_of(dev)->accepted = f; }
-static uint8_t fake_get_status(struct virtio_device *dev) { return fake_of(dev)->status; }
+static uint64_t fake_get_features(struct virtio_device *dev)
+{
+    return fake_of(dev)->offered;
+}
+static void fake_set_features(struct virtio_device *dev, uint64_t f)
+{
+    fake_of(dev)->accepted = f;
+}
+static uint8_t fake_get_status(struct virtio_device *dev)
+{
+    return fake_of(dev)->status;
+}
 
 static void fake_set_status(struct virtio_device *dev, uint8_t status)
 {
@@ -58,7 +67,10 @@ static void fake_set_status(struct virtio_device *dev, uint8_t status)
     }
 }
 
-static uint8_t fake_generation(struct virtio_device *dev) { return fake_of(dev)->generation; }
+static uint8_t fake_generation(struct virtio_device *dev)
+{
+    return fake_of(dev)->generation;
+}
 
 static void fake_config_read(struct virtio_device *dev, unsigned off, void *buf, unsigned n)
 {

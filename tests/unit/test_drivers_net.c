@@ -24,7 +24,8 @@ static struct pkt *received;
 static int ready_calls, registered;
 static size_t pages_before;
 
-/* --- the network stack's side ------------------------------------------------------------------- */
+/* --- the network stack's side -------------------------------------------------------------------
+ */
 
 int netif_register_path(struct net_path *p)
 {
@@ -55,9 +56,13 @@ void path_tx_ready(struct net_path *p, int queue)
     ready_calls++;
 }
 
-void path_link_changed(struct net_path *p, bool up) { p->link_up = up; }
+void path_link_changed(struct net_path *p, bool up)
+{
+    p->link_up = up;
+}
 
-/* --- the device's side ---------------------------------------------------------------------------- */
+/* --- the device's side
+ * ---------------------------------------------------------------------------- */
 
 static uint8_t last_command[64];
 static uint8_t command_answer;
@@ -118,10 +123,13 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint8_t pattern(uint32_t i) { return (uint8_t)(i * 7 + i / 251); }
+static uint8_t pattern(uint32_t i)
+{
+    return (uint8_t)(i * 7 + i / 251);
+}
 
-/* Delivers a frame of n bytes, an IPv4/TCP one as far as its headers are looked at, split over as many
- * buffers as it takes. */
+/* Delivers a frame of n bytes, an IPv4/TCP one as far as its headers are looked at, split over as
+ * many buffers as it takes. */
 static void deliver(uint32_t n, const struct vnet_hdr *hdr)
 {
     static uint8_t data[90000];
@@ -166,7 +174,8 @@ static struct path_stats counters(void)
     return s;
 }
 
-/* --- set-up ----------------------------------------------------------------------------------------- */
+/* --- set-up
+ * ----------------------------------------------------------------------------------------- */
 
 static void test_probe(void **state)
 {
@@ -232,7 +241,8 @@ static void test_probe_out_of_memory(void **state)
     start_with(ALL_FEATURES);
 }
 
-/* --- receive ---------------------------------------------------------------------------------------- */
+/* --- receive
+ * ---------------------------------------------------------------------------------------- */
 
 static void test_receive_small(void **state)
 {
@@ -262,8 +272,8 @@ static void test_receive_large(void **state)
 static void test_receive_merged(void **state)
 {
     (void)state;
-    struct vnet_hdr hdr = {.gso_type = VNET_GSO_TCPV4 | VNET_GSO_ECN, .gso_size = 1448,
-                           .flags = VNET_HDR_NEEDS_CSUM};
+    struct vnet_hdr hdr = {
+        .gso_type = VNET_GSO_TCPV4 | VNET_GSO_ECN, .gso_size = 1448, .flags = VNET_HDR_NEEDS_CSUM};
 
     deliver(65549, &hdr);
     check_frame(received, 65549);
@@ -393,7 +403,8 @@ static void test_receive_batches(void **state)
     assert_int_equal(counters().doorbells, bells); /* the device never ran out of buffers */
 }
 
-/* --- transmit --------------------------------------------------------------------------------------- */
+/* --- transmit
+ * --------------------------------------------------------------------------------------- */
 
 static struct pkt *make_packet(uint32_t linear, unsigned frags)
 {
@@ -528,7 +539,8 @@ static void test_transmit_broken_device(void **state)
     assert_true(counters().tx_dropped > 0);
 }
 
-/* --- commands and events ------------------------------------------------------------------------------ */
+/* --- commands and events
+ * ------------------------------------------------------------------------------ */
 
 static void test_commands(void **state)
 {

@@ -1,6 +1,7 @@
 /*
  * PCI Express enumeration against simulated configuration space: a root bus with a multi-function
- * device, two root ports (one with a device behind it, one empty), and functions whose registers lie.
+ * device, two root ports (one with a device behind it, one empty), and functions whose registers
+ * lie.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +16,7 @@
 
 struct sim {
     bool present;
-    uint8_t bus_of;  /* index of the port it is behind; 0: root bus */
+    uint8_t bus_of; /* index of the port it is behind; 0: root bus */
     uint8_t devfn;
     uint8_t config[4096];
     uint32_t bar_mask[PCI_BARS]; /* writable bits */
@@ -24,7 +25,10 @@ struct sim {
 static struct sim sims[8];
 static unsigned accesses;
 
-static uint8_t secondary(unsigned port) { return sims[port].config[PCI_PRIMARY_BUS + 1]; }
+static uint8_t secondary(unsigned port)
+{
+    return sims[port].config[PCI_PRIMARY_BUS + 1];
+}
 
 static struct sim *find(uint8_t bus, uint8_t devfn)
 {
@@ -68,8 +72,14 @@ static void sim_write(uint8_t bus, uint8_t devfn, unsigned off, unsigned size, u
 
 static const struct pci_config_ops sim_ops = {sim_read, sim_write};
 
-static void put16(struct sim *s, unsigned off, uint16_t v) { memcpy(s->config + off, &v, 2); }
-static void put32(struct sim *s, unsigned off, uint32_t v) { memcpy(s->config + off, &v, 4); }
+static void put16(struct sim *s, unsigned off, uint16_t v)
+{
+    memcpy(s->config + off, &v, 2);
+}
+static void put32(struct sim *s, unsigned off, uint32_t v)
+{
+    memcpy(s->config + off, &v, 4);
+}
 
 static uint32_t get32(const struct sim *s, unsigned off)
 {
@@ -280,7 +290,7 @@ static void test_absurd_bars(void **state)
     add_bar(s, 0, 1ull << 40, true, true); /* larger than any aperture */
     enumerate();
     assert_int_equal(get32(s, PCI_COMMAND) & PCI_COMMAND_MEMORY, 0); /* left off */
-    s->bar_mask[0] = 0xa5a5a5a0; /* not a size */
+    s->bar_mask[0] = 0xa5a5a5a0;                                     /* not a size */
     s->bar_mask[1] = 0x5a5a5a5a;
     enumerate();
     s->bar_mask[5] = 0xfffff000; /* a 64-bit BAR in the last register */
@@ -316,14 +326,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_empty_machine_is_cheap),
-        T(test_multifunction),
-        T(test_device_on_root_bus),
-        T(test_behind_ports),
-        T(test_plug_and_pull),
-        T(test_absurd_bars),
-        T(test_capability_loop),
-        T(test_no_apertures),
+        T(test_empty_machine_is_cheap), T(test_multifunction), T(test_device_on_root_bus),
+        T(test_behind_ports),           T(test_plug_and_pull), T(test_absurd_bars),
+        T(test_capability_loop),        T(test_no_apertures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -243,10 +243,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_chain_layout),    T(test_indices_wrap),        T(test_full),
-        T(test_doorbells),       T(test_interrupts),          T(test_without_event_index),
-        T(test_id_out_of_range), T(test_id_huge),             T(test_id_not_outstanding),
-        T(test_id_inside_chain), T(test_id_twice),            T(test_device_refuses_features),
+        T(test_chain_layout),    T(test_indices_wrap), T(test_full),
+        T(test_doorbells),       T(test_interrupts),   T(test_without_event_index),
+        T(test_id_out_of_range), T(test_id_huge),      T(test_id_not_outstanding),
+        T(test_id_inside_chain), T(test_id_twice),     T(test_device_refuses_features),
         T(test_odd_queue_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
