@@ -123,7 +123,7 @@ static void give_to_cpu(struct page *p)
     spin_unlock(&zone.lock);
 }
 
-static bool shrink(void)
+bool page_reclaim(void)
 {
     size_t freed = 0;
 
@@ -157,7 +157,7 @@ struct page *page_alloc(unsigned order, unsigned flags)
     struct page *p = try_alloc(order, flags);
     while (unlikely(!p)) {
         /* Atomic callers hold locks that shrinkers may want. */
-        if ((flags & PAGE_ATOMIC) || !shrink())
+        if ((flags & PAGE_ATOMIC) || !page_reclaim())
             return NULL;
         p = try_alloc(order, flags);
     }

@@ -8,4 +8,7 @@
 /* The largest block. arch maps the struct pages of whole such blocks. */
 #define PAGE_BLOCK_SIZE (PAGE_SIZE << PAGE_MAX_ORDER)
 
+/* Asks the caches for memory; true if they gave some. False at once where one may not sleep. */
+bool page_reclaim(void);
+
 #endif

@@ -184,9 +184,12 @@ void *slab_alloc(struct slab *s)
 {
     bh_disable();
     struct slab_cpu *c = &s->cpu[cpu_id()];
-    if (unlikely(!c->free) && !refill(s, c)) {
+    while (unlikely(!c->free) && !refill(s, c)) {
         bh_enable();
-        return NULL;
+        if (!page_reclaim())
+            return NULL;
+        bh_disable();
+        c = &s->cpu[cpu_id()];
     }
     void **object = c->free;
     c->free = *object;

@@ -78,7 +78,19 @@ static uint64_t measure_pm_timer(void)
     return frequency_between(&start, &end);
 }
 
-/* Machines without ACPI timer: channel 2 of the PIT counts down a millisecond. */
+/* Machines without ACPI timer (microvm): the APIC timer of a hypervisor runs at a known rate. */
+static uint64_t measure_apic_timer(void)
+{
+    apic_timer_start_free();
+    uint64_t start = rdtsc();
+    uint32_t count = apic_timer_count(), now;
+    do
+        now = apic_timer_count();
+    while (count - now < HYPERVISOR_APIC_HZ / 1000);
+    return arch_mul_div(rdtsc() - start, HYPERVISOR_APIC_HZ, count - now);
+}
+
+/* Neither of them: channel 2 of the PIT counts down a millisecond. */
 static uint64_t measure_pit(void)
 {
     const uint16_t count = PIT_HZ / 1000;
@@ -126,6 +138,8 @@ void arch_clock_init(void)
         hz = measure_pm_timer();
         exact = false;
     }
+    if (!hz && cpu_features.hypervisor)
+        hz = measure_apic_timer();
     if (!hz)
         hz = measure_pit();
     if (!hz)
