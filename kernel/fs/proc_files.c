@@ -199,7 +199,6 @@ static const struct {
     {"proc/sys/kernel/random/poolsize", "256"},
     {"proc/sys/kernel/rtsig-max", "1024"},
     {"proc/sys/kernel/version", "#1 SMP"},
-    {"proc/sys/net/core/somaxconn", "4096"},
     {"proc/sys/vm/mmap_min_addr", "65536"},
     {"proc/version", "Linux version 6.1.0-librettos (LibrettOS) #1 SMP"},
     {"sys/devices/system/node/online", "0"},
