@@ -43,6 +43,7 @@ void net_init(void)
     tcp_init();
     loopback_init();
     net_proc_init();
+    net_sysctl_init();
 }
 
 void net_dns_add_static(const struct ip_addr *a)

@@ -120,6 +120,8 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
     struct pkt *p;
     int err;
 
+    if (flags & SOCK_MSG_ERRQUEUE)
+        return -EAGAIN; /* errors are told through SO_ERROR alone */
     while (!(p = take(d, flags & SOCK_MSG_PEEK, &err))) {
         if (!err && (s->shut & 1))
             return 0;

@@ -155,16 +155,15 @@ int netif_register_path(struct net_path *p)
     return netif_set_path(found, p);
 }
 
+/* Interfaces are only ever added, at the end, and complete: walking the list needs no lock. */
 struct netif *netif_by_name(const char *name)
 {
     struct netif *n, *found = NULL;
 
-    spin_lock_bh(&net_config_lock);
     list_for_each (n, &netif_list, link) {
         if (!strcmp(n->name, name))
             found = n;
     }
-    spin_unlock_bh(&net_config_lock);
     return found;
 }
 
@@ -172,12 +171,10 @@ struct netif *netif_by_index(int index)
 {
     struct netif *n, *found = NULL;
 
-    spin_lock_bh(&net_config_lock);
     list_for_each (n, &netif_list, link) {
         if (n->index == index)
             found = n;
     }
-    spin_unlock_bh(&net_config_lock);
     return found;
 }
 
@@ -185,7 +182,6 @@ void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg)
 {
     struct netif *n;
 
-    /* Interfaces are only ever added, at the end: walking needs no lock. */
     list_for_each (n, &netif_list, link) {
         if (!fn(n, arg))
             return;

@@ -26,6 +26,7 @@ struct sock_addr {
 #define SOCK_MSG_TRUNC 0x20u
 #define SOCK_MSG_DONTWAIT 0x40u
 #define SOCK_MSG_WAITALL 0x100u
+#define SOCK_MSG_ERRQUEUE 0x2000u
 #define SOCK_MSG_NOSIGNAL 0x4000u
 #define SOCK_MSG_MORE 0x8000u
 

@@ -38,5 +38,7 @@ const char *net_stat_name(enum net_stat stat);
 
 /* Registers /proc/net/snmp, snmp6, netstat, dev, route, arp, if_inet6, tcp, tcp6, udp, udp6. */
 void net_proc_init(void);
+/* Registers /proc/sys/net (net/sysctl.c). */
+void net_sysctl_init(void);
 
 #endif
