@@ -109,7 +109,7 @@ static void system_files(void **state)
     file_put(f);
     assert_string_equal(text_of("/sys/kernel/mm/transparent_hugepage/enabled"),
                         "always madvise [never]\n");
-    assert_string_equal(text_of("/proc/sys/net/core/somaxconn"), "4096\n");
+    assert_string_equal(text_of("/proc/sys/fs/nr_open"), "1048576\n");
     assert_non_null(strstr(text_of("/proc/mounts"), "proc /proc proc rw"));
     assert_non_null(strstr(text_of("/proc/meminfo"), "MemTotal:        4194304 kB\n"));
     assert_non_null(strstr(text_of("/proc/stat"), "cpu  300 0 50 700 "));
