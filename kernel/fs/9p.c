@@ -9,51 +9,22 @@
  *
  * A vnode keeps a fid that names it and, once needed, one that is open.
  */
-#include "core/timer.h"
-#include "fs/9p_rpc.h"
-#include "fs/internal.h"
+#include "fs/9p_internal.h"
 
 #define MESSAGE_MAX (128u * 1024)
 #define IO_OVERHEAD 24u /* Twrite's header is 23 bytes */
-#define NODE_BUCKETS 64u
+
+#define P9_GETATTR_BASIC 0x7ffull
+#define P9_SETATTR_ATIME_SET 0x80u
+#define P9_SETATTR_MTIME_SET 0x100u
 
 #define P9_GETATTR_BASIC 0x7ffull
 #define P9_SETATTR_ATIME_SET 0x80u
 #define P9_SETATTR_MTIME_SET 0x100u
 #define P9_REMOVE_DIR 0x200u
 
-struct p9_fs {
-    struct filesystem fs;
-    struct p9_transport *transport;
-    uint32_t io_max; /* bytes of data in one message */
-    spinlock_t lock; /* all below */
-    struct list nodes[NODE_BUCKETS];
-    uint32_t next_fid;
-    uint32_t *free_fids; /* given back */
-    size_t free_count, free_size;
-};
-
-struct p9_node {
-    struct list link; /* in nodes, by qid.path */
-    struct vnode *vnode;
-    uint32_t fid;
-    struct mutex open_lock;
-    uint32_t open_fid; /* or P9_NOFID */
-    bool writable;     /* how it is open */
-};
-
 static struct list transports = LIST_INIT(transports);
 static const struct vnode_ops p9_ops;
-
-static struct p9_fs *fs_of(const struct vnode *v)
-{
-    return container_of(v->fs, struct p9_fs, fs);
-}
-
-static struct p9_node *node_of(const struct vnode *v)
-{
-    return v->data;
-}
 
 static uint32_t new_fid(struct p9_fs *p)
 {
@@ -83,7 +54,7 @@ static void free_fid(struct p9_fs *p, uint32_t fid)
 /* --- requests --------------------------------------------------------------------------------- */
 
 /* A request whose first field is a fid. */
-static int begin_fid(struct p9_msg *m, struct p9_fs *p, enum p9_type type, uint32_t fid)
+int p9_begin_fid(struct p9_msg *m, struct p9_fs *p, enum p9_type type, uint32_t fid)
 {
     int err = p9_begin(m, p->transport, type);
     if (!err)
@@ -92,28 +63,28 @@ static int begin_fid(struct p9_msg *m, struct p9_fs *p, enum p9_type type, uint3
 }
 
 /* Calls and ends a request whose reply holds nothing of interest. */
-static int call_end(struct p9_msg *m)
+int p9_call_end(struct p9_msg *m)
 {
     int err = p9_call(m);
     p9_end(m);
     return err;
 }
 
-static void clunk(struct p9_fs *p, uint32_t fid)
+void p9_clunk(struct p9_fs *p, uint32_t fid)
 {
     struct p9_msg m;
-    if (begin_fid(&m, p, P9_CLUNK, fid))
+    if (p9_begin_fid(&m, p, P9_CLUNK, fid))
         return; /* the server keeps a fid too many; no more can be done */
-    if (call_end(&m) != -EPROTO)
+    if (p9_call_end(&m) != -EPROTO)
         free_fid(p, fid); /* a failed clunk ends it as well */
 }
 
 /* A new fid for a name below fid, or for fid itself (name NULL). */
-static int walk(struct p9_fs *p, uint32_t fid, const char *name, size_t len, uint32_t *out)
+int p9_walk(struct p9_fs *p, uint32_t fid, const char *name, size_t len, uint32_t *out)
 {
     struct p9_msg m;
     struct p9_qid qid;
-    int err = begin_fid(&m, p, P9_WALK, fid);
+    int err = p9_begin_fid(&m, p, P9_WALK, fid);
     if (err)
         return err;
     uint32_t fresh = new_fid(p);
@@ -144,11 +115,11 @@ static int64_t get_time(struct p9_msg *m)
     return (int64_t)(sec * NSEC_PER_SEC + nsec);
 }
 
-static int getattr(struct p9_fs *p, uint32_t fid, struct vattr *a)
+int p9_fetch_attr(struct p9_fs *p, uint32_t fid, struct vattr *a)
 {
     struct p9_msg m;
     struct p9_qid qid;
-    int err = begin_fid(&m, p, P9_GETATTR, fid);
+    int err = p9_begin_fid(&m, p, P9_GETATTR, fid);
     if (err)
         return err;
     p9_put(&m, P9_GETATTR_BASIC, 8);
@@ -240,19 +211,19 @@ static void refresh(struct vnode *v, const struct vattr *a)
 static int vnode_of_fid(struct p9_fs *p, uint32_t fid, struct vnode **out)
 {
     struct vattr a;
-    int err = getattr(p, fid, &a);
+    int err = p9_fetch_attr(p, fid, &a);
     if (err) {
-        clunk(p, fid);
+        p9_clunk(p, fid);
         return err;
     }
     struct vnode *v = find_node(p, &a);
     if (v) {
-        clunk(p, fid);
+        p9_clunk(p, fid);
         refresh(v, &a);
     } else {
         v = new_node(p, fid, &a);
         if (!v) {
-            clunk(p, fid);
+            p9_clunk(p, fid);
             return -ENOMEM;
         }
     }
@@ -260,12 +231,12 @@ static int vnode_of_fid(struct p9_fs *p, uint32_t fid, struct vnode **out)
     return 0;
 }
 
-static int p9_getattr(struct vnode *v, struct vattr *out)
+int p9_getattr(struct vnode *v, struct vattr *out)
 {
-    int err = getattr(fs_of(v), node_of(v)->fid, out);
+    int err = p9_fetch_attr(p9_fs_of(v), p9_node_of(v)->fid, out);
     if (!err)
         refresh(v, out);
-    if (err == -ENOENT && node_of(v)->open_fid != P9_NOFID) {
+    if (err == -ENOENT && p9_node_of(v)->open_fid != P9_NOFID) {
         /* Removed while it is open: servers that go by path (QEMU 7.2) cannot tell any more. */
         *out = v->attr;
         out->nlink = 0;
@@ -274,30 +245,30 @@ static int p9_getattr(struct vnode *v, struct vattr *out)
     return err;
 }
 
-static int p9_lookup(struct vnode *dir, const char *name, size_t len, struct vnode **out)
+int p9_lookup(struct vnode *dir, const char *name, size_t len, struct vnode **out)
 {
     uint32_t fid;
-    int err = walk(fs_of(dir), node_of(dir)->fid, name, len, &fid);
-    return err ? err : vnode_of_fid(fs_of(dir), fid, out);
+    int err = p9_walk(p9_fs_of(dir), p9_node_of(dir)->fid, name, len, &fid);
+    return err ? err : vnode_of_fid(p9_fs_of(dir), fid, out);
 }
 
 static void p9_release(struct vnode *v)
 {
-    struct p9_fs *p = fs_of(v);
+    struct p9_fs *p = p9_fs_of(v);
     struct p9_node *n = v->data;
     spin_lock(&p->lock);
     list_remove(&n->link);
     spin_unlock(&p->lock);
     if (n->open_fid != P9_NOFID)
-        clunk(p, n->open_fid);
-    clunk(p, n->fid);
+        p9_clunk(p, n->open_fid);
+    p9_clunk(p, n->fid);
     kfree(n);
 }
 
 /* The fid for reading or writing: opened when first needed, for both if the server lets us. */
-static int open_fid(struct vnode *v, bool write, uint32_t *out)
+int p9_open_fid(struct vnode *v, bool write, uint32_t *out)
 {
-    struct p9_fs *p = fs_of(v);
+    struct p9_fs *p = p9_fs_of(v);
     struct p9_node *n = v->data;
     int err = 0;
     mutex_lock(&n->open_lock);
@@ -307,20 +278,20 @@ static int open_fid(struct vnode *v, bool write, uint32_t *out)
         for (int writable = dir ? 0 : 1; err && writable >= (write ? 1 : 0); writable--) {
             uint32_t fid;
             struct p9_msg m;
-            err = walk(p, n->fid, NULL, 0, &fid);
+            err = p9_walk(p, n->fid, NULL, 0, &fid);
             if (err)
                 break;
-            err = begin_fid(&m, p, P9_LOPEN, fid);
+            err = p9_begin_fid(&m, p, P9_LOPEN, fid);
             if (!err) {
                 p9_put(&m, dir ? OPEN_DIRECTORY : writable ? OPEN_RDWR : OPEN_RDONLY, 4);
-                err = call_end(&m);
+                err = p9_call_end(&m);
             }
             if (err) {
-                clunk(p, fid);
+                p9_clunk(p, fid);
                 continue;
             }
             if (n->open_fid != P9_NOFID)
-                clunk(p, n->open_fid);
+                p9_clunk(p, n->open_fid);
             n->open_fid = fid;
             n->writable = writable;
         }
@@ -330,14 +301,12 @@ static int open_fid(struct vnode *v, bool write, uint32_t *out)
     return err;
 }
 
-/* --- data ------------------------------------------------------------------------------------- */
-
 /* Reads or, with Treaddir, lists: bytes into buf. */
-static ssize_t read_data(struct p9_fs *p, enum p9_type type, uint32_t fid, uint64_t offset,
-                         void *buf, size_t n)
+ssize_t p9_read_data(struct p9_fs *p, enum p9_type type, uint32_t fid, uint64_t offset, void *buf,
+                     size_t n)
 {
     struct p9_msg m;
-    int err = begin_fid(&m, p, type, fid);
+    int err = p9_begin_fid(&m, p, type, fid);
     if (err)
         return err;
     p9_put(&m, offset, 8);
@@ -347,187 +316,10 @@ static ssize_t read_data(struct p9_fs *p, enum p9_type type, uint32_t fid, uint6
     return got;
 }
 
-static ssize_t write_data(struct p9_fs *p, uint32_t fid, uint64_t offset, const void *buf, size_t n)
+int p9_setattr(struct vnode *v, const struct vattr *a, unsigned which)
 {
     struct p9_msg m;
-    int err = begin_fid(&m, p, P9_WRITE, fid);
-    if (err)
-        return err;
-    p9_put(&m, offset, 8);
-    p9_put(&m, n, 4);
-    ssize_t put = p9_call_data(&m, buf, n, NULL, 0);
-    p9_end(&m);
-    return put;
-}
-
-static int p9_readpage(struct vnode *v, struct page *page, uint64_t index)
-{
-    uint32_t fid;
-    int err = open_fid(v, false, &fid);
-    if (err)
-        return err;
-    char *data = page_addr(page);
-    size_t have = 0;
-    while (have < PAGE_SIZE) {
-        ssize_t n = read_data(fs_of(v), P9_READ, fid, index * PAGE_SIZE + have, data + have,
-                              PAGE_SIZE - have);
-        if (n < 0)
-            return n;
-        if (n == 0)
-            break;
-        have += n;
-    }
-    memset(data + have, 0, PAGE_SIZE - have);
-    return 0;
-}
-
-/* The bytes that the server took, all of them unless it fails meanwhile; an error if none. */
-static ssize_t write_all(struct vnode *v, uint64_t at, const char *data, size_t n)
-{
-    uint32_t fid;
-    size_t done = 0;
-    int err = open_fid(v, true, &fid);
-    while (!err && done < n) {
-        ssize_t put = write_data(fs_of(v), fid, at + done, data + done, n - done);
-        if (put > 0)
-            done += put;
-        else
-            err = put ? (int)put : -EIO;
-    }
-    return done ? (ssize_t)done : err;
-}
-
-static int p9_writepage(struct vnode *v, struct page *page, uint64_t index)
-{
-    uint64_t start = index * PAGE_SIZE, size = v->attr.size;
-    if (start >= size)
-        return 0;
-    ssize_t want = MIN(PAGE_SIZE, size - start), n = write_all(v, start, page_addr(page), want);
-    return n == want ? 0 : n < 0 ? (int)n : -EIO;
-}
-
-static ssize_t p9_read(struct file *f, struct uio *u, uint64_t *pos)
-{
-    struct vnode *v = f->vnode;
-    if (*pos + u->resid > v->attr.size) { /* the host may have appended */
-        struct vattr a;
-        int err = p9_getattr(v, &a);
-        if (err)
-            return err;
-    }
-    return regular_file_ops.read(f, u, pos);
-}
-
-static ssize_t p9_write(struct file *f, struct uio *u, uint64_t *pos)
-{
-    struct vnode *v = f->vnode;
-    size_t chunk = fs_of(v)->io_max, before = u->resid;
-    char *buf = kmalloc(MIN(chunk, MAX(before, 1u)));
-    if (!buf)
-        return -ENOMEM;
-    rwlock_write(&v->lock);
-    int err = 0;
-    struct vattr a;
-    if (f->flags & OPEN_APPEND) {
-        err = getattr(fs_of(v), node_of(v)->fid, &a);
-        if (!err)
-            *pos = a.size;
-    }
-    size_t done = 0;
-    if (!err && (*pos > INT64_MAX || before > INT64_MAX - *pos))
-        err = -EFBIG;
-    uint64_t first = *pos / PAGE_SIZE, last = (*pos + before) / PAGE_SIZE;
-    if (!err)
-        err = page_cache_flush(v, first, last); /* what mappings changed there is older */
-    while (u->resid && !err) {
-        size_t n = MIN(chunk, u->resid);
-        err = uio_read(buf, n, u);
-        if (err)
-            break;
-        ssize_t put = write_all(v, *pos + done, buf, n);
-        if (put > 0)
-            done += put;
-        if (put < (ssize_t)n) /* the error, if it stays, comes with the next call */
-            err = put < 0 ? (int)put : -EIO;
-    }
-    if (done) {
-        page_cache_flush(v, first, last);
-        *pos += done;
-        if (!f->keeps_setid)
-            vnode_clear_setid(v);
-        if (!getattr(fs_of(v), node_of(v)->fid, &a))
-            v->attr = a;
-        else /* removed meanwhile */
-            WRITE_ONCE(v->attr.size, MAX(v->attr.size, *pos));
-    }
-    rwlock_write_done(&v->lock);
-    kfree(buf);
-    return done ? (ssize_t)done : err;
-}
-
-static int64_t p9_seek(struct file *f, int64_t offset, int whence)
-{
-    struct vattr a;
-    int err = whence >= WHENCE_END ? p9_getattr(f->vnode, &a) : 0;
-    return err ? err : regular_file_ops.seek(f, offset, whence);
-}
-
-static int p9_fsync(struct file *f, bool data_only)
-{
-    struct vnode *v = f->vnode;
-    uint32_t fid;
-    struct p9_msg m;
-    int err = vnode_sync(v);
-    if (!err)
-        err = open_fid(v, false, &fid);
-    if (!err)
-        err = begin_fid(&m, fs_of(v), P9_FSYNC, fid);
-    if (err)
-        return err;
-    p9_put(&m, data_only, 4);
-    return call_end(&m);
-}
-
-static void p9_file_release(struct file *f)
-{
-    int err = vnode_sync(f->vnode);
-    if (err)
-        klog(LOG_ERROR, "9p: data of a mapping was not written: error %d", err);
-}
-
-static const struct file_ops p9_file_ops = {
-    .name = "9p",
-    .read = p9_read,
-    .write = p9_write,
-    .seek = p9_seek,
-    .fsync = p9_fsync,
-    .release = p9_file_release,
-};
-
-/* Opens on the server too, so that its refusal is the program's. */
-static int p9_open(struct vnode *v, struct file *f)
-{
-    uint32_t fid;
-    switch (vnode_type(v)) {
-    case MODE_REG:
-        f->ops = &p9_file_ops;
-        return open_fid(v, file_writable(f), &fid);
-    case MODE_DIR:
-        f->ops = &directory_file_ops;
-        return open_fid(v, false, &fid);
-    case MODE_FIFO:
-        return vfs_fifo_open ? vfs_fifo_open(v, f) : -ENXIO;
-    case MODE_CHR:
-        return device_open(v, f);
-    default:
-        return -ENXIO;
-    }
-}
-
-static int p9_setattr(struct vnode *v, const struct vattr *a, unsigned which)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(v), P9_SETATTR, node_of(v)->fid);
+    int err = p9_begin_fid(&m, p9_fs_of(v), P9_SETATTR, p9_node_of(v)->fid);
     if (err)
         return err;
     uint32_t valid = which & (SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_SIZE |
@@ -545,228 +337,7 @@ static int p9_setattr(struct vnode *v, const struct vattr *a, unsigned which)
     p9_put(&m, a->atime_ns % NSEC_PER_SEC, 8);
     p9_put(&m, a->mtime_ns / NSEC_PER_SEC, 8);
     p9_put(&m, a->mtime_ns % NSEC_PER_SEC, 8);
-    return call_end(&m);
-}
-
-/* --- names ------------------------------------------------------------------------------------ */
-
-/* The new file's vnode; it belongs to who made it, if the server can keep owners at all. */
-static int made(struct vnode *dir, const char *name, size_t len, const struct cred *cred,
-                struct vnode **out)
-{
-    int err = p9_lookup(dir, name, len, out);
-    if (err || (*out)->attr.uid == cred->fsuid)
-        return err;
-    struct vattr a = (*out)->attr;
-    a.uid = cred->fsuid;
-    /* A server without privileges refuses, and its owner stays: not an error of the creation. */
-    if (!p9_setattr(*out, &a, SETATTR_UID))
-        (*out)->attr.uid = a.uid;
-    return 0;
-}
-
-static uint32_t new_gid(const struct vnode *dir, const struct cred *cred)
-{
-    return dir->attr.mode & MODE_SGID ? dir->attr.gid : cred->fsgid;
-}
-
-/* Creates a regular file; Tlcreate turns a fid of the directory into the open file's, which stays
- * open: its creator may write it whatever its mode says. */
-static int create_file(struct vnode *dir, const char *name, size_t len, uint32_t mode,
-                       const struct cred *cred, struct vnode **out)
-{
-    struct p9_fs *p = fs_of(dir);
-    struct p9_msg m;
-    uint32_t fid;
-    int err = walk(p, node_of(dir)->fid, NULL, 0, &fid);
-    if (err)
-        return err;
-    err = begin_fid(&m, p, P9_LCREATE, fid);
-    if (!err) {
-        p9_put_text(&m, name, len);
-        p9_put(&m, OPEN_RDWR | OPEN_CREAT | OPEN_EXCL, 4);
-        p9_put(&m, mode & 07777, 4);
-        p9_put(&m, new_gid(dir, cred), 4);
-        err = call_end(&m);
-    }
-    if (!err)
-        err = made(dir, name, len, cred, out);
-    struct p9_node *n = err ? NULL : node_of(*out);
-    if (n && n->open_fid == P9_NOFID && vnode_type(*out) == MODE_REG) {
-        n->open_fid = fid; /* nobody else has the vnode yet: the directory is locked */
-        n->writable = true;
-    } else {
-        clunk(p, fid);
-    }
-    return err;
-}
-
-static int p9_create_any(struct vnode *dir, const char *name, size_t len, uint32_t mode,
-                         uint64_t rdev, const struct cred *cred, struct vnode **out)
-{
-    if ((mode & MODE_FMT) == MODE_REG)
-        return create_file(dir, name, len, mode, cred, out);
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(dir), P9_MKNOD, node_of(dir)->fid);
-    if (err)
-        return err;
-    p9_put_text(&m, name, len);
-    p9_put(&m, mode, 4);
-    p9_put(&m, rdev >> 32, 4);
-    p9_put(&m, rdev, 4);
-    p9_put(&m, new_gid(dir, cred), 4);
-    err = call_end(&m);
-    return err ? err : made(dir, name, len, cred, out);
-}
-
-static int p9_mkdir(struct vnode *dir, const char *name, size_t len, uint32_t mode,
-                    const struct cred *cred, struct vnode **out)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(dir), P9_MKDIR, node_of(dir)->fid);
-    if (err)
-        return err;
-    p9_put_text(&m, name, len);
-    p9_put(&m, mode & 07777, 4);
-    p9_put(&m, new_gid(dir, cred), 4);
-    err = call_end(&m);
-    return err ? err : made(dir, name, len, cred, out);
-}
-
-static int p9_symlink(struct vnode *dir, const char *name, size_t len, const char *target,
-                      const struct cred *cred, struct vnode **out)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(dir), P9_SYMLINK, node_of(dir)->fid);
-    if (err)
-        return err;
-    p9_put_text(&m, name, len);
-    p9_put_text(&m, target, strlen(target));
-    p9_put(&m, new_gid(dir, cred), 4);
-    err = call_end(&m);
-    return err ? err : made(dir, name, len, cred, out);
-}
-
-static int p9_link(struct vnode *dir, const char *name, size_t len, struct vnode *target)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(dir), P9_LINK, node_of(dir)->fid);
-    if (err)
-        return err;
-    p9_put(&m, node_of(target)->fid, 4);
-    p9_put_text(&m, name, len);
-    return call_end(&m);
-}
-
-static int unlink_at(struct vnode *dir, const char *name, size_t len, uint32_t flags)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(dir), P9_UNLINKAT, node_of(dir)->fid);
-    if (err)
-        return err;
-    p9_put_text(&m, name, len);
-    p9_put(&m, flags, 4);
-    return call_end(&m);
-}
-
-static int p9_unlink(struct vnode *dir, const char *name, size_t len, struct vnode *target)
-{
-    (void)target;
-    return unlink_at(dir, name, len, 0);
-}
-
-static int p9_rmdir(struct vnode *dir, const char *name, size_t len, struct vnode *target)
-{
-    int err = unlink_at(dir, name, len, P9_REMOVE_DIR);
-    if (!err)
-        target->attr.nlink = 0;
-    return err;
-}
-
-static int p9_rename(struct vnode *from_dir, const char *from, size_t from_len,
-                     struct vnode *to_dir, const char *to, size_t to_len, struct vnode *moved,
-                     struct vnode *replaced)
-{
-    (void)moved, (void)replaced;
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(from_dir), P9_RENAMEAT, node_of(from_dir)->fid);
-    if (err)
-        return err;
-    p9_put_text(&m, from, from_len);
-    p9_put(&m, node_of(to_dir)->fid, 4);
-    p9_put_text(&m, to, to_len);
-    return call_end(&m);
-}
-
-static ssize_t p9_readlink(struct vnode *v, char *buf, size_t size)
-{
-    struct p9_msg m;
-    int err = begin_fid(&m, fs_of(v), P9_READLINK, node_of(v)->fid);
-    if (err)
-        return err;
-    err = p9_call(&m);
-    size_t len = 0;
-    if (!err) {
-        const char *text = p9_get_text(&m, &len);
-        err = p9_check(&m);
-        len = MIN(len, size);
-        if (memchr(text, 0, len))
-            err = -EPROTO;
-        memcpy(buf, text, len);
-    }
-    p9_end(&m);
-    return err ? err : (ssize_t)len;
-}
-
-/* --- directories ------------------------------------------------------------------------------ */
-
-/* Emits the entries of one Rreaddir; our positions are the server's, moved behind "." and "..".
- * True to go on with the next. */
-static bool emit_entries(const uint8_t *data, size_t size, uint64_t *pos, struct dir_emit *d,
-                         int *err)
-{
-    while (size) {
-        /* qid[13] offset[8] type[1] name[s] */
-        const size_t fixed = 24;
-        struct p9_msg m = {.rx = (uint8_t *)(uintptr_t)data, .size = size};
-        struct p9_qid qid;
-        size_t len;
-        p9_get_qid(&m, &qid);
-        uint64_t offset = p9_get(&m, 8);
-        unsigned type = (unsigned)p9_get(&m, 1) << 12; /* DT_* */
-        const char *name = p9_get_text(&m, &len);
-        if (p9_check(&m) || len == 0 || len > VFS_NAME_MAX || memchr(name, '/', len) ||
-            memchr(name, 0, len)) {
-            *err = -EPROTO;
-            return false;
-        }
-        bool dots = name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'));
-        if (!dots && !d->emit(d, name, len, qid.path, type & MODE_FMT, offset + DIR_FIRST_POS))
-            return false;
-        *pos = offset + DIR_FIRST_POS;
-        data += fixed + len;
-        size -= fixed + len;
-    }
-    return true;
-}
-
-static int p9_readdir(struct vnode *dir, uint64_t *pos, struct dir_emit *d)
-{
-    uint32_t fid;
-    int err = open_fid(dir, false, &fid);
-    uint8_t *buf = err ? NULL : kmalloc(P9_MESSAGE_SIZE);
-    if (!buf)
-        return err ? err : -ENOMEM;
-    for (;;) {
-        ssize_t n =
-            read_data(fs_of(dir), P9_READDIR, fid, *pos - DIR_FIRST_POS, buf, P9_MESSAGE_SIZE);
-        if (n < 0)
-            err = (int)n;
-        if (n <= 0 || !emit_entries(buf, n, pos, d, &err))
-            break;
-    }
-    kfree(buf);
-    return err;
+    return p9_call_end(&m);
 }
 
 static const struct vnode_ops p9_ops = {
@@ -794,7 +365,7 @@ static void p9_statfs(struct filesystem *fs, struct vfs_statfs *out)
 {
     struct p9_fs *p = container_of(fs, struct p9_fs, fs);
     struct p9_msg m;
-    if (begin_fid(&m, p, P9_STATFS, node_of(fs->root)->fid))
+    if (p9_begin_fid(&m, p, P9_STATFS, p9_node_of(fs->root)->fid))
         return;
     if (!p9_call(&m)) {
         out->type_magic = p9_get(&m, 4);
@@ -836,14 +407,14 @@ static int attach(struct p9_fs *p)
 {
     struct p9_msg m;
     uint32_t fid = new_fid(p);
-    int err = begin_fid(&m, p, P9_ATTACH, fid);
+    int err = p9_begin_fid(&m, p, P9_ATTACH, fid);
     if (err)
         return err;
     p9_put(&m, P9_NOFID, 4);
     p9_put_text(&m, "root", 4);
     p9_put_text(&m, "", 0);
     p9_put(&m, 0, 4);
-    err = call_end(&m);
+    err = p9_call_end(&m);
     return err ? err : vnode_of_fid(p, fid, &p->fs.root);
 }
 
