@@ -186,10 +186,13 @@ static void probe(struct pci_device *dev)
         int err = pci_enable(dev);
         if (!err)
             err = drivers[i]->probe(dev);
-        if (!err)
+        if (!err) {
             dev->driver = drivers[i];
-        else
-            klog(LOG_WARN, "pci %s: %s: probe failed (%d)", dev->name, drivers[i]->name, err);
+            return;
+        }
+        pci_write(dev, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE); /* deaf and dumb */
+        klog(err == -ENODEV ? LOG_INFO : LOG_WARN, "pci %s: %s: not used (%d)", dev->name,
+             drivers[i]->name, err);
         return;
     }
 }
