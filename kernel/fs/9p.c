@@ -18,11 +18,6 @@
 #define P9_SETATTR_ATIME_SET 0x80u
 #define P9_SETATTR_MTIME_SET 0x100u
 
-#define P9_GETATTR_BASIC 0x7ffull
-#define P9_SETATTR_ATIME_SET 0x80u
-#define P9_SETATTR_MTIME_SET 0x100u
-#define P9_REMOVE_DIR 0x200u
-
 static struct list transports = LIST_INIT(transports);
 static const struct vnode_ops p9_ops;
 
