@@ -17,7 +17,7 @@
 /* A thread that slept long gets no more credit than this. */
 #define SLEEP_CREDIT (2 * NSEC_PER_MSEC)
 /* How long a woken thread waits behind a running one while another CPU is idle. */
-#define HELP_DELAY (100 * NSEC_PER_USEC)
+#define HELP_DELAY (200 * NSEC_PER_USEC)
 #define WEIGHT_0 1024
 
 struct run_queue {
@@ -76,18 +76,29 @@ static int compare(const struct rb_node *a, const struct rb_node *b)
 static void enqueue(struct run_queue *q, struct thread *t)
 {
     ASSERT(!t->queued && t->state == THREAD_RUNNABLE);
-    rb_insert(&q->tree, &t->run_node, compare);
-    if (!q->first || t->vruntime < q->first->vruntime)
+    if (!q->first) { /* mostly so: a tree of one */
+        t->run_node = (struct rb_node){0};
+        q->tree.root = &t->run_node;
         q->first = t;
+    } else {
+        rb_insert(&q->tree, &t->run_node, compare);
+        if (t->vruntime < q->first->vruntime)
+            q->first = t;
+    }
     q->queued++;
     t->queued = true;
 }
 
 static void dequeue(struct run_queue *q, struct thread *t)
 {
-    if (q->first == t)
-        q->first = of_node(rb_next(&t->run_node));
-    rb_remove(&q->tree, &t->run_node);
+    if (q->queued == 1) {
+        q->tree.root = NULL;
+        q->first = NULL;
+    } else {
+        if (q->first == t)
+            q->first = of_node(rb_next(&t->run_node));
+        rb_remove(&q->tree, &t->run_node);
+    }
     q->queued--;
     t->queued = false;
 }
@@ -192,22 +203,26 @@ void sched_tick(nsec_t now)
     q->slice_end = now + SLICE;
 }
 
-void sched_kicked(void)
+/* Whether this CPU, whose queue is locked, goes on with what it does. */
+static void reconsider(struct run_queue *q)
 {
-    struct run_queue *q = cpu_local(run_queue);
-
     if (q->running == q->idle || !allowed(q->running, q->running->cpu)) {
         cpu_self()->resched = 1;
-        return;
-    }
-    spin_lock(&q->lock);
-    if (q->first) {
+    } else if (q->first) {
         nsec_t now = time_now(), ran = weighted(q->running, now - q->switched_at);
         if (q->first->vruntime + WAKE_GRANULARITY < q->running->vruntime + ran)
             cpu_self()->resched = 1;
         else
             begin_slice(q, now);
     }
+}
+
+void sched_kicked(void)
+{
+    struct run_queue *q = cpu_local(run_queue);
+
+    spin_lock(&q->lock);
+    reconsider(q);
     spin_unlock(&q->lock);
 }
 
@@ -255,10 +270,10 @@ static void make_queued(struct thread *t)
     else if (t->vruntime > q->min_vruntime + SLICE)
         t->vruntime = q->min_vruntime + SLICE; /* of another CPU's time */
     enqueue(q, t);
-    spin_unlock(&q->lock);
     if (cpu == me)
-        sched_kicked();
-    else
+        reconsider(q);
+    spin_unlock(&q->lock);
+    if (cpu != me)
         arch_kick(cpu);
 }
 

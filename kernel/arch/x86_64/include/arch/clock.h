@@ -16,8 +16,8 @@ static inline uint64_t arch_counter(void)
 static inline uint64_t arch_mul_div(uint64_t a, uint64_t b, uint64_t c)
 {
     uint64_t high, low;
-    asm("mul %3" : "=a"(low), "=d"(high) : "a"(a), "rm"(b) : "cc");
-    asm("div %2" : "+a"(low), "+d"(high) : "rm"(c) : "cc");
+    asm("mulq %3" : "=a"(low), "=d"(high) : "a"(a), "rm"(b) : "cc");
+    asm("divq %2" : "+a"(low), "+d"(high) : "rm"(c) : "cc");
     return low;
 }
 
