@@ -152,8 +152,8 @@ static int nproc_limit(struct process *parent)
     return count >= limit ? -EAGAIN : 0;
 }
 
-/* Enters the new task into the table. With a fatal signal pending there is no child: the parent is to
- * end, and with it what it would have started. */
+/* Enters the new task into the table. With a fatal signal pending there is no child: the parent is
+ * to end, and with it what it would have started. */
 static int link_task(struct task *t, struct process *p, const struct request *r)
 {
     struct process *me = current_process();
@@ -174,14 +174,14 @@ static int link_task(struct task *t, struct process *p, const struct request *r)
     return err;
 }
 
-
-static long start_child(const struct request *r, struct process *p, struct task *t, struct file *pidfd,
-                        int pidfd_nr)
+static long start_child(const struct request *r, struct process *p, struct task *t,
+                        struct file *pidfd, int pidfd_nr)
 {
     int tid = t->tid;
     bool vfork = r->flags & CLONE_VFORK;
     if (r->flags & CLONE_PARENT_SETTID)
-        copy_to_user(r->parent_tid, &tid, sizeof(tid)); /* as Linux: a bad pointer is not an error */
+        copy_to_user(r->parent_tid, &tid,
+                     sizeof(tid)); /* as Linux: a bad pointer is not an error */
     if (pidfd)
         fd_commit(pidfd_nr, pidfd);
     if (vfork)
@@ -263,7 +263,10 @@ long sys_clone(uint64_t flags, uaddr_t stack, uaddr_t parent_tid, uaddr_t child_
     return do_clone(&r);
 }
 
-long sys_fork(void) { return do_clone(&(struct request){.exit_signal = SIGCHLD_N}); }
+long sys_fork(void)
+{
+    return do_clone(&(struct request){.exit_signal = SIGCHLD_N});
+}
 
 long sys_vfork(void)
 {

@@ -69,9 +69,13 @@ static long set_cred(const struct cred *c)
     return 0;
 }
 
-bool capable(int cap) { return current_cred()->caps_effective >> cap & 1; }
+bool capable(int cap)
+{
+    return current_cred()->caps_effective >> cap & 1;
+}
 
-/* --- execve ---------------------------------------------------------------------------------------- */
+/* --- execve
+ * ---------------------------------------------------------------------------------------- */
 
 int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
               struct exec_image *out)
@@ -98,7 +102,8 @@ int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
     return out->cred ? 0 : -ENOMEM;
 }
 
-/* --- users by name ---------------------------------------------------------------------------------- */
+/* --- users by name
+ * ---------------------------------------------------------------------------------- */
 
 static char *read_text(const char *name)
 {
@@ -190,12 +195,25 @@ const struct cred *cred_of_user(const char *name)
     return interned ? interned : ERR_PTR(-ENOMEM);
 }
 
-/* --- system calls: identity --------------------------------------------------------------------------- */
+/* --- system calls: identity
+ * --------------------------------------------------------------------------- */
 
-long sys_getuid(void) { return current_cred()->uid; }
-long sys_geteuid(void) { return current_cred()->euid; }
-long sys_getgid(void) { return current_cred()->gid; }
-long sys_getegid(void) { return current_cred()->egid; }
+long sys_getuid(void)
+{
+    return current_cred()->uid;
+}
+long sys_geteuid(void)
+{
+    return current_cred()->euid;
+}
+long sys_getgid(void)
+{
+    return current_cred()->gid;
+}
+long sys_getegid(void)
+{
+    return current_cred()->egid;
+}
 
 static int put_ids(uint32_t a, uint32_t b, uint32_t c, uaddr_t pa, uaddr_t pb, uaddr_t pc)
 {
@@ -217,7 +235,8 @@ long sys_getresgid(uaddr_t rgid, uaddr_t egid, uaddr_t sgid)
 
 #define NO_ID UINT32_MAX
 
-/* After a change of user ids: capabilities follow (capabilities(7), "Effect of user ID changes"). */
+/* After a change of user ids: capabilities follow (capabilities(7), "Effect of user ID changes").
+ */
 static long commit_uids(struct cred *c, const struct cred *old)
 {
     bool was_root = old->uid == 0 || old->euid == 0 || old->suid == 0;
@@ -348,8 +367,8 @@ long sys_setfsuid(uint32_t uid)
     struct cred c = *old;
     const uint64_t fs_caps = CAP_CHOWN_BIT | CAP_DAC_OVERRIDE_BIT | CAP_DAC_READ_SEARCH_BIT |
                              CAP_FOWNER_BIT | CAP_FSETID_BIT;
-    if (uid != NO_ID && (uid == old->fsuid || one_of(uid, old->uid, old->euid, old->suid) ||
-                         capable(CAP_SETUID))) {
+    if (uid != NO_ID &&
+        (uid == old->fsuid || one_of(uid, old->uid, old->euid, old->suid) || capable(CAP_SETUID))) {
         c.fsuid = uid;
         if (old->fsuid == 0 && uid != 0)
             c.caps_effective &= ~fs_caps;
@@ -364,8 +383,8 @@ long sys_setfsgid(uint32_t gid)
 {
     const struct cred *old = current_cred();
     struct cred c = *old;
-    if (gid != NO_ID && (gid == old->fsgid || one_of(gid, old->gid, old->egid, old->sgid) ||
-                         capable(CAP_SETGID))) {
+    if (gid != NO_ID &&
+        (gid == old->fsgid || one_of(gid, old->gid, old->egid, old->sgid) || capable(CAP_SETGID))) {
         c.fsgid = gid;
         set_cred(&c);
     }
@@ -397,7 +416,8 @@ long sys_setgroups(int size, uaddr_t list)
     return set_cred(&c);
 }
 
-/* --- system calls: capabilities ------------------------------------------------------------------------- */
+/* --- system calls: capabilities
+ * ------------------------------------------------------------------------- */
 
 /* The header names the layout; unknown ones are told the current version, as Linux does. */
 static int cap_header(uaddr_t header, int *pid, int *words)

@@ -1,6 +1,7 @@
 /*
- * Reading ELF executables: from the bytes of a file to what is to be mapped. Knows nothing of processes
- * or memory, so it is tested and fuzzed on the host. Specification: System V ABI, x86-64 supplement.
+ * Reading ELF executables: from the bytes of a file to what is to be mapped. Knows nothing of
+ * processes or memory, so it is tested and fuzzed on the host. Specification: System V ABI, x86-64
+ * supplement.
  */
 #ifndef LINUX_ELF_IMAGE_H
 #define LINUX_ELF_IMAGE_H
@@ -32,11 +33,11 @@ struct elf_info {
     struct elf_segment segs[ELF_MAX_SEGMENTS]; /* ascending, not overlapping pages' ranges */
 };
 
-/* Checks the first n bytes of a file of file_size bytes and fills in phoff, phnum, shared and entry.
- * -ENOEXEC for anything that is not an x86-64 executable. */
+/* Checks the first n bytes of a file of file_size bytes and fills in phoff, phnum, shared and
+ * entry. -ENOEXEC for anything that is not an x86-64 executable. */
 int elf_parse_header(const void *header, size_t n, uint64_t file_size, struct elf_info *out);
-/* Takes the program headers (phnum of them, at phoff) and fills in the rest. user_max: first address
- * that is not the program's. -ENOEXEC. */
+/* Takes the program headers (phnum of them, at phoff) and fills in the rest. user_max: first
+ * address that is not the program's. -ENOEXEC. */
 int elf_parse_segments(const void *phdrs, uint64_t file_size, uint64_t user_max,
                        struct elf_info *out);
 

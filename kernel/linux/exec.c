@@ -94,13 +94,13 @@ static void become(struct task *t, struct exec_image *image)
     mm_put(old);
     vfork_release(p);
 
+    mutex_lock(&p->fs_lock);
     struct file *exe = p->exe_file;
     p->exe_file = image->file;
-    if (exe)
-        file_put(exe);
-    mutex_lock(&p->fs_lock);
     p->fs.cred = image->cred;
     mutex_unlock(&p->fs_lock);
+    if (exe)
+        file_put(exe);
     p->dumpable = !image->secure && !image->unreadable;
     p->keep_caps = false;
     if (image->secure)

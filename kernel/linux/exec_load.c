@@ -1,6 +1,6 @@
 /*
- * From a file to an address space that can run: #! scripts, ELF segments, the interpreter, the stack
- * with arguments, environment and auxiliary vector (System V ABI x86-64, 3.4).
+ * From a file to an address space that can run: #! scripts, ELF segments, the interpreter, the
+ * stack with arguments, environment and auxiliary vector (System V ABI x86-64, 3.4).
  */
 #include <linux/auxvec.h>
 
@@ -58,7 +58,8 @@ static int open_program(const struct exec_request *req, const struct path *at, c
     return err;
 }
 
-/* --- arguments ---------------------------------------------------------------------------------------- */
+/* --- arguments
+ * ---------------------------------------------------------------------------------------- */
 
 #define ARGS_MAX (2UL << 20)
 #define ARG_MAX_STRING (32 * PAGE_SIZE)
@@ -176,7 +177,8 @@ static int parse_script(char *head, size_t n, char **interp, char **arg)
     return 0;
 }
 
-/* --- segments ----------------------------------------------------------------------------------------- */
+/* --- segments
+ * ----------------------------------------------------------------------------------------- */
 
 static int parse_file(struct file *f, struct elf_info *info)
 {
@@ -249,7 +251,8 @@ static int map_segments(struct mm *mm, struct file *f, const struct elf_info *in
     return 0;
 }
 
-/* Where a shared object is put in the mapping area: the value to add to its addresses. 0: no room. */
+/* Where a shared object is put in the mapping area: the value to add to its addresses. 0: no room.
+ */
 static uint64_t place_shared(struct mm *mm, const struct elf_info *info)
 {
     uint64_t len = info->high - info->low;
@@ -304,7 +307,7 @@ static void note_segments(struct mm *mm, const struct elf_info *info, uint64_t b
 
 struct loaded {
     uint64_t bias;
-    uaddr_t entry;        /* where it starts: the interpreter's, if there is one */
+    uaddr_t entry; /* where it starts: the interpreter's, if there is one */
     uaddr_t interp_base;
 };
 
@@ -321,8 +324,8 @@ static int load_elf(const struct exec_request *req, struct mm *mm, struct file *
         return err;
     note_segments(mm, info, out->bias);
     /* A shared object that runs by itself lies among the mappings: its heap goes elsewhere. */
-    uaddr_t heap = info->shared && !info->interp_len ? PIE_BASE + random_pages(28)
-                                                     : info->high + out->bias;
+    uaddr_t heap =
+        info->shared && !info->interp_len ? PIE_BASE + random_pages(28) : info->high + out->bias;
     mm->brk_start = mm->brk = heap + random_pages(13);
     out->entry = out->bias + info->entry;
     if (info->interp_len)
@@ -330,7 +333,8 @@ static int load_elf(const struct exec_request *req, struct mm *mm, struct file *
     return 0;
 }
 
-/* --- the stack ------------------------------------------------------------------------------------------ */
+/* --- the stack
+ * ------------------------------------------------------------------------------------------ */
 
 static int map_stack(struct mm *mm, uint64_t limit, size_t args_len, bool exec)
 {
@@ -356,33 +360,34 @@ static void auxv_fill(struct mm *mm, const struct elf_info *info, const struct l
 {
     const uint64_t v[] = {
         AT_SYSINFO_EHDR, mm->vdso,
-        AT_HWCAP, personality_hwcap(),
-        AT_PAGESZ, PAGE_SIZE,
-        AT_CLKTCK, 100,
-        AT_PHDR, info->phdr_vaddr ? info->phdr_vaddr + l->bias : 0,
-        AT_PHENT, ELF_PHDR_SIZE,
-        AT_PHNUM, info->phnum,
-        AT_BASE, l->interp_base,
-        AT_FLAGS, 0,
-        AT_ENTRY, info->entry + l->bias,
-        AT_UID, cred->uid,
-        AT_EUID, cred->euid,
-        AT_GID, cred->gid,
-        AT_EGID, cred->egid,
-        AT_SECURE, secure,
-        AT_RANDOM, random,
-        AT_HWCAP2, personality_hwcap2(),
-        AT_EXECFN, execfn,
-        AT_PLATFORM, platform,
-        AT_MINSIGSTKSZ, personality_minsigstksz(),
-        AT_NULL, 0,
+        AT_HWCAP,        personality_hwcap(),
+        AT_PAGESZ,       PAGE_SIZE,
+        AT_CLKTCK,       100,
+        AT_PHDR,         info->phdr_vaddr ? info->phdr_vaddr + l->bias : 0,
+        AT_PHENT,        ELF_PHDR_SIZE,
+        AT_PHNUM,        info->phnum,
+        AT_BASE,         l->interp_base,
+        AT_FLAGS,        0,
+        AT_ENTRY,        info->entry + l->bias,
+        AT_UID,          cred->uid,
+        AT_EUID,         cred->euid,
+        AT_GID,          cred->gid,
+        AT_EGID,         cred->egid,
+        AT_SECURE,       secure,
+        AT_RANDOM,       random,
+        AT_HWCAP2,       personality_hwcap2(),
+        AT_EXECFN,       execfn,
+        AT_PLATFORM,     platform,
+        AT_MINSIGSTKSZ,  personality_minsigstksz(),
+        AT_NULL,         0,
     };
     _Static_assert(ARRAY_SIZE(v) <= MM_AUXV_MAX, "room for the auxiliary vector");
     memset(mm->auxv, 0, sizeof(mm->auxv));
     memcpy(mm->auxv, v, sizeof(v));
 }
 
-/* A pointer per string that starts at `at`; the strings are n, back to back, `text` is a copy of them. */
+/* A pointer per string that starts at `at`; the strings are n, back to back, `text` is a copy of
+ * them. */
 static uint64_t *point(uint64_t *vec, const char *text, int n, uaddr_t at)
 {
     for (int i = 0; i < n; i++) {
@@ -438,7 +443,8 @@ static int build_stack(struct mm *mm, const char *path, const struct exec_args *
     return ok ? 0 : -ENOMEM;
 }
 
-/* --- putting it together ------------------------------------------------------------------------------- */
+/* --- putting it together
+ * ------------------------------------------------------------------------------- */
 
 static int load_image(const struct exec_request *req, struct file *f, const char *path,
                       const struct elf_info *info, struct exec_image *out)

@@ -1,9 +1,9 @@
 /*
  * How tasks and processes end.
  *
- * Each task leaves by itself, on its way back to user mode or from exit(2); the last one of a process
- * gives back what they shared, hands the children to a new parent and becomes a zombie that wait(2)
- * reaps. A zombie keeps its number, its leader's name and its times; nothing else.
+ * Each task leaves by itself, on its way back to user mode or from exit(2); the last one of a
+ * process gives back what they shared, hands the children to a new parent and becomes a zombie that
+ * wait(2) reaps. A zombie keeps its number, its leader's name and its times; nothing else.
  */
 #include "linux/mm.h"
 #include "linux/proc.h"
@@ -102,6 +102,21 @@ static int exit_code_of(int status)
     return status & 0x7f ? (status & 0x80 ? CLD_DUMPED_N : CLD_KILLED_N) : CLD_EXITED_N;
 }
 
+/* Others may look at a process' paths (/proc) under fs_lock. */
+static void release_paths(struct process *p)
+{
+    mutex_lock(&p->fs_lock);
+    struct file *exe = p->exe_file;
+    struct path root = p->fs.root, cwd = p->fs.cwd;
+    p->exe_file = NULL;
+    p->fs.root = p->fs.cwd = (struct path){NULL, NULL};
+    mutex_unlock(&p->fs_lock);
+    if (exe)
+        file_put(exe);
+    path_put(&root);
+    path_put(&cwd);
+}
+
 /* The last task of p has left. Current is that task. */
 static void process_end(struct process *p, struct task *t)
 {
@@ -113,11 +128,7 @@ static void process_end(struct process *p, struct task *t)
     spin_unlock_bh(&process_lock);
     mm_put(mm);
     vfork_release(p);
-    if (p->exe_file)
-        file_put(p->exe_file);
-    p->exe_file = NULL;
-    path_put(&p->fs.root);
-    path_put(&p->fs.cwd);
+    release_paths(p);
 
     struct list dead = LIST_INIT(dead);
     struct process *parent;
@@ -213,5 +224,11 @@ NORETURN void process_exit_group(int status)
     task_exit(status);
 }
 
-long sys_exit(int status) { task_exit((status & 0xff) << 8); }
-long sys_exit_group(int status) { process_exit_group((status & 0xff) << 8); }
+long sys_exit(int status)
+{
+    task_exit((status & 0xff) << 8);
+}
+long sys_exit_group(int status)
+{
+    process_exit_group((status & 0xff) << 8);
+}

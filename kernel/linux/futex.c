@@ -1,9 +1,9 @@
 /*
  * Futexes: sleeping on a word of user memory.
  *
- * A word is named by a key: the address in its mm, or, in shared file mappings, its place in the file.
- * Waiters hang on hashed buckets, each with a lock; the word is compared and the waiter queued under
- * that lock, so a waker that changed the word before finds the waiter.
+ * A word is named by a key: the address in its mm, or, in shared file mappings, its place in the
+ * file. Waiters hang on hashed buckets, each with a lock; the word is compared and the waiter
+ * queued under that lock, so a waker that changed the word before finds the waiter.
  */
 #include <linux/futex.h>
 
@@ -70,7 +70,8 @@ static int get_key(uaddr_t word, bool private, struct key *k)
     return err;
 }
 
-/* --- words of user memory ----------------------------------------------------------------------------- */
+/* --- words of user memory
+ * ----------------------------------------------------------------------------- */
 
 static int load_nofault(uaddr_t word, uint32_t *value)
 {
@@ -100,7 +101,8 @@ static int compare_exchange(uaddr_t word, uint32_t old, uint32_t new, uint32_t *
     }
 }
 
-/* --- waiting --------------------------------------------------------------------------------------- */
+/* --- waiting
+ * --------------------------------------------------------------------------------------- */
 
 /* Takes the waiter off its bucket; true if nobody had woken it. */
 static bool unqueue(struct waiter *w)
@@ -190,7 +192,8 @@ static long futex_wait(uaddr_t word, int op, uint32_t value, uaddr_t timeout, ui
     return res;
 }
 
-/* --- waking ---------------------------------------------------------------------------------------- */
+/* --- waking
+ * ---------------------------------------------------------------------------------------- */
 
 /* Under the bucket's lock. The waiter may return as soon as it gets that lock. */
 static void wake_one(struct waiter *w)
@@ -248,8 +251,8 @@ static void unlock_two(struct bucket *a, struct bucket *b)
         spin_unlock(&b->lock);
 }
 
-/* Wakes up to `count` waiters of word and moves up to `move` others to word2. compare: only if *word is
- * `expected` (-EAGAIN). */
+/* Wakes up to `count` waiters of word and moves up to `move` others to word2. compare: only if
+ * *word is `expected` (-EAGAIN). */
 static long requeue(uaddr_t word, uaddr_t word2, bool private, int count, int move, bool compare,
                     uint32_t expected)
 {
@@ -366,7 +369,8 @@ static long wake_op(uaddr_t word, uaddr_t word2, bool private, int count, int co
     return woken;
 }
 
-long sys_futex(uaddr_t word, int op, uint32_t value, uaddr_t timeout, uaddr_t word2, uint32_t value3)
+long sys_futex(uaddr_t word, int op, uint32_t value, uaddr_t timeout, uaddr_t word2,
+               uint32_t value3)
 {
     bool private = op & FUTEX_PRIVATE_FLAG;
     int cmd = op & FUTEX_CMD_MASK;
@@ -391,11 +395,13 @@ long sys_futex(uaddr_t word, int op, uint32_t value, uaddr_t timeout, uaddr_t wo
     return -ENOSYS; /* priority inheritance, and what is newer */
 }
 
-/* --- the end of a task ---------------------------------------------------------------------------------- */
+/* --- the end of a task
+ * ---------------------------------------------------------------------------------- */
 
 #define ROBUST_LIMIT 2048
 
-/* A lock whose owner died: marks it and wakes one waiter, which then has to repair what it protects. */
+/* A lock whose owner died: marks it and wakes one waiter, which then has to repair what it
+ * protects. */
 static void owner_died(struct task *t, uaddr_t word, bool pending)
 {
     uint32_t now, seen;

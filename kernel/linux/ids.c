@@ -3,8 +3,14 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-long sys_getpid(void) { return current_process()->pid; }
-long sys_gettid(void) { return ((struct task *)thread_current())->tid; }
+long sys_getpid(void)
+{
+    return current_process()->pid;
+}
+long sys_gettid(void)
+{
+    return ((struct task *)thread_current())->tid;
+}
 
 long sys_getppid(void)
 {
@@ -26,7 +32,10 @@ long sys_getpgid(int pid)
     return pgid;
 }
 
-long sys_getpgrp(void) { return current_process()->pgid; }
+long sys_getpgrp(void)
+{
+    return current_process()->pgid;
+}
 
 long sys_getsid(int pid)
 {

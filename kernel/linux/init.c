@@ -55,10 +55,8 @@ static void run_program(const char *line)
         klog(LOG_ERROR, "no program after \"--\"");
         arch_exit(BOOT_EXIT_FAIL + 63);
     }
-    struct spawn s = {.program = words[0],
-                      .argv = words,
-                      .envp = environment,
-                      .on_exit = program_ended};
+    struct spawn s = {
+        .program = words[0], .argv = words, .envp = environment, .on_exit = program_ended};
     for (int i = 0; i < 3; i++) {
         s.stdio[i] = console_open(i ? OPEN_WRONLY : OPEN_RDONLY);
         ASSERT(!IS_ERR(s.stdio[i]));

@@ -48,15 +48,22 @@ void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end)
     spin_unlock(&mm->pt_lock);
 }
 
-/* --- the tree ------------------------------------------------------------------------------------ */
+/* --- the tree ------------------------------------------------------------------------------------
+ */
 
 static struct region *region_of(struct rb_node *n)
 {
     return n ? container_of(n, struct region, node) : NULL;
 }
 
-struct region *region_next(const struct region *r) { return region_of(rb_next(&r->node)); }
-struct region *region_prev(const struct region *r) { return region_of(rb_prev(&r->node)); }
+struct region *region_next(const struct region *r)
+{
+    return region_of(rb_next(&r->node));
+}
+struct region *region_prev(const struct region *r)
+{
+    return region_of(rb_prev(&r->node));
+}
 
 static int region_compare(const struct rb_node *a, const struct rb_node *b)
 {
@@ -202,7 +209,8 @@ struct region *mm_merge(struct region *r)
     return r;
 }
 
-/* --- mapping and unmapping ------------------------------------------------------------------------ */
+/* --- mapping and unmapping
+ * ------------------------------------------------------------------------ */
 
 /* The highest free range of len bytes below top, or 0. */
 static uaddr_t gap_below(struct mm *mm, uaddr_t top, uint64_t len)
@@ -340,7 +348,8 @@ int mm_map_page(struct mm *mm, uaddr_t va, struct page *page, unsigned prot)
     return err;
 }
 
-/* --- fork ------------------------------------------------------------------------------------------ */
+/* --- fork
+ * ------------------------------------------------------------------------------------------ */
 
 struct fork_walk {
     struct mm *child;

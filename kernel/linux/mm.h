@@ -1,15 +1,16 @@
 /*
  * Address spaces of programs: what should be mapped where.
  *
- * A struct mm is an ordered tree of regions; a region is a range of pages with the same rights and the
- * same backing (nothing: anonymous memory; or a file's page cache). The hardware's half (core/aspace.h)
- * is filled in by page faults. A page in a private region belongs to this mm alone when its reference
- * count is 1; otherwise (shared with a forked process, or the page cache's) a write copies it.
+ * A struct mm is an ordered tree of regions; a region is a range of pages with the same rights and
+ * the same backing (nothing: anonymous memory; or a file's page cache). The hardware's half
+ * (core/aspace.h) is filled in by page faults. A page in a private region belongs to this mm alone
+ * when its reference count is 1; otherwise (shared with a forked process, or the page cache's) a
+ * write copies it.
  *
  * Locks, in order:
- *   mm->lock              the tree and the regions; held for reading by faults, for writing by changes
- *   vnode->mappings_lock  a file region's place on its vnode's list. A region's range and offset only
- *                         change while it is off that list, since truncation reads them under this lock
+ *   mm->lock              the tree and the regions; held for reading by faults, for writing by
+ * changes vnode->mappings_lock  a file region's place on its vnode's list. A region's range and
+ * offset only change while it is off that list, since truncation reads them under this lock
  *   mm->pt_lock (spin)    a fault's look-then-map, against other faults and truncation
  */
 #ifndef LINUX_MM_H
@@ -50,10 +51,10 @@ struct mm {
     spinlock_t pt_lock;
     struct rb_tree regions;
     int region_count;
-    uint64_t total_pages;     /* of all regions */
-    atomic_long rss;          /* pages mapped */
+    uint64_t total_pages; /* of all regions */
+    atomic_long rss;      /* pages mapped */
     atomic_long rss_peak;
-    uaddr_t mmap_base;        /* mappings are placed downwards from here */
+    uaddr_t mmap_base; /* mappings are placed downwards from here */
     uaddr_t brk_start, brk;
     uaddr_t code_start, code_end, data_start, data_end;
     uaddr_t stack_top, stack_start; /* start: the stack pointer at the program's entry */
@@ -67,7 +68,10 @@ enum fault_result { FAULT_OK, FAULT_NO_REGION, FAULT_ACCESS, FAULT_BUS, FAULT_OO
 
 /* An empty address space with one reference, or NULL. */
 struct mm *mm_create(void);
-static inline void mm_get(struct mm *mm) { ref_get(&mm->refs); }
+static inline void mm_get(struct mm *mm)
+{
+    ref_get(&mm->refs);
+}
 /* The last reference unmaps all. Thread context; mm must not be active on this CPU then. */
 void mm_put(struct mm *mm);
 /* A copy for fork, or NULL: private pages are shared until written. */
@@ -98,7 +102,8 @@ int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end);
 uaddr_t mm_find_gap(struct mm *mm, uint64_t len, bool below_2g);
 /* Splits regions so that one begins at va, if a region lies across it. -ENOMEM. For writing. */
 int mm_split(struct mm *mm, uaddr_t va);
-/* Joins r with its neighbours where they are alike; returns the region that r became. For writing. */
+/* Joins r with its neighbours where they are alike; returns the region that r became. For writing.
+ */
 struct region *mm_merge(struct region *r);
 /* Takes a region off its vnode's list before its range changes, and puts it back. */
 void region_detach(struct region *r);
@@ -110,7 +115,8 @@ enum fault_result mm_fault(struct mm *mm, uaddr_t va, unsigned access);
 void mm_populate(struct mm *mm, uaddr_t start, uaddr_t end);
 /* Drops the pages of [start, end) without changing regions. Under mm->lock. */
 void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end);
-/* Copies from or to any address space, running or not. Bytes moved; 0 if nothing is mapped at va. */
+/* Copies from or to any address space, running or not. Bytes moved; 0 if nothing is mapped at va.
+ */
 size_t mm_access(struct mm *mm, uaddr_t va, void *buf, size_t n, bool write);
 /* Maps a kernel page (takes a reference) into an anonymous region: vDSO. -ENOMEM. */
 int mm_map_page(struct mm *mm, uaddr_t va, struct page *page, unsigned prot);

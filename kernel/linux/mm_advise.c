@@ -163,7 +163,10 @@ long sys_mlock2(uaddr_t addr, uint64_t len, int flags)
     return flags ? set_locked(addr, len, true) : sys_mlock(addr, len);
 }
 
-long sys_munlock(uaddr_t addr, uint64_t len) { return set_locked(addr, len, false); }
+long sys_munlock(uaddr_t addr, uint64_t len)
+{
+    return set_locked(addr, len, false);
+}
 
 static long lock_all(unsigned set, unsigned clear, bool populate)
 {

@@ -10,7 +10,8 @@
 
 #include "linux/process.h"
 
-#define FAULT_AROUND 16u /* pages: a fault under emulation costs more than mapping its neighbours */
+#define FAULT_AROUND 16u /* pages: a fault under emulation costs more than mapping its neighbours  \
+                          */
 
 static struct page *anon_page(unsigned flags)
 {
@@ -31,9 +32,9 @@ static void count_rss(struct mm *mm, long pages)
 }
 
 /*
- * Maps `page` at va if what is there is still `expect`. Takes over the caller's reference to page on
- * success and drops expect's; if somebody was faster the caller's reference is dropped and the fault is
- * as good as handled: the program tries again.
+ * Maps `page` at va if what is there is still `expect`. Takes over the caller's reference to page
+ * on success and drops expect's; if somebody was faster the caller's reference is dropped and the
+ * fault is as good as handled: the program tries again.
  */
 static enum fault_result install(struct region *r, uaddr_t va, struct page *expect,
                                  struct page *page, unsigned prot, bool anon)
@@ -121,8 +122,8 @@ static void fault_around(struct region *r, uaddr_t va, unsigned prot)
         count_rss(mm, mapped);
 }
 
-/* A truncation between our look into the page cache and our mapping found nothing to unmap; it had set
- * the size before, so looking again decides. */
+/* A truncation between our look into the page cache and our mapping found nothing to unmap; it had
+ * set the size before, so looking again decides. */
 static enum fault_result check_size(struct region *r, uaddr_t va)
 {
     uint64_t pages = DIV_ROUND_UP(READ_ONCE(r->vnode->attr.size), PAGE_SIZE);

@@ -13,7 +13,10 @@ static bool pages_of(uint64_t len, uint64_t *rounded)
     return len != 0 && *rounded >= len && *rounded <= USER_MAX;
 }
 
-static uint64_t limit_of(int which) { return current_process()->rlimits[which].cur; }
+static uint64_t limit_of(int which)
+{
+    return current_process()->rlimits[which].cur;
+}
 
 /* Private writable memory in bytes: what RLIMIT_DATA counts. */
 static uint64_t data_bytes(const struct mm *mm)
@@ -253,7 +256,8 @@ out:
     return (long)brk;
 }
 
-/* --- mremap ---------------------------------------------------------------------------------------- */
+/* --- mremap
+ * ---------------------------------------------------------------------------------------- */
 
 static void keep_page(struct page *page, uaddr_t va, bool dirty, void *arg)
 {
@@ -301,7 +305,8 @@ static long move_region(struct mm *mm, struct region *r, uaddr_t addr, uint64_t 
     long to = mm_map_locked(mm, &m);
     if (to > 0) {
         int err = move_pages(mm, addr, (uaddr_t)to, MIN(old_len, new_len));
-        mm_unmap_locked(mm, err ? (uaddr_t)to : addr, (err ? (uaddr_t)to + new_len : addr + old_len));
+        mm_unmap_locked(mm, err ? (uaddr_t)to : addr,
+                        (err ? (uaddr_t)to + new_len : addr + old_len));
         if (err)
             to = err;
     }

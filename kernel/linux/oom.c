@@ -1,6 +1,6 @@
 /*
- * When memory runs out: page cache is given back first; then the process that holds most is killed, and
- * the log says so. The choice is Linux's: resident pages, shifted by oom_score_adj.
+ * When memory runs out: page cache is given back first; then the process that holds most is killed,
+ * and the log says so. The choice is Linux's: resident pages, shifted by oom_score_adj.
  */
 #include "linux/mm.h"
 #include "linux/proc.h"

@@ -12,7 +12,10 @@ static unsigned pidfd_poll(struct file *f, struct poll_table *pt)
     return READ_ONCE(p->zombie) ? POLL_IN | POLL_RDNORM : 0;
 }
 
-static void pidfd_release(struct file *f) { process_put(f->data); }
+static void pidfd_release(struct file *f)
+{
+    process_put(f->data);
+}
 
 static void pidfd_describe(struct file *f, char *buf, size_t size)
 {

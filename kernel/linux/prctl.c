@@ -46,7 +46,8 @@ static long set_mm(struct mm *mm, int field, uint64_t addr)
     return -EINVAL;
 }
 
-/* What a region is called in /proc/PID/maps is the program's own business; nothing here keeps it. */
+/* What a region is called in /proc/PID/maps is the program's own business; nothing here keeps it.
+ */
 #define PR_SET_VMA_N 0x53564d41
 
 long sys_prctl(int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t arg5)

@@ -4,15 +4,16 @@
 
 #include "linux/process.h"
 
-/* --- process.c ------------------------------------------------------------------------------------- */
+/* --- process.c
+ * ------------------------------------------------------------------------------------- */
 void process_init(void);
 /* New objects with one reference (the table's, the thread's), on no list; NULL: out of memory. */
 struct process *process_alloc(void);
 struct task *task_alloc(const char *name);
 /* Undo task_alloc of a task that never ran. */
 void task_discard(struct task *t);
-/* Gives t a number and makes it a task of p; with new_process, p gets the number and enters the table
- * and its parent's children. -EAGAIN. Under process_lock. */
+/* Gives t a number and makes it a task of p; with new_process, p gets the number and enters the
+ * table and its parent's children. -EAGAIN. Under process_lock. */
 int task_link_locked(struct task *t, struct process *p, bool new_process);
 void task_rehash_locked(struct task *t, int tid);
 void process_unhash_locked(struct process *p);
@@ -24,7 +25,8 @@ struct process *process_after_locked(struct process *p);
 void job_get(struct job *j);
 void job_leave(struct job *j, int pid, int status);
 
-/* --- exec.c ---------------------------------------------------------------------------------------- */
+/* --- exec.c
+ * ---------------------------------------------------------------------------------------- */
 
 /* argv and envp: strings back to back, each with its NUL. */
 struct exec_args {
@@ -33,7 +35,7 @@ struct exec_args {
     size_t env_offset; /* where the environment begins */
     int argc, envc;
 };
-int exec_args_add(struct exec_args *a, const char *s); /* -ENOMEM, -E2BIG */
+int exec_args_add(struct exec_args *a, const char *s);  /* -ENOMEM, -E2BIG */
 int exec_args_add_user(struct exec_args *a, uaddr_t s); /* and -EFAULT */
 void exec_args_free(struct exec_args *a);
 
@@ -59,7 +61,8 @@ struct exec_request {
 /* Opens the program and builds its address space. 0 or execve(2)'s errors. */
 int exec_load(const struct exec_request *req, struct exec_image *out);
 
-/* --- exit.c ---------------------------------------------------------------------------------------- */
+/* --- exit.c
+ * ---------------------------------------------------------------------------------------- */
 NORETURN void task_exit(int status);
 /* Frees a zombie that was taken off its parent's list by wait (or that nobody waits for). Under
  * process_lock; the table's reference is the caller's to put. */
@@ -67,7 +70,8 @@ void process_reap_locked(struct process *p);
 /* Releases what CLONE_VM shares and wakes the parent of a vfork: exit and execve. */
 void vfork_release(struct process *p);
 
-/* --- cred.c ---------------------------------------------------------------------------------------- */
+/* --- cred.c
+ * ---------------------------------------------------------------------------------------- */
 /* The one shared, immutable object equal to *c; NULL: out of memory. */
 const struct cred *cred_intern(const struct cred *c);
 /* Of a name in /etc/passwd (NULL, "": root); ERR_PTR(-ENOENT) if it is not there. */
@@ -78,11 +82,13 @@ int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
 
 long cred_prctl(int option, uint64_t arg2, uint64_t arg3);
 
-/* --- sysinfo.c ------------------------------------------------------------------------------------- */
+/* --- sysinfo.c
+ * ------------------------------------------------------------------------------------- */
 void uts_init(void);
 void sysinfo_register(void);
 
-/* --- time.c, futex.c ------------------------------------------------------------------------------- */
+/* --- time.c, futex.c
+ * ------------------------------------------------------------------------------- */
 void itimer_real_expired(struct timer *timer);
 void posix_timers_release(struct process *p);
 /* User and system time so far. process: ended tasks included. */

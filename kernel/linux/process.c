@@ -1,8 +1,8 @@
 /*
  * The process table: look-up, numbers, creation of the objects, and programs started from outside.
  *
- * Two hash tables (processes by pid, tasks by tid) and one list in pid order, all under process_lock.
- * A number is free when no task, process, group or session has it.
+ * Two hash tables (processes by pid, tasks by tid) and one list in pid order, all under
+ * process_lock. A number is free when no task, process, group or session has it.
  */
 #include "linux/process.h"
 
@@ -42,7 +42,8 @@ static const uint64_t default_rlimits[RLIMIT_COUNT][2] = {
     [RLIMIT_RTTIME] = {RLIM64_INFINITY, RLIM64_INFINITY},
 };
 
-/* --- look-up ------------------------------------------------------------------------------------- */
+/* --- look-up -------------------------------------------------------------------------------------
+ */
 
 static struct process *process_find_locked(int pid)
 {
@@ -163,9 +164,13 @@ int task_link_locked(struct task *t, struct process *p, bool new_process)
     return 0;
 }
 
-/* --- objects ---------------------------------------------------------------------------------------- */
+/* --- objects
+ * ---------------------------------------------------------------------------------------- */
 
-static void task_release(struct thread *thread) { task_put((struct task *)thread); }
+static void task_release(struct thread *thread)
+{
+    task_put((struct task *)thread);
+}
 
 static void task_entry(void *arg)
 {
@@ -177,7 +182,10 @@ static void task_entry(void *arg)
     user_enter(&t->start_regs);
 }
 
-bool thread_is_task(struct thread *t) { return t->entry == task_entry; }
+bool thread_is_task(struct thread *t)
+{
+    return t->entry == task_entry;
+}
 
 struct task *task_alloc(const char *name)
 {
@@ -249,7 +257,8 @@ void process_put(struct process *p)
     kfree(p);
 }
 
-/* --- programs started from outside ------------------------------------------------------------------ */
+/* --- programs started from outside
+ * ------------------------------------------------------------------ */
 
 struct job {
     refcount_t refs;
@@ -408,6 +417,7 @@ static int spawn_start(const struct spawn *s, struct process *p, struct task *t,
     job->arg = s->arg;
     p->job = job;
     p->session = s->session;
+    p->tty = s->tty;
     p->parent = init_process;
     p->autoreap = true;
     p->did_exec = true;

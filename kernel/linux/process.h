@@ -5,8 +5,9 @@
  *   struct process   what the tasks of a thread group share: address space, descriptors, signal
  *                    handlers, credentials, children
  *
- * Owners: process.c, clone.c, exec.c, exit.c, wait.c, signal*.c, mm*.c, futex.c and time*.c implement what is
- * declared here up to "descriptors"; fd.c and the files on I/O implement the descriptor part.
+ * Owners: process.c, clone.c, exec.c, exit.c, wait.c, signal*.c, mm*.c, futex.c and time*.c
+ * implement what is declared here up to "descriptors"; fd.c and the files on I/O implement the
+ * descriptor part.
  */
 #ifndef LINUX_PROCESS_H
 #define LINUX_PROCESS_H
@@ -21,9 +22,9 @@
 
 typedef uint64_t sigset_k; /* bit n-1: signal n */
 
-struct mm;       /* address space: linux/mm.h */
-struct fd_table; /* descriptors: linux/fd.h */
-struct sighand;  /* handlers and shared pending signals: linux/signals.h */
+struct mm;         /* address space: linux/mm.h */
+struct fd_table;   /* descriptors: linux/fd.h */
+struct sighand;    /* handlers and shared pending signals: linux/signals.h */
 struct session_io; /* control channel session: linux/control.c */
 
 #define RLIMIT_COUNT 16
@@ -31,48 +32,50 @@ struct session_io; /* control channel session: linux/control.c */
 struct process {
     refcount_t refs;
     int pid, pgid, sid;
-    struct list all_link;         /* process table, in pid order */
+    struct list all_link; /* process table, in pid order */
     struct list hash_link;
-    struct process *parent;       /* under process_lock; NULL only for pid 1 */
+    struct process *parent; /* under process_lock; NULL only for pid 1 */
     struct list children, sibling;
-    struct list tasks;            /* struct task.group_link; under process_lock */
+    struct list tasks; /* struct task.group_link; under process_lock */
     int task_count;
-    struct wait_queue task_wait;  /* woken when a task ended: execve waits to be alone */
-    struct task *leader;          /* referenced; its comm outlives it */
-    struct task *exec_task;       /* execve under way: all others are to end */
+    struct wait_queue task_wait; /* woken when a task ended: execve waits to be alone */
+    struct task *leader;         /* referenced; its comm outlives it */
+    struct task *exec_task;      /* execve under way: all others are to end */
     struct mm *mm;
     struct fd_table *files;
-    struct fs_context fs;         /* root, cwd, umask, cred; changes under fs_lock. Credentials are
-                                     interned by linux/cred.c: immutable, never freed */
+    struct fs_context fs; /* root, cwd, umask, cred; changes under fs_lock. Credentials are
+                             interned by linux/cred.c: immutable, never freed */
     struct mutex fs_lock;
     struct sighand *sighand;
-    int exit_signal;              /* sent to the parent at exit; 0: none */
-    bool exiting;                 /* group exit under way */
+    int exit_signal; /* sent to the parent at exit; 0: none */
+    bool exiting;    /* group exit under way */
     bool zombie;
     int exit_status;              /* wait(2) format */
     struct wait_queue child_wait; /* wait4 of this process */
     struct wait_queue exit_wait;  /* pidfd polls: woken at exit */
-    struct { uint64_t cur, max; } rlimits[RLIMIT_COUNT];
+    struct {
+        uint64_t cur, max;
+    } rlimits[RLIMIT_COUNT];
     nsec_t start_time;
-    nsec_t user_ns, system_ns;    /* of ended tasks */
+    nsec_t user_ns, system_ns; /* of ended tasks */
     nsec_t child_user_ns, child_system_ns;
     uint64_t min_faults, maj_faults, child_min_faults, child_maj_faults;
-    struct file *exe_file;        /* what runs: /proc/PID/exe */
+    struct file *exe_file; /* what runs: /proc/PID/exe; under fs_lock */
     bool dumpable, no_new_privs, keep_caps, did_exec;
     struct wait_queue vfork_wait; /* the parent of a vfork waits here on the child */
     bool vfork_done;
-    bool stopped;                 /* job control; under sighand->lock */
+    bool stopped;                  /* job control; under sighand->lock */
     bool stop_reported, continued; /* what wait has yet to tell, or has told */
     int stop_signal;
-    bool autoreap;                /* nobody will wait for it */
+    bool autoreap; /* nobody will wait for it */
     int pdeath_signal;
-    struct job *job;              /* what process_spawn started: counts its descendants */
-    struct timer real_timer;      /* ITIMER_REAL */
+    struct job *job;         /* what process_spawn started: counts its descendants */
+    struct timer real_timer; /* ITIMER_REAL */
     nsec_t real_interval;
     struct list posix_timers;
     uint32_t personality;
-    struct tty *tty;              /* controlling terminal */
-    struct session_io *session;   /* of the control channel, inherited; NULL: console */
+    struct tty *tty;            /* controlling terminal */
+    struct session_io *session; /* of the control channel, inherited; NULL: console */
     int oom_score_adj;
     uint32_t child_subreaper;
 };
@@ -89,7 +92,11 @@ struct task {
     bool restore_blocked; /* sigsuspend, ppoll, epoll_pwait: put saved_blocked back */
     sigset_k pending;
     struct list pending_info;
-    struct { uaddr_t sp; uint64_t size; unsigned flags; } altstack;
+    struct {
+        uaddr_t sp;
+        uint64_t size;
+        unsigned flags;
+    } altstack;
     uaddr_t clear_child_tid; /* set_tid_address, CLONE_CHILD_CLEARTID */
     uaddr_t set_child_tid;
     uaddr_t robust_list;
@@ -107,7 +114,7 @@ struct task {
 /* The current task; only in system calls and user faults (not in kernel threads: NULL there). */
 static inline struct task *current_task(void)
 {
-    extern bool thread_is_task(struct thread *t);
+    extern bool thread_is_task(struct thread * t);
     struct thread *t = thread_current();
     return t->aspace || thread_is_task(t) ? (struct task *)t : NULL;
 }
@@ -130,15 +137,17 @@ extern struct process *init_process;
 struct process *process_next(int from);
 
 /* What the supervisor or the boot arguments start. stdio: files for 0, 1, 2 (references are taken
- * over). Strings are kernel memory. The new process is a child of pid 0 (the kernel): on_exit is called
- * in thread context with its wait status once it is gone. 0 and *pid, or negative errno (execve's). */
+ * over). Strings are kernel memory. The new process is a child of pid 0 (the kernel): on_exit is
+ * called in thread context with its wait status once it is gone. 0 and *pid, or negative errno
+ * (execve's). */
 struct spawn {
-    const char *program; /* path, or name looked up in PATH of envp */
+    const char *program;                   /* path, or name looked up in PATH of envp */
     const char *const *argv, *const *envp; /* NULL-terminated */
     const char *cwd;
     const char *user; /* NULL or "": root; looked up in /etc/passwd, groups in /etc/group */
     struct file *stdio[3];
     struct session_io *session;
+    struct tty *tty; /* controlling terminal; NULL: none */
     void (*on_exit)(int status, void *arg);
     void *arg;
 };
@@ -148,23 +157,27 @@ int process_spawn(const struct spawn *s, int *pid);
 NORETURN void process_exit_group(int status);
 
 /* --- credentials ------------------------------------------------------------------------------ */
-static inline const struct cred *current_cred(void) { return current_process()->fs.cred; }
+static inline const struct cred *current_cred(void)
+{
+    return current_process()->fs.cred;
+}
 bool capable(int cap); /* CAP_* number */
 
-/* --- signals ----------------------------------------------------------------------------------- */
+/* --- signals -----------------------------------------------------------------------------------
+ */
 struct siginfo_k { /* the kernel's own form; made into siginfo_t by the per-architecture file */
     int signo, code, err;
     int pid;
     uint32_t uid;
-    uint64_t addr;   /* fault address, or sigval */
-    int status;      /* SIGCHLD */
+    uint64_t addr; /* fault address, or sigval */
+    int status;    /* SIGCHLD */
     nsec_t utime, stime;
     int timer_id, overrun;
     int fd;
     unsigned band;
 };
-/* Sends to a process (any eligible task takes it) or to one task. 0 or -ESRCH/-EAGAIN. Any context but
- * hard interrupts. NULL info: SI_KERNEL. */
+/* Sends to a process (any eligible task takes it) or to one task. 0 or -ESRCH/-EAGAIN. Any context
+ * but hard interrupts. NULL info: SI_KERNEL. */
 int signal_send_process(struct process *p, int signo, const struct siginfo_k *info);
 int signal_send_task(struct task *t, int signo, const struct siginfo_k *info);
 int signal_send_group(int pgid, int signo, const struct siginfo_k *info);
@@ -182,10 +195,12 @@ void signal_set_temporary_mask(sigset_k mask);
  * interruption (-ERESTART...) the old mask comes back only when the handler has been set up. */
 long signal_end_temporary_mask(long result);
 
-/* --- memory, as other files use it --------------------------------------------------------------- */
+/* --- memory, as other files use it ---------------------------------------------------------------
+ */
 /* fd-backed special mappings come through file->vnode; see linux/mm.h. */
 
-/* --- descriptors: linux/fd.c ---------------------------------------------------------------------- */
+/* --- descriptors: linux/fd.c
+ * ---------------------------------------------------------------------- */
 #include "linux/fd.h"
 
 #endif

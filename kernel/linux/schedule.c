@@ -34,7 +34,8 @@ static bool may_schedule(const struct task *t)
     return me->euid == it->euid || me->euid == it->uid || capable(23 /* CAP_SYS_NICE */);
 }
 
-/* --- affinity --------------------------------------------------------------------------------------- */
+/* --- affinity
+ * --------------------------------------------------------------------------------------- */
 
 static long get_affinity(struct task *t, uint64_t arg)
 {
@@ -80,7 +81,8 @@ long sys_getcpu(uaddr_t cpu, uaddr_t node)
     return node && copy_to_user(node, &zero, sizeof(zero)) ? -EFAULT : 0;
 }
 
-/* --- nice values -------------------------------------------------------------------------------------- */
+/* --- nice values
+ * -------------------------------------------------------------------------------------- */
 
 struct priority_walk {
     int which, who;
@@ -152,7 +154,8 @@ long sys_setpriority(int which, int who, int nice)
     return priority_run(&w);
 }
 
-/* --- policies: one only, the fair one ------------------------------------------------------------------ */
+/* --- policies: one only, the fair one
+ * ------------------------------------------------------------------ */
 
 static long exists(struct task *t, uint64_t arg)
 {
@@ -161,7 +164,10 @@ static long exists(struct task *t, uint64_t arg)
     return SCHED_NORMAL;
 }
 
-long sys_sched_getscheduler(int tid) { return with_task(tid, exists, 0); }
+long sys_sched_getscheduler(int tid)
+{
+    return with_task(tid, exists, 0);
+}
 
 long sys_sched_getparam(int tid, uaddr_t dst)
 {
@@ -192,9 +198,15 @@ long sys_sched_setscheduler(int tid, int policy, uaddr_t param)
     return check_policy(tid, policy, param);
 }
 
-long sys_sched_setparam(int tid, uaddr_t param) { return check_policy(tid, SCHED_NORMAL, param); }
+long sys_sched_setparam(int tid, uaddr_t param)
+{
+    return check_policy(tid, SCHED_NORMAL, param);
+}
 
-static bool realtime_policy(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
+static bool realtime_policy(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR;
+}
 
 long sys_sched_get_priority_max(int policy)
 {
@@ -212,7 +224,8 @@ long sys_sched_rr_get_interval(int tid, uaddr_t dst)
     return res ? res : put_timespec(dst, 10 * NSEC_PER_MSEC);
 }
 
-/* --- membarrier -------------------------------------------------------------------------------------- */
+/* --- membarrier
+ * -------------------------------------------------------------------------------------- */
 
 static void fence(void *arg)
 {

@@ -1,8 +1,9 @@
 /*
  * Signals: sending, pending sets, and taking them on the way back to user mode.
  *
- * Sending runs under process_lock (who is there) and sighand->lock (what is pending); both are bh-safe,
- * as timers send signals. A standard signal is pending at most once, real-time ones queue up.
+ * Sending runs under process_lock (who is there) and sighand->lock (what is pending); both are
+ * bh-safe, as timers send signals. A standard signal is pending at most once, real-time ones queue
+ * up.
  */
 #include "linux/signals.h"
 
@@ -24,7 +25,10 @@
      SIG_BIT(SIGFPE_N) | SIG_BIT(SIGSYS_N))
 #define UNBLOCKABLE (SIG_BIT(SIGKILL_N) | SIG_BIT(SIGSTOP_N))
 
-static inline struct task *self(void) { return (struct task *)thread_current(); }
+static inline struct task *self(void)
+{
+    return (struct task *)thread_current();
+}
 
 bool signal_default_ignored(int signo)
 {
@@ -88,7 +92,8 @@ void sighand_exec(struct sighand *sh)
     spin_unlock_bh(&sh->lock);
 }
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------
+ */
 
 static bool ignored(const struct sighand *sh, int signo)
 {
@@ -120,7 +125,8 @@ static int enqueue(struct process *p, sigset_k *pending, struct list *queue, int
     return 0;
 }
 
-/* Continues or stops pending opposites: SIGCONT and stop signals undo each other when they are sent. */
+/* Continues or stops pending opposites: SIGCONT and stop signals undo each other when they are
+ * sent. */
 static void prepare_job_control(struct process *p, int signo)
 {
     struct sighand *sh = p->sighand;
@@ -145,9 +151,13 @@ static void prepare_job_control(struct process *p, int signo)
     }
 }
 
-static bool wants(const struct task *t, int signo) { return !(t->blocked & SIG_BIT(signo)); }
+static bool wants(const struct task *t, int signo)
+{
+    return !(t->blocked & SIG_BIT(signo));
+}
 
-/* A task to be interrupted for a signal to the process: the leader, or any that does not block it. */
+/* A task to be interrupted for a signal to the process: the leader, or any that does not block it.
+ */
 static struct task *choose(struct process *p, int signo)
 {
     struct task *t;
@@ -255,7 +265,8 @@ void signal_force(int signo, const struct siginfo_k *info)
     t->thread.interrupted = true;
 }
 
-/* --- taking ---------------------------------------------------------------------------------------- */
+/* --- taking
+ * ---------------------------------------------------------------------------------------- */
 
 bool signal_pending(struct task *t)
 {
@@ -304,7 +315,10 @@ bool signal_dequeue(struct task *t, sigset_k set, struct siginfo_k *info)
     return got;
 }
 
-struct wait_queue *signal_wait_queue(struct process *p) { return &p->sighand->wait; }
+struct wait_queue *signal_wait_queue(struct process *p)
+{
+    return &p->sighand->wait;
+}
 
 void signal_set_mask(sigset_k mask)
 {
@@ -351,7 +365,8 @@ long signal_end_temporary_mask(long result)
     return result;
 }
 
-/* --- on the way back to user mode ---------------------------------------------------------------------- */
+/* --- on the way back to user mode
+ * ---------------------------------------------------------------------- */
 
 static void stop(struct task *t, int signo)
 {
@@ -397,8 +412,7 @@ static void default_action(struct task *t, const struct siginfo_k *info)
     if (core)
         klog(LOG_INFO, "%s[%d]: killed by signal %d (code %d) at ip %llx, address %llx", t->comm,
              t->process->pid, signo, info->code,
-             (unsigned long long)user_regs_ip(user_regs_current()),
-             (unsigned long long)info->addr);
+             (unsigned long long)user_regs_ip(user_regs_current()), (unsigned long long)info->addr);
     /* No core is written, so bit 0x80 of the status stays clear. */
     process_exit_group(signo);
 }

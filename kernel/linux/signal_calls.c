@@ -4,11 +4,18 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-static inline struct task *self(void) { return (struct task *)thread_current(); }
+static inline struct task *self(void)
+{
+    return (struct task *)thread_current();
+}
 
-static bool valid(int signo) { return signo >= 1 && signo <= SIG_COUNT; }
+static bool valid(int signo)
+{
+    return signo >= 1 && signo <= SIG_COUNT;
+}
 
-/* --- sending ------------------------------------------------------------------------------------- */
+/* --- sending -------------------------------------------------------------------------------------
+ */
 
 int signal_permission(struct process *p, int signo)
 {
@@ -131,7 +138,8 @@ long sys_rt_tgsigqueueinfo(int tgid, int tid, int signo, uaddr_t uinfo)
     return tgid <= 0 ? -EINVAL : kill_task(tgid, tid, signo, &info);
 }
 
-/* --- actions and masks --------------------------------------------------------------------------------- */
+/* --- actions and masks
+ * --------------------------------------------------------------------------------- */
 
 long sys_rt_sigaction(int signo, uaddr_t act, uaddr_t old, size_t size)
 {
@@ -255,7 +263,8 @@ long sys_rt_sigtimedwait(uaddr_t set, uaddr_t uinfo, uaddr_t timeout, size_t siz
     return info.signo;
 }
 
-/* --- alternate stack --------------------------------------------------------------------------------- */
+/* --- alternate stack
+ * --------------------------------------------------------------------------------- */
 
 #define SS_ONSTACK_N 1u
 #define SS_DISABLE_N 2u
@@ -293,7 +302,10 @@ long sys_sigaltstack(uaddr_t new_stack, uaddr_t old_stack)
     return old_stack && copy_to_user(old_stack, &old, sizeof(old)) ? -EFAULT : 0;
 }
 
-long sys_rt_sigreturn(void) { return sigframe_return(user_regs_current()); }
+long sys_rt_sigreturn(void)
+{
+    return sigframe_return(user_regs_current());
+}
 
 long sys_restart_syscall(void)
 {

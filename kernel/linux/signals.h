@@ -1,9 +1,9 @@
 /*
  * Signals, as the files that implement them share them; everybody else uses linux/process.h.
  *
- * A signal is pending for a process (struct sighand) or for one task. Sending marks it and interrupts a
- * task that can take it; the task takes it on its way back to user mode (personality_return_to_user),
- * where it runs the default action or sets up the handler's frame.
+ * A signal is pending for a process (struct sighand) or for one task. Sending marks it and
+ * interrupts a task that can take it; the task takes it on its way back to user mode
+ * (personality_return_to_user), where it runs the default action or sets up the handler's frame.
  */
 #ifndef LINUX_SIGNALS_H
 #define LINUX_SIGNALS_H
@@ -83,7 +83,7 @@ struct sighand {
     struct sigaction_k action[SIG_COUNT];
     sigset_k pending; /* for any task of the process */
     struct list queue;
-    int queued; /* entries for the process and its tasks */
+    int queued;                  /* entries for the process and its tasks */
     struct wait_queue wait;      /* signalfd, sigtimedwait */
     struct wait_queue stop_wait; /* stopped tasks */
 };
@@ -103,7 +103,8 @@ void sighand_exec(struct sighand *sh);
 /* Drops pending signals of a set, and what is pending for an ended task. */
 void signal_discard(struct sighand *sh, sigset_k *pending, struct list *queue, sigset_k which);
 void signal_flush_task(struct task *t);
-/* Sends under process_lock or with p otherwise stable; the others of process.h check and call it. */
+/* Sends under process_lock or with p otherwise stable; the others of process.h check and call it.
+ */
 int signal_send_locked(struct process *p, struct task *t, int signo, const struct siginfo_k *info);
 /* kill(2)'s permission check. 0 or -EPERM. */
 int signal_permission(struct process *p, int signo);
@@ -115,13 +116,15 @@ bool process_group_orphaned(const struct process *p);
 /* The parent hears of a stop, continue or end: SIGCHLD and child_wait. Under process_lock. */
 void signal_parent(struct process *p, int code, int status);
 
-/* --- per architecture: linux/x86_64/ --------------------------------------------------------------- */
+/* --- per architecture: linux/x86_64/
+ * --------------------------------------------------------------- */
 
-/* Builds the handler's frame on the user stack and points regs at the handler. -EFAULT: the stack is
- * not writable. oldmask goes into the frame. */
-int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa, const struct siginfo_k *info,
-                   sigset_k oldmask);
-/* rt_sigreturn: restores regs; the restored result register. Ends in a forced SIGSEGV on bad frames. */
+/* Builds the handler's frame on the user stack and points regs at the handler. -EFAULT: the stack
+ * is not writable. oldmask goes into the frame. */
+int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa,
+                   const struct siginfo_k *info, sigset_k oldmask);
+/* rt_sigreturn: restores regs; the restored result register. Ends in a forced SIGSEGV on bad
+ * frames. */
 long sigframe_return(struct user_regs *regs);
 /* siginfo_t (128 bytes) from our form. */
 void siginfo_export(const struct siginfo_k *info, void *out);

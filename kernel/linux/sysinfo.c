@@ -55,8 +55,14 @@ static long set_name(char *where, uaddr_t src, int len)
     return 0;
 }
 
-long sys_sethostname(uaddr_t src, int len) { return set_name(uts.nodename, src, len); }
-long sys_setdomainname(uaddr_t src, int len) { return set_name(uts.domainname, src, len); }
+long sys_sethostname(uaddr_t src, int len)
+{
+    return set_name(uts.nodename, src, len);
+}
+long sys_setdomainname(uaddr_t src, int len)
+{
+    return set_name(uts.domainname, src, len);
+}
 
 static void show_uts(struct text_buf *b, void *arg)
 {
@@ -75,7 +81,10 @@ static void show_random_uuid(struct text_buf *b, void *arg)
     text_printf(b, "\n");
 }
 
-static void show_text(struct text_buf *b, void *arg) { text_printf(b, "%s\n", (char *)arg); }
+static void show_text(struct text_buf *b, void *arg)
+{
+    text_printf(b, "%s\n", (char *)arg);
+}
 
 void sysinfo_register(void)
 {
@@ -83,7 +92,6 @@ void sysinfo_register(void)
     procfs_register("proc/sys/kernel/ostype", 0444, show_uts, NULL, uts.sysname);
     procfs_register("proc/sys/kernel/osrelease", 0444, show_uts, NULL, uts.release);
     procfs_register("proc/sys/kernel/random/uuid", 0444, show_random_uuid, NULL, NULL);
-    procfs_register("proc/sys/vm/overcommit_memory", 0444, show_text, NULL, "0");
     procfs_register("proc/sys/vm/max_map_count", 0444, show_text, NULL, "65530");
     procfs_register("proc/sys/kernel/pid_max", 0444, show_text, NULL, "32768");
     procfs_register("proc/sys/kernel/ngroups_max", 0444, show_text, NULL, "64");

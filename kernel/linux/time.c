@@ -30,7 +30,8 @@ int put_timespec(uaddr_t dst, nsec_t ns)
     return copy_to_user(dst, &ts, sizeof(ts)) ? -EFAULT : 0;
 }
 
-/* --- CPU times ------------------------------------------------------------------------------------- */
+/* --- CPU times
+ * ------------------------------------------------------------------------------------- */
 
 void task_times(struct task *t, nsec_t *user, nsec_t *system)
 {
@@ -56,7 +57,8 @@ void process_times(struct process *p, nsec_t *user, nsec_t *system)
     spin_unlock_bh(&process_lock);
 }
 
-/* CPU clocks of others: ~pid << 3 | kind, kind 2: scheduled time; bit 2: of a thread (asm-generic). */
+/* CPU clocks of others: ~pid << 3 | kind, kind 2: scheduled time; bit 2: of a thread (asm-generic).
+ */
 static int cpu_clock(int id, nsec_t *now)
 {
     bool thread = id & 4;
@@ -171,7 +173,8 @@ long sys_time(uaddr_t dst)
     return dst && copy_to_user(dst, &now, sizeof(now)) ? -EFAULT : now;
 }
 
-/* --- sleeping ---------------------------------------------------------------------------------------- */
+/* --- sleeping
+ * ---------------------------------------------------------------------------------------- */
 
 /* Sleeps until `deadline` (monotonic); the rest goes to `rem` when interrupted. */
 static long sleep_until(nsec_t deadline, uaddr_t rem)
@@ -237,7 +240,8 @@ long sys_clock_nanosleep(int id, int flags, uaddr_t req, uaddr_t rem)
     }
 }
 
-/* --- usage ------------------------------------------------------------------------------------------- */
+/* --- usage
+ * ------------------------------------------------------------------------------------------- */
 
 long sys_times(uaddr_t dst)
 {

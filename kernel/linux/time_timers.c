@@ -6,7 +6,8 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-/* --- ITIMER_REAL ---------------------------------------------------------------------------------- */
+/* --- ITIMER_REAL
+ * ---------------------------------------------------------------------------------- */
 
 /* Protects real_interval and the POSIX timers' settings against their expiry. */
 static spinlock_t timers_lock = SPINLOCK_INIT;
@@ -46,7 +47,10 @@ static int timeval_to_ns(const struct timeval_k *tv, nsec_t *ns)
 }
 
 /* ITIMER_VIRTUAL and ITIMER_PROF would count CPU time; nothing here counts it with interrupts. */
-static int only_real(int which) { return which == 0 ? 0 : which <= 2 ? -EOPNOTSUPP : -EINVAL; }
+static int only_real(int which)
+{
+    return which == 0 ? 0 : which <= 2 ? -EOPNOTSUPP : -EINVAL;
+}
 
 long sys_getitimer(int which, uaddr_t dst)
 {
@@ -86,7 +90,8 @@ long sys_alarm(unsigned seconds)
     return (value + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
 }
 
-/* --- POSIX timers ------------------------------------------------------------------------------------- */
+/* --- POSIX timers
+ * ------------------------------------------------------------------------------------- */
 
 struct posix_timer {
     struct list link; /* process->posix_timers, under timers_lock */
@@ -118,10 +123,8 @@ static void posix_timer_expired(struct timer *timer)
         timer_arm(&pt->timer, time_after(due, pt->interval * (pt->overrun + 1)));
     }
     spin_unlock_bh(&timers_lock);
-    struct siginfo_k info = {.code = SI_TIMER_N,
-                             .timer_id = pt->id,
-                             .overrun = pt->overrun,
-                             .addr = pt->value};
+    struct siginfo_k info = {
+        .code = SI_TIMER_N, .timer_id = pt->id, .overrun = pt->overrun, .addr = pt->value};
     if (pt->notify == SIGEV_NONE)
         return;
     spin_lock_bh(&process_lock);

@@ -131,8 +131,12 @@ long sys_wait4(int pid, uaddr_t status, int options, uaddr_t rusage)
     if (pid == (int)0x80000000)
         return -ESRCH;
     struct selector s = {
-        .type = pid == -1 ? P_ALL : pid > 0 ? P_PID : P_PGID,
-        .id = pid > 0 ? pid : pid == 0 ? current_process()->pgid : -pid,
+        .type = pid == -1 ? P_ALL
+                : pid > 0 ? P_PID
+                          : P_PGID,
+        .id = pid > 0    ? pid
+              : pid == 0 ? current_process()->pgid
+                         : -pid,
         .options = (unsigned)options | WEXITED,
     };
     struct outcome out;
@@ -186,8 +190,11 @@ long sys_waitid(int type, int id, uaddr_t info, int options, uaddr_t rusage)
         return 0;
     char si[128] = {0};
     if (res > 0) {
-        struct siginfo_k k = {.signo = SIGCHLD_N, .code = out.code, .pid = out.pid,
-                              .uid = out.uid, .status = out.status};
+        struct siginfo_k k = {.signo = SIGCHLD_N,
+                              .code = out.code,
+                              .pid = out.pid,
+                              .uid = out.uid,
+                              .status = out.status};
         siginfo_export(&k, si);
     }
     /* Only the part that Linux writes, but all of it zero when there was nothing. */

@@ -289,7 +289,8 @@ static void job_control_stops_and_continues(void)
             usleep(1000);
     }
     CHECK(kill(pid, SIGSTOP) == 0);
-    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status) &&
+          WSTOPSIG(status) == SIGSTOP);
     CHECK(last == SIGCHLD && code == CLD_STOPPED);
     CHECK(waitpid(pid, &status, WUNTRACED | WNOHANG) == 0);
     CHECK(kill(pid, SIGCONT) == 0);

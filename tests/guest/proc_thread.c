@@ -68,7 +68,8 @@ static void conditions_hand_over(void)
 {
     pthread_t a, b;
     turn = 0;
-    CHECK(!pthread_create(&a, NULL, ping, (void *)0L) && !pthread_create(&b, NULL, ping, (void *)1L));
+    CHECK(!pthread_create(&a, NULL, ping, (void *)0L) &&
+          !pthread_create(&b, NULL, ping, (void *)1L));
     CHECK(!pthread_join(a, NULL) && !pthread_join(b, NULL));
     CHECK(turn == 0);
 }
@@ -91,7 +92,8 @@ static void futex_errors_and_timeouts(void)
     CHECK_ERRNO(futex(&word, FUTEX_WAIT, 5, &t, NULL, 0), ETIMEDOUT);
     CHECK(now_ms() - start >= 29);
     struct timespec past = {1, 0};
-    CHECK_ERRNO(futex(&word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 5, &past, NULL, -1), ETIMEDOUT);
+    CHECK_ERRNO(futex(&word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 5, &past, NULL, -1),
+                ETIMEDOUT);
     CHECK(futex(&word, FUTEX_WAKE, 1, NULL, NULL, 0) == 0);
     CHECK_ERRNO(futex(&word, FUTEX_CMP_REQUEUE, 1, (void *)1, &word, 4), EAGAIN);
 }

@@ -32,10 +32,17 @@ static struct image good(void)
     m.eh.e_phoff = sizeof(Elf64_Ehdr);
     m.eh.e_phentsize = sizeof(Elf64_Phdr);
     m.eh.e_phnum = 4;
-    m.ph[0] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_filesz = 0x1800,
-                           .p_memsz = 0x1800, .p_align = 0x1000};
-    m.ph[1] = (Elf64_Phdr){.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x2010,
-                           .p_vaddr = 0x3010, .p_filesz = 0x100, .p_memsz = 0x5000,
+    m.ph[0] = (Elf64_Phdr){.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_X,
+                           .p_filesz = 0x1800,
+                           .p_memsz = 0x1800,
+                           .p_align = 0x1000};
+    m.ph[1] = (Elf64_Phdr){.p_type = PT_LOAD,
+                           .p_flags = PF_R | PF_W,
+                           .p_offset = 0x2010,
+                           .p_vaddr = 0x3010,
+                           .p_filesz = 0x100,
+                           .p_memsz = 0x5000,
                            .p_align = 0x200000};
     m.ph[2] = (Elf64_Phdr){.p_type = PT_INTERP, .p_offset = 0x1000, .p_filesz = 28};
     m.ph[3] = (Elf64_Phdr){.p_type = PT_GNU_STACK, .p_flags = PF_R | PF_W};

@@ -1,4 +1,5 @@
-/* What programs see of the x86-64 machine: arch_prctl and the hardware words of the auxiliary vector. */
+/* What programs see of the x86-64 machine: arch_prctl and the hardware words of the auxiliary
+ * vector. */
 #include <asm/prctl.h>
 
 #include "core/uio.h"
@@ -29,7 +30,10 @@ uint64_t personality_hwcap2(void)
 }
 
 /* The frame of a signal: extended state, ucontext and siginfo, with room for alignment. */
-uint64_t personality_minsigstksz(void) { return ROUND_UP(user_fpu_size() + 4, 64) + 64 + 456; }
+uint64_t personality_minsigstksz(void)
+{
+    return ROUND_UP(user_fpu_size() + 4, 64) + 64 + 456;
+}
 
 long sys_arch_prctl(int code, uint64_t addr)
 {

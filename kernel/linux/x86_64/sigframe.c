@@ -1,7 +1,8 @@
 /*
- * Signal frames, as Linux lays them out on x86-64 (arch/x86/include/uapi/asm/sigcontext.h and ucontext):
- * from the top of the stack down: the extended state (64-byte aligned, followed by a magic word), the
- * siginfo, the ucontext, and the return address of the handler (the restorer, which calls rt_sigreturn).
+ * Signal frames, as Linux lays them out on x86-64 (arch/x86/include/uapi/asm/sigcontext.h and
+ * ucontext): from the top of the stack down: the extended state (64-byte aligned, followed by a
+ * magic word), the siginfo, the ucontext, and the return address of the handler (the restorer,
+ * which calls rt_sigreturn).
  */
 #include <asm/sigcontext.h>
 #include <asm/unistd.h>
@@ -36,7 +37,10 @@ struct frame {
     char info[128];
 };
 
-static inline struct task *self(void) { return (struct task *)thread_current(); }
+static inline struct task *self(void)
+{
+    return (struct task *)thread_current();
+}
 
 bool syscall_interrupted(const struct user_regs *regs, long *nr)
 {
@@ -44,11 +48,18 @@ bool syscall_interrupted(const struct user_regs *regs, long *nr)
     return *nr >= 0;
 }
 
-void regs_not_in_syscall(struct user_regs *regs) { regs->orig_rax = (uint64_t)-1; }
+void regs_not_in_syscall(struct user_regs *regs)
+{
+    regs->orig_rax = (uint64_t)-1;
+}
 
-long restart_syscall_nr(void) { return __NR_restart_syscall; }
+long restart_syscall_nr(void)
+{
+    return __NR_restart_syscall;
+}
 
-/* --- siginfo ---------------------------------------------------------------------------------------- */
+/* --- siginfo
+ * ---------------------------------------------------------------------------------------- */
 
 /* siginfo_t's parts by offset (uapi/asm-generic/siginfo.h). */
 struct raw_siginfo {
@@ -126,7 +137,8 @@ void siginfo_import(const void *in, struct siginfo_k *k)
                             .addr = r->from.value};
 }
 
-/* --- building ---------------------------------------------------------------------------------------- */
+/* --- building
+ * ---------------------------------------------------------------------------------------- */
 
 static uaddr_t stack_for(struct task *t, const struct user_regs *regs, uint64_t flags)
 {
@@ -138,7 +150,8 @@ static uaddr_t stack_for(struct task *t, const struct user_regs *regs, uint64_t 
     return sp;
 }
 
-/* Stores the extended state below *sp. With XSAVE the area announces its size and ends in a magic. */
+/* Stores the extended state below *sp. With XSAVE the area announces its size and ends in a magic.
+ */
 static int put_fpu(uaddr_t *sp)
 {
     size_t size = user_fpu_size();
@@ -167,8 +180,8 @@ static int put_fpu(uaddr_t *sp)
     return err;
 }
 
-int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa, const struct siginfo_k *info,
-                   sigset_k oldmask)
+int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa,
+                   const struct siginfo_k *info, sigset_k oldmask)
 {
     struct task *t = self();
     uaddr_t sp = stack_for(t, regs, sa->flags);
@@ -178,25 +191,41 @@ int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa, const s
     sp = ROUND_DOWN(sp - sizeof(struct frame), 16) - 8; /* as after a call: rsp + 8 is aligned */
     struct frame f = {
         .return_address = sa->restorer,
-        .uc = {
-            .flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS |
-                     (user_fpu_size() > 512 ? UC_FP_XSTATE : 0),
-            .stack = {.sp = t->altstack.sp,
-                      .size = t->altstack.size,
-                      .flags = t->altstack.size ? t->altstack.flags : 2 /* SS_DISABLE */},
-            .context = {
-                .r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
-                .r12 = regs->r12, .r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15,
-                .di = regs->rdi, .si = regs->rsi, .bp = regs->rbp, .bx = regs->rbx,
-                .dx = regs->rdx, .ax = regs->rax, .cx = regs->rcx, .sp = regs->rsp,
-                .ip = regs->rip, .flags = regs->rflags,
-                .cs = (uint16_t)regs->cs, .ss = (uint16_t)regs->ss,
-                .cr2 = is_fault(info) ? info->addr : 0,
-                .oldmask = oldmask,
-                .fpstate = fpstate,
+        .uc =
+            {
+                .flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS |
+                         (user_fpu_size() > 512 ? UC_FP_XSTATE : 0),
+                .stack = {.sp = t->altstack.sp,
+                          .size = t->altstack.size,
+                          .flags = t->altstack.size ? t->altstack.flags : 2 /* SS_DISABLE */},
+                .context =
+                    {
+                        .r8 = regs->r8,
+                        .r9 = regs->r9,
+                        .r10 = regs->r10,
+                        .r11 = regs->r11,
+                        .r12 = regs->r12,
+                        .r13 = regs->r13,
+                        .r14 = regs->r14,
+                        .r15 = regs->r15,
+                        .di = regs->rdi,
+                        .si = regs->rsi,
+                        .bp = regs->rbp,
+                        .bx = regs->rbx,
+                        .dx = regs->rdx,
+                        .ax = regs->rax,
+                        .cx = regs->rcx,
+                        .sp = regs->rsp,
+                        .ip = regs->rip,
+                        .flags = regs->rflags,
+                        .cs = (uint16_t)regs->cs,
+                        .ss = (uint16_t)regs->ss,
+                        .cr2 = is_fault(info) ? info->addr : 0,
+                        .oldmask = oldmask,
+                        .fpstate = fpstate,
+                    },
+                .mask = oldmask,
             },
-            .mask = oldmask,
-        },
     };
     siginfo_export(info, f.info);
     if (copy_to_user(sp, &f, sizeof(f)))
@@ -214,7 +243,8 @@ int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa, const s
     return 0;
 }
 
-/* --- returning ----------------------------------------------------------------------------------------- */
+/* --- returning
+ * ----------------------------------------------------------------------------------------- */
 
 static int get_fpu(uaddr_t fpstate)
 {
