@@ -163,11 +163,15 @@ static struct pkt *frame_pkt(const void *data, uint32_t len)
     struct pkt *p = pkt_alloc(PKT_HEADROOM);
     uint32_t linear = MIN(len, (uint32_t)PKT_BUF - PKT_HEADROOM);
 
+    if (!p) /* an injected failure was meant for the stack, not for us */
+        p = pkt_alloc(PKT_HEADROOM);
     assert_non_null(p);
     assert_true(pkt_append(p, data, linear));
     for (uint32_t at = linear; at < len;) {
         uint32_t n = MIN(len - at, (uint32_t)PAGE_SIZE);
         struct page *page = page_alloc(0, 0);
+        if (!page)
+            page = page_alloc(0, 0);
         memcpy(page_addr(page), (const uint8_t *)data + at, n);
         assert_true(pkt_append_page(p, page, 0, n));
         at += n;
