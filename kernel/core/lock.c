@@ -51,9 +51,7 @@ static void wait_for_grant(spinlock_t *lock, struct list *waiters, bool writer)
         if (!__atomic_load_n(&w.granted, __ATOMIC_ACQUIRE))
             schedule();
     }
-    unsigned long flags = spin_lock_irqsave(&t->lock);
-    t->state = THREAD_RUNNABLE;
-    spin_unlock_irqrestore(&t->lock, flags);
+    WRITE_ONCE(t->state, THREAD_RUNNABLE);
 }
 
 static void grant(struct waiter *w)

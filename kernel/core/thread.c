@@ -111,11 +111,10 @@ static void set_sleeping(struct thread *t, bool interruptible)
     __atomic_exchange_n(&t->state, THREAD_SLEEPING, __ATOMIC_SEQ_CST);
 }
 
+/* Without its lock: a waker that comes at the same time wants the same. */
 static void set_running(struct thread *t)
 {
-    unsigned long flags = spin_lock_irqsave(&t->lock);
-    t->state = THREAD_RUNNABLE;
-    spin_unlock_irqrestore(&t->lock, flags);
+    WRITE_ONCE(t->state, THREAD_RUNNABLE);
 }
 
 int thread_sleep_until(nsec_t deadline, bool interruptible)

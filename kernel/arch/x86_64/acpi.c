@@ -33,6 +33,7 @@ struct fadt {
 } __attribute__((packed));
 
 #define FADT_TIMER_32 (1u << 8)
+#define MICROVM_ECAM 0xe0000000ul
 
 struct acpi_info acpi = {.lapic = 0xfee00000};
 
@@ -123,6 +124,18 @@ static paddr_t find_rsdp(void)
     return 0;
 }
 
+/* QEMU's microvm describes its PCIe host only in AML: look where it has it. */
+static void find_microvm_ecam(void)
+{
+    if (acpi.ecam || !acpi.sleep_control_mem)
+        return;
+    uint32_t id = *(const volatile uint32_t *)direct(MICROVM_ECAM);
+    if (id != 0 && (id & 0xffff) != 0xffff) {
+        acpi.ecam = MICROVM_ECAM;
+        acpi.bus_end = 255;
+    }
+}
+
 void acpi_init(void)
 {
     paddr_t at = boot_rsdp ? boot_rsdp : find_rsdp();
@@ -143,6 +156,7 @@ void acpi_init(void)
         if (pa)
             read_table(pa);
     }
+    find_microvm_ecam();
 }
 
 int arch_pci_host(struct pci_host *out)
