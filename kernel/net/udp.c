@@ -365,6 +365,21 @@ static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port)
     return ip_output(f, p);
 }
 
+/* What members of the group in this domain get of a multicast (IP_MULTICAST_LOOP). */
+static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p)
+{
+    struct pkt *c = pkt_clone(p);
+
+    if (c) {
+        c->src = d->flow.src;
+        c->dst = d->flow.dst;
+        c->netif = d->flow.netif;
+        c->tos = d->flow.tos;
+        c->ttl = d->flow.ttl;
+    }
+    return c;
+}
+
 static int check_send(struct socket *s, size_t n, const struct sock_addr *to, unsigned flags,
                       struct sock_addr *dst)
 {
@@ -412,14 +427,20 @@ static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_
     struct pkt *p = dgram_copy_in(u, n);
     if (IS_ERR(p))
         return PTR_ERR(p);
+    struct pkt *looped = NULL;
     net_batch_begin();
     spin_lock(&s->lock);
     err = dgram_route(d, &dst, info);
-    if (err)
+    if (err) {
         pkt_free(p);
-    else
+    } else {
+        if (unlikely(ip_is_multicast(&dst.ip)) && s->mcast_loop)
+            looped = own_copy(d, p);
         err = transmit(d, p, dst.port);
+    }
     spin_unlock(&s->lock);
+    if (looped)
+        deliver_all(looped, s->local.port, dst.port);
     net_batch_end();
     if (err == -ENOBUFS)
         net_count(NET_Udp_SndbufErrors);

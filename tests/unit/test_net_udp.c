@@ -236,6 +236,15 @@ static void test_multicast(void **state)
     wire_receive(&wire, f, n);
     assert_int_equal(sock_recv(a, buf, 8, NULL, 0), 3);
     assert_int_equal(sock_recv(b, buf, 8, NULL, 0), -EAGAIN);
+    assert_int_equal(sock_send(b, "self", 4, "225.1.2.3", 6009), 4); /* a member hears us */
+    assert_int_equal(sock_recv(a, buf, 8, NULL, 0), 4);
+    assert_int_equal(sock_recv(b, buf, 8, NULL, 0), -EAGAIN);
+    assert_int_equal(set_int(b, 0, 34, 0), 0);
+    assert_int_equal(sock_send(b, "self", 4, "225.1.2.3", 6009), 4);
+    assert_int_equal(sock_recv(a, buf, 8, NULL, 0), -EAGAIN);
+    assert_int_equal(wire.count, 2);
+    assert_int_equal(wire.sent[0]->b[22], 1); /* TTL */
+    wire_clear(&wire);
     assert_int_equal(socket_setopt(a, 0, 36, mreq, sizeof(mreq)), 0);
     assert_int_equal(socket_setopt(a, 0, 36, mreq, sizeof(mreq)), -EADDRNOTAVAIL);
     assert_int_equal(socket_setopt(a, 0, 35, mreq, sizeof(mreq)), 0);
