@@ -154,7 +154,8 @@ static uint64_t *next_entry(struct aspace *as, uaddr_t *va, uaddr_t end)
 
 static uint64_t pte_rights(unsigned prot)
 {
-    uint64_t rights = prot ? PTE_P | PTE_U : 0;
+    /* Without any right (PROT_NONE) the page stays mapped, out of the program's reach. */
+    uint64_t rights = prot ? PTE_P | PTE_U : PTE_P;
     if (prot & PROT_W)
         rights |= PTE_W;
     if (!(prot & PROT_X))
@@ -164,6 +165,8 @@ static uint64_t pte_rights(unsigned prot)
 
 static unsigned prot_of(uint64_t pte)
 {
+    if (!(pte & PTE_U))
+        return 0;
     return PROT_R | (pte & PTE_W ? PROT_W : 0) | (pte & PTE_NX ? 0 : PROT_X);
 }
 
@@ -284,6 +287,8 @@ void aspace_restrict(struct aspace *as, uaddr_t start, uaddr_t end, unsigned kee
         if (!e)
             break;
         uint64_t old = *e, set = keep & PROT_X ? 0 : PTE_NX, clear = keep & PROT_W ? 0 : PTE_W;
+        if (!keep)
+            clear |= PTE_U;
         if ((old | set) == old && (old & clear) == 0)
             continue;
         /* The CPU may set the dirty bit meanwhile. */
