@@ -1,6 +1,6 @@
 # Links the kernel twice: the function names of the first image become a table (kernel/core/symbols.h)
 # in the second, at the end of its read-only data, so that no function moves. Backtraces name functions
-# by it.
+# by it. kernel.debug.elf is for gdb; kernel.elf, which QEMU reads at each start, is the same, stripped.
 
 KERNEL_LINK_DEFINED := 1
 
@@ -13,5 +13,8 @@ $(BUILD)/symbols.S: $(BUILD)/kernel.plain.elf scripts/symbols.awk
 $(BUILD)/symbols.o: $(BUILD)/symbols.S
 	$(CC) -c $< -o $@
 
-$(BUILD)/kernel.elf: $(BUILD)/symbols.o
+$(BUILD)/kernel.debug.elf: $(BUILD)/symbols.o
 	$(CC) $(KERNEL_LDFLAGS) $(KERNEL_OBJS) $< -o $@
+
+$(BUILD)/kernel.elf: $(BUILD)/kernel.debug.elf
+	objcopy --strip-all $< $@
