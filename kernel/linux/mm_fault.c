@@ -137,13 +137,16 @@ static enum fault_result fault_file(struct region *r, uaddr_t va, bool write)
 {
     bool shared = r->flags & REGION_SHARED;
     struct page *page;
-    int err = vnode_get_page(r->vnode, region_index(r, va), shared, &page);
+    bool copy = write && !shared;
+    int err = vnode_get_page(r->vnode, region_index(r, va), !copy, &page);
+    if (err == -ENOENT) /* a copy of a hole */
+        return install_copy(r, va, NULL, NULL);
     if (err == -ENOMEM)
         return FAULT_OOM;
     if (err)
         return FAULT_BUS;
     enum fault_result res;
-    if (write && !shared) {
+    if (copy) {
         res = install_copy(r, va, NULL, page);
         page_put(page);
         return res;
