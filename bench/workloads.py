@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -52,8 +53,16 @@ def memcached_get(depth):
 
 def iperf3(reverse):
     def load(options):
-        text = run(["iperf3", "-c", GUEST_IP, "-t", str(int(options.seconds)), "-J"]
-                   + (["-R"] if reverse else []))
+        # The server takes a moment between two tests to listen again.
+        for attempt in range(20):
+            try:
+                text = run(["iperf3", "-c", GUEST_IP, "-t", str(int(options.seconds)), "-J"]
+                           + (["-R"] if reverse else []))
+                break
+            except RuntimeError:
+                if attempt == 19:
+                    raise
+                time.sleep(0.2)
         end = json.loads(text)["end"]["sum_received"]
         return end["bits_per_second"] / 1e6, end["bytes"] / 1024
     return load
