@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cpio.h"
 #include "dirs.h"
+#include "image.h"
 
 #define KEEP_BYTES (1ull << 30) /* of images not used lately */
 #define MANIFEST_MAX (64u << 20)
@@ -143,56 +143,6 @@ static void trim(const char *dir)
     }
 }
 
-/* One line that names what the image lacks: paths that could not be listed, files not read. */
-static void report_skipped(const struct strv *unlisted, const struct strv *unread)
-{
-    const struct strv *both[] = {unlisted, unread};
-    struct buf names = {0};
-    size_t n = 0;
-
-    for (size_t k = 0; k < ARRAY_SIZE(both); k++)
-        for (size_t i = 0; i < both[k]->n; i++)
-            if (n++ < 8)
-                buf_printf(&names, "%s%s", n > 1 ? ", " : "", both[k]->v[i]);
-    if (n > 8)
-        buf_printf(&names, " and %zu more", n - 8);
-    buf_append(&names, "", 1);
-    if (n)
-        warn("not readable by you, left out of the image: %s", (char *)names.data);
-    buf_free(&names);
-}
-
-/* Writes the image and its manifest, each under a temporary name first. */
-static int write_image(const struct fileset *fs, const char *key, const char *image,
-                       const char *manifest, struct pack_result *out)
-{
-    char *tmp = xasprintf("%s.%d.tmp", image, getpid());
-    struct cpio_stats stats = {0};
-    const char *culprit = tmp;
-    struct buf m = {0};
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    int err = fd < 0 ? -errno : cpio_write(fd, fs, &stats, &culprit);
-
-    if (fd >= 0)
-        close(fd);
-    if (!err) {
-        cache_manifest(fs, key, &m);
-        culprit = image;
-        err = rename(tmp, image) < 0 ? -errno : write_file_atomic(manifest, m.data, m.len);
-    }
-    if (err) {
-        warn("cannot pack %s: %s", culprit, strerror(-err));
-        unlink(tmp);
-    } else {
-        report_skipped(&fs->unreadable, &stats.skipped);
-    }
-    out->bytes = stats.bytes;
-    strv_free(&stats.skipped);
-    buf_free(&m);
-    free(tmp);
-    return err ? STATUS_OURS : 0;
-}
-
 int cache_image(const struct pack_request *rq, const char *program, const char *cwd,
                 struct pack_result *out)
 {
@@ -203,7 +153,7 @@ int cache_image(const struct pack_request *rq, const char *program, const char *
     uint64_t hash = fnv1a(FNV_START, key, strlen(key));
     const char *base = strrchr(program, '/') + 1;
     char *manifest = xasprintf("%s/%s-%016" PRIx64 ".list", dir, base, hash);
-    struct buf m = {0};
+    struct buf m = {0}, now = {0};
     struct stat st;
     int status = 0;
 
@@ -220,7 +170,12 @@ int cache_image(const struct pack_request *rq, const char *program, const char *
         if (!status && now_ns() - begin > PROGRESS_NS)
             warn("packing %s (%zu files) ...", base, fs.count);
         if (!status)
-            status = write_image(&fs, key, out->image, manifest, out);
+            status = image_write(&fs, out->image, &out->bytes);
+        if (!status) {
+            cache_manifest(&fs, key, &now);
+            if (write_file_atomic(manifest, now.data, now.len))
+                warn("cannot write %s: %s", manifest, strerror(errno));
+        }
         if (!status && now_ns() - begin > PROGRESS_NS)
             warn("packed %zu files, %.1f MiB in %.1f s; the next start is quick", fs.count,
                  (double)out->bytes / (1 << 20), (double)(now_ns() - begin) / 1e9);
@@ -228,6 +183,7 @@ int cache_image(const struct pack_request *rq, const char *program, const char *
         trim(dir);
     }
     buf_free(&m);
+    buf_free(&now);
     free(manifest);
     free(key);
     free(dir);

@@ -591,18 +591,26 @@ static char *choose_cwd(const struct pack_request *rq)
     return xstrdup("/");
 }
 
+int pack_program(const char *name, char **path)
+{
+    *path = pack_find_program(name);
+    int status = check_program(name, *path);
+
+    if (status) {
+        free(*path);
+        *path = NULL;
+    }
+    return status;
+}
+
 int pack(const struct pack_request *rq, struct pack_result *out)
 {
     memset(out, 0, sizeof(*out));
-    char *program = pack_find_program(rq->program);
-    int status = check_program(rq->program, program);
+    int status = pack_program(rq->program, &out->program);
 
     if (!status) {
-        out->program = program;
         out->cwd = choose_cwd(rq);
-        status = cache_image(rq, program, out->cwd, out);
-    } else {
-        free(program);
+        status = cache_image(rq, out->program, out->cwd, out);
     }
     return status;
 }

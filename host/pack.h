@@ -29,6 +29,11 @@ struct pack_result {
  */
 int pack(const struct pack_request *rq, struct pack_result *out);
 
+/*
+ * Finds the program and checks that it can be run. Returns 0 with *path its owned absolute path, or
+ * an exit status after a warning, with *path NULL.
+ */
+int pack_program(const char *name, char **path);
 /* Collects into fs all that the request needs. Used by pack() and tests; returns as pack(). */
 int pack_collect(const struct pack_request *rq, const char *program, struct fileset *fs);
 /* True if a package's file is of no use in a domain: documentation, translations, init scripts. */

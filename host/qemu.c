@@ -232,6 +232,8 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
     add(argv, "-initrd", xstrdup(c->image));
     buf_append(&append, "", 1);
     add(argv, "-append", (char *)append.data);
+    for (size_t i = 0; c->extra && i < c->extra->n; i++)
+        add(argv, c->extra->v[i], NULL);
 }
 
 pid_t qemu_spawn(const struct qemu_config *c, int log_fd)

@@ -28,6 +28,7 @@ struct qemu_config {
     const uint8_t *mac;
     const struct qemu_volume *volumes;
     size_t volume_count;
+    const struct strv *extra;           /* --qemu-arg, may be NULL */
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */
     int tap_fd;                         /* an open tap device, or -1 */

@@ -369,6 +369,7 @@ static void request_run(struct client *c, json_t *rq)
     struct vnet_forward forwards[MAX_PORTS];
     struct qemu_volume volumes[MAX_VOLUMES];
     struct program program;
+    struct strv qemu_args = {0};
     struct domain_spec spec = {.listener = &listener, .arg = c};
     struct qemu_config *q = &spec.qemu;
     const char *wanted = NULL, *base = NULL, *network = NULL, *tap = NULL, *bridge = NULL;
@@ -381,14 +382,17 @@ static void request_run(struct client *c, json_t *rq)
                   &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory, "cpus", &cpus,
                   "loglevel", &q->loglevel, "network", &network, "tap", &tap, "bridge", &bridge,
                   "net0", &spec.net0, "detach", &detach) &&
+              take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
                      "the supervisor does not understand the request: another version "
                      "of it runs; stop its domains");
         free_program(&program);
+        strv_free(&qemu_args);
         return;
     }
+    q->extra = &qemu_args;
     q->memory_mib = (unsigned)memory;
     q->cpus = (unsigned)cpus;
     q->volumes = volumes;
@@ -403,6 +407,7 @@ static void request_run(struct client *c, json_t *rq)
     if (name)
         start_domain(c, rq, &spec, network, tap, bridge);
     free(name);
+    strv_free(&qemu_args);
     free_program(&program);
 }
 

@@ -50,6 +50,7 @@ static const char help[] =
     "  --kernel FILE          kernel image (default: $LIBRETTOS_KERNEL, else beside this command)\n"
     "  --accel auto|kvm|tcg   how to run the virtual machine (default: auto)\n"
     "  --cpu MODEL            QEMU's CPU model\n"
+    "  --qemu-arg ARG         pass this argument to QEMU, last; repeatable (debugging, plugins)\n"
     "  --loglevel error|warn|info|debug  what the kernel logs (default: warn)\n"
     "  --timing               print how long each step of the start took\n"
     "\n"
@@ -66,7 +67,7 @@ struct run_options {
     size_t port_count;
     struct qemu_volume volumes[MAX_VOLUMES];
     size_t volume_count;
-    struct strv env, files, packages;
+    struct strv env, files, packages, qemu_args;
     char **program; /* and its arguments */
 };
 
@@ -80,6 +81,7 @@ enum {
     OPT_KERNEL,
     OPT_ACCEL,
     OPT_CPU,
+    OPT_QEMU_ARG,
     OPT_LOGLEVEL,
     OPT_TIMING
 };
@@ -103,6 +105,7 @@ static const struct option long_options[] = {
     {"kernel", required_argument, NULL, OPT_KERNEL},
     {"accel", required_argument, NULL, OPT_ACCEL},
     {"cpu", required_argument, NULL, OPT_CPU},
+    {"qemu-arg", required_argument, NULL, OPT_QEMU_ARG},
     {"loglevel", required_argument, NULL, OPT_LOGLEVEL},
     {"timing", no_argument, NULL, OPT_TIMING},
     {NULL, 0, NULL, 0},
@@ -173,6 +176,8 @@ static int parse_options(int argc, char **argv, struct run_options *o)
             strv_addf(&o->files, "%s", optarg);
         else if (opt == OPT_PACKAGE)
             strv_addf(&o->packages, "%s", optarg);
+        else if (opt == OPT_QEMU_ARG)
+            strv_addf(&o->qemu_args, "%s", optarg);
         else if (opt < (int)ARRAY_SIZE(plain) && plain[opt])
             *plain[opt] = optarg;
         else if (take_checked(o, opt, optarg))
@@ -410,9 +415,10 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
                            : "dhcp",
                   "detach", (int)o->detach, "ports", ports, "volumes", volumes);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
-    if (!rq && jargv && jenv)
+    json_t *jqemu = json_strings(&o->qemu_args);
+    if (!rq && jargv && jenv && jqemu)
         warn("a path or name is not UTF-8 text");
-    if (rq && jargv && jenv) {
+    if (rq && jargv && jenv && jqemu) {
         json_object_set_new(rq, "program", json_string(image->program));
         json_object_set_new(rq, "cwd", json_string(image->cwd));
         json_object_set_new(rq, "user", json_string(o->user ? o->user : ""));
@@ -420,12 +426,14 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
         json_object_set_new(rq, "stdin", json_boolean(with_stdin));
         json_object_set(rq, "argv", jargv);
         json_object_set(rq, "env", jenv);
+        json_object_set(rq, "qemu_args", jqemu);
     } else {
         json_decref(rq);
         rq = NULL;
     }
     json_decref(jargv);
     json_decref(jenv);
+    json_decref(jqemu);
     strv_free(&argv);
     strv_free(&env);
     free(base);
@@ -548,5 +556,6 @@ int cmd_run(int argc, char **argv)
     strv_free(&o.env);
     strv_free(&o.files);
     strv_free(&o.packages);
+    strv_free(&o.qemu_args);
     return status;
 }

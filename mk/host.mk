@@ -15,7 +15,8 @@ $(BUILD)/host/cmd/%.o: host/%.c
 	$(CC) $(HOST_CFLAGS) $(HOST_DEFS) -c $< -o $@
 
 $(BUILD)/librettos: $(HOST_SRCS:host/%.c=$(BUILD)/host/cmd/%.o)
-	$(CC) $(HOST_CFLAGS) $^ $(HOST_LIBS) -o $@
+	$(CC) $(HOST_CFLAGS) $^ $(HOST_LIBS) -o $@.new
+	mv $@.new $@
 
 $(BUILD)/host/san/%.o: host/%.c
 	@mkdir -p $(@D)

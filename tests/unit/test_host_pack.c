@@ -276,6 +276,37 @@ static unsigned field(const uint8_t *h, int i)
     return (unsigned)strtoul(text, NULL, 16);
 }
 
+static void cpio_keeps_hard_links(void **state)
+{
+    struct fileset fs = {0};
+    struct cpio_stats stats;
+    const char *culprit;
+    char *image = at("links.cpio"), *a = at("hard/a"), *b = at("hard/b"), *c = at("hard/c");
+
+    (void)state;
+    put("hard/a", "shared\n");
+    put("hard/c", "alone\n");
+    assert_int_equal(link(a, b), 0);
+    assert_int_equal(fileset_add_as(&fs, a, "/a"), 0);
+    assert_int_equal(fileset_add_as(&fs, b, "/b"), 0);
+    assert_int_equal(fileset_add_as(&fs, c, "/c"), 0);
+    fileset_sort(&fs);
+    int fd = open(image, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(cpio_write(fd, &fs, &stats, &culprit), 0);
+    close(fd);
+    char *cmd = xasprintf("mkdir '%s/out' && cd '%s/out' && cpio -idm --quiet <'%s' && "
+                          "grep -q shared a && grep -q alone c && test a -ef b && ! test a -ef c",
+                          root, root, image);
+    assert_int_equal(system(cmd), 0);
+    free(cmd);
+    free(image);
+    free(a);
+    free(b);
+    free(c);
+    strv_free(&stats.skipped);
+    fileset_free(&fs);
+}
+
 static void cpio_is_aligned_and_ordered(void **state)
 {
     struct fileset fs = {0};
@@ -458,6 +489,7 @@ int main(void)
         cmocka_unit_test(dpkg_none_is_no_error),
         cmocka_unit_test(fileset_follows_links),
         cmocka_unit_test(cpio_namesize_aligns),
+        cmocka_unit_test(cpio_keeps_hard_links),
         cmocka_unit_test(cpio_is_aligned_and_ordered),
         cmocka_unit_test(unreadable_files_are_skipped_or_fatal),
         cmocka_unit_test(manifest_notices_changes),
