@@ -63,7 +63,7 @@ endif
 
 ANY_SRCS := $(wildcard kernel/net/*.c kernel/fs/*.c kernel/servers/*.c) \
 	$(filter-out kernel/drivers/pci_host.c,$(wildcard kernel/drivers/*.c)) \
-	$(wildcard kernel/core/rbtree.c kernel/core/bootargs.c kernel/core/siphash.c kernel/linux/elf.c) \
+	$(wildcard kernel/core/rbtree.c kernel/core/bootargs.c kernel/core/siphash.c kernel/core/text.c kernel/linux/elf.c) \
 	$(wildcard tests/floor/*.c)
 ANY_INCLUDES := -I tests/floor/include -I tests/floor -I kernel -I .
 ANY_CFLAGS := -std=gnu11 -g $(WARN) -fno-strict-aliasing $(ANY_INCLUDES) -MMD -MP
@@ -93,7 +93,7 @@ $(BUILD)/unit/test_host_%: tests/unit/test_host_%.c $(BUILD)/host/libhost.a
 
 $(UNIT_ANY:tests/unit/%.c=$(BUILD)/unit/%): $(BUILD)/unit/%: tests/unit/%.c $(UNIT_HELPERS) $(BUILD)/host/libanykernel.a
 	@mkdir -p $(@D)
-	$(CC) $(ANY_CFLAGS) $(SANITIZE) -I tests/unit $< $(UNIT_HELPERS) $(BUILD)/host/libanykernel.a -lcmocka -o $@
+	$(CC) $(ANY_CFLAGS) -MF $@.d $(SANITIZE) -I tests/unit $< $(UNIT_HELPERS) $(BUILD)/host/libanykernel.a -lcmocka -o $@
 
 .PHONY: unit-build
 unit-build: $(UNIT_BINS)
@@ -125,7 +125,7 @@ fuzz-build: $(FUZZ_BINS)
 fuzz: fuzz-build
 	FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/run-tests --build $(BUILD) fuzz
 
--include $(KERNEL_OBJS:.o=.d) $(ANY_SRCS:%.c=$(BUILD)/host/any/%.d) $(ANY_SRCS:%.c=$(BUILD)/fuzz/any/%.d)
+-include $(UNIT_ANY:tests/unit/%.c=$(BUILD)/unit/%.d) $(KERNEL_OBJS:.o=.d) $(ANY_SRCS:%.c=$(BUILD)/host/any/%.d) $(ANY_SRCS:%.c=$(BUILD)/fuzz/any/%.d)
 
 clean:
 	rm -rf $(BUILD)

@@ -56,26 +56,6 @@ void panic(const char *fmt, ...)
     abort();
 }
 
-size_t str_copy(char *dst, const char *src, size_t size)
-{
-    size_t n = strlen(src);
-    if (size) {
-        size_t keep = MIN(n, size - 1);
-        memcpy(dst, src, keep);
-        dst[keep] = 0;
-    }
-    return n;
-}
-
-int parse_u64(const char *text, uint64_t *value)
-{
-    char *end;
-    if (*text < '0' || *text > '9')
-        return -EINVAL;
-    *value = strtoull(text, &end, 0);
-    return *end ? -EINVAL : 0;
-}
-
 void rand_bytes(void *buf, size_t n)
 {
     for (uint8_t *b = buf; n; n--) {
