@@ -97,7 +97,8 @@ def test_ps_logs_signal_exec_stop(librettos):
     (domain,) = librettos.ps()
     assert domain["name"] == "kv" and domain["state"] == "running"
     assert "kv" in librettos("ps").stdout
-    assert "Ready to accept connections" in librettos("logs", "kv").stdout
+    # The port is published as soon as it is listened on; the program's log line follows.
+    wait_for(lambda: "Ready to accept connections" in librettos("logs", "kv").stdout, 10, "the log line")
     assert librettos("exec", "kv", "redis-cli", "ping").stdout.strip() == "PONG"
     librettos("signal", "kv", "TERM")
     wait_for(lambda: not any(d["state"] == "running" for d in librettos.ps()), 20, "the end")
