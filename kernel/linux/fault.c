@@ -6,8 +6,12 @@
 static enum fault_result resolve(uaddr_t va, unsigned access)
 {
     struct task *t = (struct task *)thread_current();
+    enum fault_result res;
     t->min_faults++;
-    return mm_fault(t->process->mm, va, access);
+    do
+        res = mm_fault(t->process->mm, va, access);
+    while (res == FAULT_OOM && oom_reclaim());
+    return res;
 }
 
 int personality_page_fault(uaddr_t va, unsigned access, bool present)
@@ -34,9 +38,8 @@ static void page_fault(uaddr_t va, unsigned access)
         info.signo = SIGBUS_N;
         info.code = BUS_ADRERR_N;
         break;
-    case FAULT_OOM: /* a victim was chosen; perhaps it is us */
+    case FAULT_OOM: /* we were chosen to end */
         thread_current()->interrupted = true;
-        thread_yield();
         return;
     }
     signal_force(info.signo, &info);
@@ -58,7 +61,6 @@ void personality_user_fault(struct user_regs *regs, enum user_fault kind, uaddr_
         [USER_FAULT_ALIGNMENT] = {SIGBUS_N, BUS_ADRALN_N},
         [USER_FAULT_OVERFLOW] = {SIGSEGV_N, SI_KERNEL_N},
     };
-    regs_not_in_syscall(regs);
     if (kind == USER_FAULT_PAGE) {
         page_fault(va, access);
         return;

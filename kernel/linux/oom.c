@@ -51,21 +51,22 @@ static void kill_largest(void)
     spin_unlock_bh(&process_lock);
 }
 
+#define KILL_PAUSE (100 * NSEC_PER_MSEC) /* for what a victim held to become free */
+
 bool oom_reclaim(void)
 {
+    static nsec_t last_kill;
     if (vfs_shrink(RECLAIM_PAGES))
         return true;
     mutex_lock(&oom_lock);
-    struct mem_stats m;
-    mem_stats(&m);
-    bool enough = m.free_pages > RECLAIM_PAGES; /* somebody else's killing helped */
-    if (!enough)
+    if (!last_kill || time_now() - last_kill > KILL_PAUSE) {
         kill_largest();
+        last_kill = time_now();
+    }
     mutex_unlock(&oom_lock);
     struct thread *t = thread_current();
     if (t->aspace && ((struct task *)t)->process->exiting)
         return false;
-    if (!enough)
-        thread_sleep_until(time_now() + 10 * NSEC_PER_MSEC, false);
+    thread_sleep_until(time_now() + NSEC_PER_MSEC, false);
     return true;
 }

@@ -130,8 +130,6 @@ long sigframe_return(struct user_regs *regs);
 void siginfo_export(const struct siginfo_k *info, void *out);
 /* The other way, for rt_sigqueueinfo. */
 void siginfo_import(const void *in, struct siginfo_k *info);
-/* Marks registers as those of a fault: no system call is to be restarted. */
-void regs_not_in_syscall(struct user_regs *regs);
 /* The number of restart_syscall. */
 long restart_syscall_nr(void);
 /* Whether the registers stand behind a system call that returned -ERESTART..., and its number. */

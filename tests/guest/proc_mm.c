@@ -304,7 +304,7 @@ static void fork_under_writing_threads(void)
     stop = 0;
     for (size_t i = 0; i < 3; i++)
         CHECK(!pthread_create(&t[i], NULL, writer, (void *)i));
-    for (int k = 0; k < 20; k++) {
+    for (int k = 0; k < 8; k++) {
         pid_t pid = fork();
         if (pid == 0) {
             char copy[3 * 64];
