@@ -426,7 +426,8 @@ struct tcp_tw {
 
 #define TCP_COUNTERS(X)                                                                            \
     X(bad_header)                                                                                  \
-    X(bad_checksum) X(no_listener) X(syn_dropped) X(accept_overflow) X(cookies_sent) X(cookies_ok) \
+    X(bad_checksum)                                                                                \
+    X(no_listener) X(syn_dropped) X(accept_overflow) X(cookies_sent) X(cookies_ok)                 \
         X(cookies_failed) X(paws_dropped) X(out_of_window) X(challenge_acks) X(challenge_limited)  \
             X(resets_sent) X(resets_received) X(retransmits) X(rtos) X(loss_probes)                \
                 X(fast_recoveries) X(spurious) X(zero_window_drops) X(ooo_dropped) X(no_memory)    \

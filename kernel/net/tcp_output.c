@@ -513,10 +513,11 @@ void tcp_update_mss(struct tcp *t)
         mss = MIN(mss, t->mss_peer);
     if (t->blackhole_probes >= 2)
         mss = MIN(mss, ip_is_v4(&t->e.remote) ? TCP_DEFAULT_MSS4 : TCP_DEFAULT_MSS6);
-    mss = MIN(MAX(mss, TCP_MIN_MSS), TCP_MAX_PAYLOAD); /* an MTU near 64 KiB: at least one MSS a segment */
+    mss = MIN(MAX(mss, TCP_MIN_MSS),
+              TCP_MAX_PAYLOAD);         /* an MTU near 64 KiB: at least one MSS a segment */
     mss -= t->ts_on ? TCP_TS_BYTES : 0; /* RFC 6691 */
     t->mss = mss;
-    t->max_payload = TCP_MAX_PAYLOAD / mss * mss;
+    t->max_payload = MAX(TCP_MAX_PAYLOAD / mss, 1u) * mss;
 }
 
 int tcp_refresh_route(struct tcp *t)

@@ -106,6 +106,10 @@ static bool drain_ooo(struct tcp *t)
         if (seq_after(c->seq, t->rcv_nxt))
             break;
         ooo_remove(t, p);
+        if (seq_after(t->rcv_nxt, c->end)) { /* came in again in a larger segment */
+            pkt_free(p);
+            continue;
+        }
         fin = c->fin;
         pkt_trim_front(p, t->rcv_nxt - c->seq);
         append(t, p);
