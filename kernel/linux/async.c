@@ -1,6 +1,6 @@
 /*
- * O_ASYNC. The file's wait queues are hooked as by poll; a wake-up notes the registration and a work item
- * sends the signal, since signals cannot be sent where queues are woken.
+ * O_ASYNC. The file's wait queues are hooked as by poll; a wake-up notes the registration and a
+ * work item sends the signal, since signals cannot be sent where queues are woken.
  */
 #include "linux/async.h"
 #include "core/deferred.h"
@@ -18,7 +18,7 @@ struct async {
     struct wait_entry entries[ASYNC_QUEUES];
 };
 
-static struct mutex async_lock; /* setting and clearing */
+static struct mutex async_lock;               /* setting and clearing */
 static spinlock_t ready_lock = SPINLOCK_INIT; /* irqsave */
 static struct list ready = LIST_INIT(ready);
 
@@ -114,4 +114,7 @@ int async_set(struct file *f, bool on)
     return err;
 }
 
-void async_init(void) { mutex_init(&async_lock); }
+void async_init(void)
+{
+    mutex_init(&async_lock);
+}

@@ -1,7 +1,7 @@
 /*
- * The control channel (abi/control.h): one thread reads frames from the supervisor's port and acts on
- * them; whoever has something to tell sends frames, one at a time. Everything that arrives is hostile
- * until checked.
+ * The control channel (abi/control.h): one thread reads frames from the supervisor's port and acts
+ * on them; whoever has something to tell sends frames, one at a time. Everything that arrives is
+ * hostile until checked.
  */
 #include "linux/control.h"
 #include "core/deferred.h"
@@ -20,7 +20,8 @@ static struct {
     uint8_t *in_buf;        /* payload of the frame being read */
 } control;
 
-/* --- sending ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------
+ */
 
 static int port_write(const uint8_t *data, size_t n)
 {
@@ -63,7 +64,8 @@ int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n)
     return err;
 }
 
-/* --- ports that programs listen on ---------------------------------------------------------------- */
+/* --- ports that programs listen on
+ * ---------------------------------------------------------------- */
 
 /* The hook may run where nothing can wait, so events are queued for a work item. */
 struct listen_event {
@@ -97,10 +99,8 @@ static void on_listen(int proto, const struct sock_addr *addr, int family, bool 
         klog(LOG_WARN, "control: out of memory, LISTEN of port %u not told", addr->port);
         return;
     }
-    e->payload = (struct ctl_listen){.protocol = (uint16_t)proto,
-                                     .port = addr->port,
-                                     .family = (uint16_t)family,
-                                     .open = open};
+    e->payload = (struct ctl_listen){
+        .protocol = (uint16_t)proto, .port = addr->port, .family = (uint16_t)family, .open = open};
     if (family == 4)
         memcpy(e->payload.addr, &addr->ip.w[3], 4);
     else
@@ -111,7 +111,8 @@ static void on_listen(int proto, const struct sock_addr *addr, int family, bool 
     work_schedule(&listen_work);
 }
 
-/* --- receiving ---------------------------------------------------------------------------------- */
+/* --- receiving ----------------------------------------------------------------------------------
+ */
 
 static int port_read(uint8_t *data, size_t n)
 {

@@ -1,12 +1,13 @@
-/* The control channel's parts: frames and the channel (control.c), sessions and their standard streams
- * (session.c). abi/control.h is the protocol. */
+/* The control channel's parts: frames and the channel (control.c), sessions and their standard
+ * streams (session.c). abi/control.h is the protocol. */
 #ifndef LINUX_CONTROL_H
 #define LINUX_CONTROL_H
 
 #include "abi/control.h"
 #include "fs/file.h"
 
-/* Sends one frame; waits for the supervisor to read if need be. Thread context. -EIO: channel gone. */
+/* Sends one frame; waits for the supervisor to read if need be. Thread context. -EIO: channel gone.
+ */
 int control_send(unsigned type, unsigned session, const void *payload, size_t len);
 /* A data frame of n bytes (n <= CTL_MAX_PAYLOAD) of the caller's buffers. -EFAULT, -EIO. */
 int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n);

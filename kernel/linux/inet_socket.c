@@ -28,19 +28,26 @@ struct sockaddr_in6_k {
 };
 #define SIN6_LEN_MIN 24u /* without the scope: RFC 2133 */
 
-static inline struct socket *socket_of(const struct file *f) { return f->data; }
+static inline struct socket *socket_of(const struct file *f)
+{
+    return f->data;
+}
 
-static inline uint16_t swap16(uint16_t v) { return (uint16_t)(v << 8 | v >> 8); }
+static inline uint16_t swap16(uint16_t v)
+{
+    return (uint16_t)(v << 8 | v >> 8);
+}
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses ----------------------------------------------------------------------------------
+ */
 
 static void from_v4(const struct sockaddr_in_k *in, struct sock_addr *out)
 {
     *out = (struct sock_addr){.ip = ip_from_v4(in->addr), .port = swap16(in->port)};
 }
 
-/* The program's address for this socket's family. any_v4: an AF_INET address may be given to an IPv6
- * socket (datagrams do that). */
+/* The program's address for this socket's family. any_v4: an AF_INET address may be given to an
+ * IPv6 socket (datagrams do that). */
 static int addr_in(const struct socket *s, const struct sockaddr_k *a, uint32_t len, bool any_v4,
                    struct sock_addr *out)
 {
@@ -144,7 +151,8 @@ static int inet_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool
     return 0;
 }
 
-/* --- data --------------------------------------------------------------------------------------- */
+/* --- data ---------------------------------------------------------------------------------------
+ */
 
 static ssize_t sent(const struct socket *s, ssize_t n, unsigned flags)
 {
@@ -307,8 +315,8 @@ static ssize_t inet_sendpage(struct file *f, struct page *page, size_t off, size
                              bool nonblock)
 {
     struct socket *s = socket_of(f);
-    unsigned flags = (more ? SOCK_MSG_MORE : 0) |
-                     (nonblock || f->flags & OPEN_NONBLOCK ? SOCK_MSG_DONTWAIT : 0);
+    unsigned flags =
+        (more ? SOCK_MSG_MORE : 0) | (nonblock || f->flags & OPEN_NONBLOCK ? SOCK_MSG_DONTWAIT : 0);
     if (!s->ops->sendpage)
         return -EOPNOTSUPP;
     return sent(s, s->ops->sendpage(s, page, off, len, flags), 0);
@@ -321,7 +329,8 @@ static unsigned inet_poll(struct file *f, struct poll_table *pt)
     return s->ops->poll(s);
 }
 
-/* --- control ------------------------------------------------------------------------------------ */
+/* --- control ------------------------------------------------------------------------------------
+ */
 
 static int inet_shutdown(struct file *f, int how)
 {

@@ -463,8 +463,7 @@ ssize_t pipe_wait_room(struct file *f, bool nonblock)
     while (!pipe_room(p) && READ_ONCE(p->readers)) {
         if (nonblock)
             return -EAGAIN;
-        int err =
-            wait_event_interruptible(&p->write_wait, pipe_room(p) || !READ_ONCE(p->readers));
+        int err = wait_event_interruptible(&p->write_wait, pipe_room(p) || !READ_ONCE(p->readers));
         if (err)
             return err;
     }

@@ -17,7 +17,8 @@ static bool has_page_cache(const struct file *f)
     return f->vnode && f->ops == &regular_file_ops;
 }
 
-/* --- by page reference -------------------------------------------------------------------------- */
+/* --- by page reference --------------------------------------------------------------------------
+ */
 
 /* What a hole in a file is sent from. */
 static struct page *zero_page(void)
@@ -39,8 +40,8 @@ static int cached_page(struct vnode *v, uint64_t index, struct page **page)
     return *page ? 0 : -ENOMEM;
 }
 
-/* Sends [*pos, *pos + count) of the file page by page; every page but the last announces more, so that
- * the receiver builds large segments. Bytes sent or the first error. */
+/* Sends [*pos, *pos + count) of the file page by page; every page but the last announces more, so
+ * that the receiver builds large segments. Bytes sent or the first error. */
 static ssize_t send_pages(struct file *out, struct vnode *v, uint64_t *pos, size_t count,
                           bool nonblock)
 {
@@ -70,7 +71,8 @@ static ssize_t send_pages(struct file *out, struct vnode *v, uint64_t *pos, size
     return done;
 }
 
-/* --- by copying --------------------------------------------------------------------------------- */
+/* --- by copying ---------------------------------------------------------------------------------
+ */
 
 /* pos_in / pos_out NULL: the file's own position, or a stream. */
 static ssize_t read_into(struct file *in, void *buf, size_t n, uint64_t *pos)
@@ -87,8 +89,8 @@ static ssize_t write_from(struct file *out, void *buf, size_t n, uint64_t *pos)
     return pos ? file_pwrite(out, &u, pos) : file_write(out, &u);
 }
 
-/* From a file with positions: what the receiver did not take is read again. *pos_in advances by what
- * was taken. */
+/* From a file with positions: what the receiver did not take is read again. *pos_in advances by
+ * what was taken. */
 static ssize_t copy_range(struct file *in, uint64_t *pos_in, struct file *out, uint64_t *pos_out,
                           size_t count)
 {
@@ -115,7 +117,8 @@ static ssize_t copy_range(struct file *in, uint64_t *pos_in, struct file *out, u
     return done ? done : r;
 }
 
-/* --- sendfile ----------------------------------------------------------------------------------- */
+/* --- sendfile -----------------------------------------------------------------------------------
+ */
 
 static ssize_t send_file(struct file *out, struct file *in, uint64_t *pos, size_t count)
 {
@@ -162,7 +165,8 @@ long sys_sendfile(int out_fd, int in_fd, uaddr_t offset, size_t count)
     return n;
 }
 
-/* --- splice ------------------------------------------------------------------------------------- */
+/* --- splice -------------------------------------------------------------------------------------
+ */
 
 static ssize_t splice_sink(void *arg, struct uio *u, uint64_t *pos)
 {
@@ -276,7 +280,8 @@ long sys_vmsplice(int fd, uaddr_t iov, size_t count, unsigned flags)
     return writes ? sys_writev(fd, iov, count) : sys_readv(fd, iov, count);
 }
 
-/* --- copy_file_range ---------------------------------------------------------------------------- */
+/* --- copy_file_range ----------------------------------------------------------------------------
+ */
 
 static ssize_t do_copy_range(struct file *in, uint64_t *pos_in, struct file *out, uint64_t *pos_out,
                              size_t len, unsigned flags)

@@ -1,7 +1,7 @@
 /*
- * Sessions of the control channel: programs that the supervisor runs, with their standard streams as
- * files. Data in both directions is bounded by the windows of abi/control.h, so a session whose output
- * nobody reads blocks itself only.
+ * Sessions of the control channel: programs that the supervisor runs, with their standard streams
+ * as files. Data in both directions is bounded by the windows of abi/control.h, so a session whose
+ * output nobody reads blocks itself only.
  */
 #include "arch/arch.h"
 #include "core/mem.h"
@@ -12,7 +12,8 @@
 #include "linux/tty.h"
 
 #define MAX_STRINGS 4096
-#define CREDIT_BATCH (CTL_WINDOW / 4) /* input is acknowledged in steps of this, or when it is used up */
+#define CREDIT_BATCH                                                                               \
+    (CTL_WINDOW / 4) /* input is acknowledged in steps of this, or when it is used up */
 #define POWER_OFF_DELAY (20 * NSEC_PER_MSEC) /* lets the device deliver the last frame */
 
 struct session_io {
@@ -25,7 +26,7 @@ struct session_io {
     bool over;       /* EXIT was sent, or the channel is gone */
     uint32_t out_credit;
     struct wait_queue out_wait;
-    uint8_t *in; /* ring of CTL_WINDOW bytes; NULL without standard input */
+    uint8_t *in;               /* ring of CTL_WINDOW bytes; NULL without standard input */
     uint32_t in_head, in_tail; /* bytes put, bytes taken; differ by CTL_WINDOW at most */
     uint32_t in_unacked;       /* taken, but not yet returned as credit */
     bool in_eof;
@@ -52,7 +53,7 @@ static struct session_io *session_find(unsigned id)
 {
     struct session_io *s, *found = NULL;
     mutex_lock(&sessions_lock);
-    list_for_each(s, &sessions, link)
+    list_for_each (s, &sessions, link)
         if (s->id == id)
             found = s;
     if (found)
@@ -70,7 +71,8 @@ static struct session_io *session_of_frame(unsigned id, const char *what)
     return s;
 }
 
-/* --- output ------------------------------------------------------------------------------------- */
+/* --- output -------------------------------------------------------------------------------------
+ */
 
 /* Takes up to n bytes of credit. */
 static uint32_t take_credit(struct session_io *s, size_t n)
@@ -148,7 +150,8 @@ void session_credit(unsigned id, uint32_t bytes)
     session_put(s);
 }
 
-/* --- input -------------------------------------------------------------------------------------- */
+/* --- input --------------------------------------------------------------------------------------
+ */
 
 static void input_put(struct session_io *s, const uint8_t *data, size_t n)
 {
@@ -239,9 +242,9 @@ static ssize_t in_read(struct file *f, struct uio *u, uint64_t *pos)
             return n;
         if (f->flags & OPEN_NONBLOCK)
             return -EAGAIN;
-        int err = wait_event_interruptible(&s->in_wait, READ_ONCE(s->in_head) != s->in_tail ||
-                                                            READ_ONCE(s->in_eof) ||
-                                                            READ_ONCE(s->over));
+        int err =
+            wait_event_interruptible(&s->in_wait, READ_ONCE(s->in_head) != s->in_tail ||
+                                                      READ_ONCE(s->in_eof) || READ_ONCE(s->over));
         if (err)
             return err;
     }
@@ -257,16 +260,29 @@ static unsigned in_poll(struct file *f, struct poll_table *pt)
     return events;
 }
 
-/* --- the streams as files ----------------------------------------------------------------------- */
+/* --- the streams as files -----------------------------------------------------------------------
+ */
 
-static void stream_release(struct file *f) { session_put(f->data); }
+static void stream_release(struct file *f)
+{
+    session_put(f->data);
+}
 
-static const struct file_ops in_ops = {
-    .name = "stdin", .mode = MODE_FIFO | 0600, .read = in_read, .poll = in_poll, .release = stream_release};
-static const struct file_ops out_ops = {
-    .name = "stdout", .mode = MODE_FIFO | 0600, .write = out_write, .poll = out_poll, .release = stream_release};
-static const struct file_ops err_ops = {
-    .name = "stderr", .mode = MODE_FIFO | 0600, .write = err_write, .poll = out_poll, .release = stream_release};
+static const struct file_ops in_ops = {.name = "stdin",
+                                       .mode = MODE_FIFO | 0600,
+                                       .read = in_read,
+                                       .poll = in_poll,
+                                       .release = stream_release};
+static const struct file_ops out_ops = {.name = "stdout",
+                                        .mode = MODE_FIFO | 0600,
+                                        .write = out_write,
+                                        .poll = out_poll,
+                                        .release = stream_release};
+static const struct file_ops err_ops = {.name = "stderr",
+                                        .mode = MODE_FIFO | 0600,
+                                        .write = err_write,
+                                        .poll = out_poll,
+                                        .release = stream_release};
 
 static struct file *stream_open(struct session_io *s, const struct file_ops *ops, unsigned flags)
 {
@@ -302,7 +318,8 @@ static int open_streams(struct session_io *s, struct file *stdio[3])
     return err;
 }
 
-/* --- beginning and end --------------------------------------------------------------------------- */
+/* --- beginning and end ---------------------------------------------------------------------------
+ */
 
 static NORETURN void power_off(void)
 {
@@ -500,8 +517,7 @@ void session_channel_lost(void)
 {
     struct session_io *s;
     mutex_lock(&sessions_lock);
-    list_for_each(s, &sessions, link)
-    {
+    list_for_each (s, &sessions, link) {
         WRITE_ONCE(s->over, true);
         wake_up(&s->out_wait);
         wake_up(&s->in_wait);
@@ -509,7 +525,8 @@ void session_channel_lost(void)
     mutex_unlock(&sessions_lock);
 }
 
-/* --- shutdown ----------------------------------------------------------------------------------- */
+/* --- shutdown -----------------------------------------------------------------------------------
+ */
 
 static void signal_all(int signo)
 {
@@ -551,4 +568,7 @@ void session_shutdown_all(uint32_t grace_ms)
         power_off();
 }
 
-void session_init(void) { mutex_init(&sessions_lock); }
+void session_init(void)
+{
+    mutex_init(&sessions_lock);
+}

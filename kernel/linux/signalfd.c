@@ -9,8 +9,8 @@
 
 #define UNBLOCKABLE (SIG_BIT(SIGKILL_N) | SIG_BIT(SIGSTOP_N))
 
-/* Reads take the reading task's signals; polls watch the process that made the file, whose queue stays
- * as long as this reference. */
+/* Reads take the reading task's signals; polls watch the process that made the file, whose queue
+ * stays as long as this reference. */
 struct signalfd {
     sigset_k set;
     struct process *process;
@@ -52,9 +52,9 @@ static ssize_t signalfd_read(struct file *f, struct uio *u, uint64_t *pos)
             if (done || f->flags & OPEN_NONBLOCK)
                 return done ? done : -EAGAIN;
             bool got = false;
-            int err = wait_event_interruptible(
-                signal_wait_queue(current_process()),
-                got || (got = signal_dequeue(current_task(), set, &info)));
+            int err =
+                wait_event_interruptible(signal_wait_queue(current_process()),
+                                         got || (got = signal_dequeue(current_task(), set, &info)));
             if (err && !got)
                 return err;
         }
@@ -130,4 +130,7 @@ long sys_signalfd4(int fd, uaddr_t mask, size_t size, int flags)
     return anon_install(&signalfd_ops, s, OPEN_RDWR | (unsigned)flags);
 }
 
-long sys_signalfd(int fd, uaddr_t mask, size_t size) { return sys_signalfd4(fd, mask, size, 0); }
+long sys_signalfd(int fd, uaddr_t mask, size_t size)
+{
+    return sys_signalfd4(fd, mask, size, 0);
+}

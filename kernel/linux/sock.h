@@ -47,13 +47,13 @@ const struct cmsg_head *cmsg_next(const struct cmsg_in *c, size_t *pos, int *err
 /* One message on its way through a system call. */
 struct sock_msg {
     struct uio *uio;
-    unsigned flags;       /* MSG_*; DONTWAIT is set for non-blocking files */
-    uint32_t name_len;    /* send: of `name`, 0: none; recv: set with `name` by the family */
-    bool want_name;       /* recv: the caller takes the address */
-    struct cmsg_in control;    /* send */
-    uaddr_t control_out;       /* recv: the program's buffer */
+    unsigned flags;         /* MSG_*; DONTWAIT is set for non-blocking files */
+    uint32_t name_len;      /* send: of `name`, 0: none; recv: set with `name` by the family */
+    bool want_name;         /* recv: the caller takes the address */
+    struct cmsg_in control; /* send */
+    uaddr_t control_out;    /* recv: the program's buffer */
     size_t control_room, control_used;
-    unsigned out_flags;   /* recv: msg_flags */
+    unsigned out_flags;     /* recv: msg_flags */
     struct sockaddr_k name; /* last: not initialised as a whole */
 };
 /* recv: appends an ancillary message; sets MSG_CTRUNC if there is no room. -EFAULT. */

@@ -16,7 +16,9 @@ static const struct sock_ops *sock_of(const struct file *f)
 {
     if (likely(f->ops == &inet_file_ops))
         return &inet_sock_ops;
-    return f->ops == &unix_file_ops ? &unix_sock_ops : NULL;
+    if (f->ops == &unix_file_ops)
+        return &unix_sock_ops;
+    return f->ops == &netlink_file_ops ? &netlink_sock_ops : NULL;
 }
 
 /* The socket behind a descriptor: file and operations, or the error. */
@@ -41,7 +43,8 @@ static struct sock_hold sock_hold(int fd)
     return s;
 }
 
-/* --- addresses ---------------------------------------------------------------------------------- */
+/* --- addresses ----------------------------------------------------------------------------------
+ */
 
 static int addr_fetch(struct sockaddr_k *to, uaddr_t from, int len)
 {
@@ -65,7 +68,8 @@ static int addr_put(uaddr_t to, uaddr_t to_len, const struct sockaddr_k *addr, u
     return copy_to_user(to_len, &len, sizeof(len));
 }
 
-/* --- making and connecting ---------------------------------------------------------------------- */
+/* --- making and connecting ----------------------------------------------------------------------
+ */
 
 static int socket_make(int family, int type, int proto, struct file **out)
 {
@@ -77,6 +81,8 @@ static int socket_make(int family, int type, int proto, struct file **out)
     case AF_INET_N:
     case AF_INET6_N:
         return inet_socket_create(family, type, proto, out);
+    case AF_NETLINK_N:
+        return netlink_socket_create(type, proto, out);
     default:
         return -EAFNOSUPPORT;
     }
@@ -196,7 +202,10 @@ long sys_accept4(int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
     return new;
 }
 
-long sys_accept(int fd, uaddr_t addr, uaddr_t len) { return sys_accept4(fd, addr, len, 0); }
+long sys_accept(int fd, uaddr_t addr, uaddr_t len)
+{
+    return sys_accept4(fd, addr, len, 0);
+}
 
 long sys_shutdown(int fd, int how)
 {
@@ -220,10 +229,17 @@ static long socket_name(int fd, uaddr_t uaddr, uaddr_t ulen, bool peer)
     return err ? err : addr_put(uaddr, ulen, &addr, len);
 }
 
-long sys_getsockname(int fd, uaddr_t addr, uaddr_t len) { return socket_name(fd, addr, len, false); }
-long sys_getpeername(int fd, uaddr_t addr, uaddr_t len) { return socket_name(fd, addr, len, true); }
+long sys_getsockname(int fd, uaddr_t addr, uaddr_t len)
+{
+    return socket_name(fd, addr, len, false);
+}
+long sys_getpeername(int fd, uaddr_t addr, uaddr_t len)
+{
+    return socket_name(fd, addr, len, true);
+}
 
-/* --- options ------------------------------------------------------------------------------------ */
+/* --- options ------------------------------------------------------------------------------------
+ */
 
 struct timeval_k {
     int64_t sec, usec;
@@ -239,9 +255,8 @@ int timeout_option_set(nsec_t *timeout, const void *val, uint32_t len)
         return -EDOM;
     if (tv.sec < 0) /* Linux: as short as can be */
         tv = (struct timeval_k){0, 1};
-    *timeout = tv.sec > INT64_MAX / NSEC_PER_SEC / 4
-                   ? 0
-                   : tv.sec * NSEC_PER_SEC + tv.usec * NSEC_PER_USEC;
+    *timeout =
+        tv.sec > INT64_MAX / NSEC_PER_SEC / 4 ? 0 : tv.sec * NSEC_PER_SEC + tv.usec * NSEC_PER_USEC;
     return 0;
 }
 
@@ -290,7 +305,8 @@ long sys_getsockopt(int fd, int level, int name, uaddr_t uval, uaddr_t ulen)
     return err;
 }
 
-/* --- ancillary data ----------------------------------------------------------------------------- */
+/* --- ancillary data -----------------------------------------------------------------------------
+ */
 
 const struct cmsg_head *cmsg_next(const struct cmsg_in *c, size_t *pos, int *err)
 {
@@ -329,7 +345,8 @@ int cmsg_put(struct sock_msg *m, int level, int type, const void *data, size_t l
     return 0;
 }
 
-/* --- sending ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------
+ */
 
 static inline unsigned call_flags(const struct file *f, int flags)
 {
@@ -453,7 +470,8 @@ long sys_sendmmsg(int fd, uaddr_t msgs, unsigned count, int flags)
     return done ? (long)done : err;
 }
 
-/* --- receiving ---------------------------------------------------------------------------------- */
+/* --- receiving ----------------------------------------------------------------------------------
+ */
 
 static inline void recv_prepare(struct sock_msg *m, struct uio *u, unsigned flags)
 {

@@ -38,7 +38,7 @@ struct tty {
 #define SIGTTIN_N 21
 #define SIGTTOU_N 22
 #define SIGWINCH_N 28
-#define CTRL(c) ((c) & 0x1f)
+#define CTRL(c) ((c)&0x1f)
 
 struct tty *tty_create(tty_output_fn output, void *arg)
 {
@@ -59,9 +59,10 @@ struct tty *tty_create(tty_output_fn output, void *arg)
         .c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN,
     };
     static const uint8_t cc[NCCS] = {
-        [VINTR] = CTRL('C'),  [VQUIT] = CTRL('\\'), [VERASE] = 0x7f,       [VKILL] = CTRL('U'),
-        [VEOF] = CTRL('D'),   [VMIN] = 1,           [VSTART] = CTRL('Q'),  [VSTOP] = CTRL('S'),
-        [VSUSP] = CTRL('Z'),  [VREPRINT] = CTRL('R'), [VDISCARD] = CTRL('O'), [VWERASE] = CTRL('W'),
+        [VINTR] = CTRL('C'),    [VQUIT] = CTRL('\\'),   [VERASE] = 0x7f,
+        [VKILL] = CTRL('U'),    [VEOF] = CTRL('D'),     [VMIN] = 1,
+        [VSTART] = CTRL('Q'),   [VSTOP] = CTRL('S'),    [VSUSP] = CTRL('Z'),
+        [VREPRINT] = CTRL('R'), [VDISCARD] = CTRL('O'), [VWERASE] = CTRL('W'),
         [VLNEXT] = CTRL('V'),
     };
     memcpy(t->termios.c_cc, cc, sizeof(cc));
@@ -74,7 +75,8 @@ void tty_put(struct tty *t)
         kfree(t);
 }
 
-/* --- output ------------------------------------------------------------------------------------- */
+/* --- output -------------------------------------------------------------------------------------
+ */
 
 /* Output processing: newlines become CR NL. Returns the bytes written to out (at most 2 * n). */
 static size_t cook(const struct tty *t, const uint8_t *in, size_t n, uint8_t *out)
@@ -97,14 +99,16 @@ static ssize_t emit(struct tty *t, const uint8_t *data, size_t n, bool nonblock)
 
 static void echo(struct tty *t, const uint8_t *data, size_t n)
 {
-    /* A program that writes right now may sleep with the lock: echo is then lost rather than late. */
+    /* A program that writes right now may sleep with the lock: echo is then lost rather than late.
+     */
     if (!n || !mutex_trylock(&t->output_lock))
         return;
     emit(t, data, n, true);
     mutex_unlock(&t->output_lock);
 }
 
-/* --- input -------------------------------------------------------------------------------------- */
+/* --- input --------------------------------------------------------------------------------------
+ */
 
 struct echo_buf {
     uint8_t data[512];
@@ -203,7 +207,10 @@ static int signal_of(const struct tty *t, uint8_t c)
                                 : 0;
 }
 
-static void flush_input(struct tty *t) { t->tail = t->line_head = t->head; }
+static void flush_input(struct tty *t)
+{
+    t->tail = t->line_head = t->head;
+}
 
 /* One typed byte; returns the signal it means, or 0. */
 static int input_char(struct tty *t, uint8_t c, struct echo_buf *e)
@@ -251,7 +258,8 @@ void tty_input(struct tty *t, const uint8_t *data, size_t n)
     wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ------------------------------------------------------------------------------------
+ */
 
 /* Bytes a read may have now. */
 static uint32_t readable_bytes(const struct tty *t)
@@ -372,7 +380,8 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
     return (readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
 }
 
-/* --- control ------------------------------------------------------------------------------------ */
+/* --- control ------------------------------------------------------------------------------------
+ */
 
 void tty_signal(struct tty *t, int signo, int fallback)
 {
@@ -440,7 +449,7 @@ static long set_termios(struct tty *t, uaddr_t arg, bool flush)
     t->termios = new;
     if (flush)
         flush_input(t);
-    if (was_canonical != !!(new.c_lflag & ICANON))
+    if (was_canonical != !!(new.c_lflag &ICANON))
         t->line_head = t->head; /* what is there can be read either way */
     spin_unlock(&t->lock);
     wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
@@ -493,7 +502,10 @@ static long take_terminal(struct tty *t)
     return 0;
 }
 
-static long get_int(uaddr_t arg, int value) { return copy_to_user(arg, &value, sizeof(value)); }
+static long get_int(uaddr_t arg, int value)
+{
+    return copy_to_user(arg, &value, sizeof(value));
+}
 
 static long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 {
@@ -549,7 +561,10 @@ static long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
     }
 }
 
-static void tty_release(struct file *f) { tty_put(f->data); }
+static void tty_release(struct file *f)
+{
+    tty_put(f->data);
+}
 
 static void tty_describe(struct file *f, char *buf, size_t size)
 {

@@ -1,6 +1,6 @@
 /*
- * Terminals: the line discipline of termios(3) between a program and whoever shows its output. The other
- * side is a function for output and tty_input for what is typed.
+ * Terminals: the line discipline of termios(3) between a program and whoever shows its output. The
+ * other side is a function for output and tty_input for what is typed.
  */
 #ifndef LINUX_TTY_H
 #define LINUX_TTY_H
@@ -9,7 +9,8 @@
 
 struct tty;
 
-/* Takes n bytes of output; what it took. May sleep unless nonblock (echo), where it may take less. */
+/* Takes n bytes of output; what it took. May sleep unless nonblock (echo), where it may take less.
+ */
 typedef ssize_t (*tty_output_fn)(void *arg, const void *data, size_t n, bool nonblock);
 
 /* One reference; NULL: out of memory. 80 x 24, canonical mode with echo. */

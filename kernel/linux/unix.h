@@ -1,10 +1,11 @@
 /*
- * AF_UNIX sockets: what the files on naming and connecting (unix_socket.c), on data (unix_data.c) and on
- * passed descriptors (unix_scm.c) share.
+ * AF_UNIX sockets: what the files on naming and connecting (unix_socket.c), on data (unix_data.c)
+ * and on passed descriptors (unix_scm.c) share.
  *
- * Data is a queue of messages at the receiver. A sender may have so much under way (`inflight`, counted
- * until the receiver has consumed it); that is what makes it wait. A connected stream or seqpacket
- * socket keeps its peer, referenced, until it is closed itself; closing marks the peer, not more.
+ * Data is a queue of messages at the receiver. A sender may have so much under way (`inflight`,
+ * counted until the receiver has consumed it); that is what makes it wait. A connected stream or
+ * seqpacket socket keeps its peer, referenced, until it is closed itself; closing marks the peer,
+ * not more.
  */
 #ifndef LINUX_UNIX_H
 #define LINUX_UNIX_H
@@ -32,18 +33,18 @@ enum unix_state { UNIX_IDLE, UNIX_LISTENING, UNIX_CONNECTED };
 enum { UNIX_SHUT_READ = 1, UNIX_SHUT_WRITE = 2 };
 
 struct unix_socket {
-    refcount_t refs;     /* its file, peers, messages it sent, names */
-    uint8_t type;        /* SOCK_*_N */
-    spinlock_t lock;     /* everything below up to `wait` */
+    refcount_t refs; /* its file, peers, messages it sent, names */
+    uint8_t type;    /* SOCK_*_N */
+    spinlock_t lock; /* everything below up to `wait` */
     enum unix_state state;
     uint8_t shut;
     bool closed;
-    int error;           /* positive, told once */
+    int error;                /* positive, told once */
     struct unix_socket *peer; /* referenced */
-    struct list queue;   /* struct unix_message; listeners: unix_socket.pending */
-    struct list pending; /* in a listener's queue */
-    size_t queued;       /* bytes, or connections waiting */
-    size_t inflight;     /* sent and not yet consumed */
+    struct list queue;        /* struct unix_message; listeners: unix_socket.pending */
+    struct list pending;      /* in a listener's queue */
+    size_t queued;            /* bytes, or connections waiting */
+    size_t inflight;          /* sent and not yet consumed */
     uint32_t sndbuf;
     int backlog;
     struct wait_queue wait; /* everybody who waits for this socket */
@@ -68,8 +69,14 @@ struct unix_message {
     uint8_t data[];
 };
 
-static inline struct unix_socket *unix_of(const struct file *f) { return f->data; }
-static inline void unix_get(struct unix_socket *s) { ref_get(&s->refs); }
+static inline struct unix_socket *unix_of(const struct file *f)
+{
+    return f->data;
+}
+static inline void unix_get(struct unix_socket *s)
+{
+    ref_get(&s->refs);
+}
 void unix_put(struct unix_socket *s);
 static inline bool unix_connection_type(const struct unix_socket *s)
 {
@@ -95,8 +102,8 @@ static inline bool unix_writable(const struct unix_socket *s)
 }
 
 /* unix_scm.c */
-/* From the ancillary data of a sendmsg: *out (NULL if no descriptors), *cred changed if given. -EINVAL,
- * -EBADF, -EPERM, -ETOOMANYREFS, -ENOMEM. */
+/* From the ancillary data of a sendmsg: *out (NULL if no descriptors), *cred changed if given.
+ * -EINVAL, -EBADF, -EPERM, -ETOOMANYREFS, -ENOMEM. */
 int unix_scm_collect(const struct cmsg_in *c, struct unix_scm **out, struct ucred_k *cred);
 /* Gives them to the receiver of m: descriptors are installed. They stay with scm (MSG_PEEK and
  * errors). */

@@ -9,7 +9,8 @@
 #define STREAM_CHUNK (32u * 1024)
 #define MESSAGE_COST(len) ((len) + sizeof(struct unix_message))
 
-/* --- messages ----------------------------------------------------------------------------------- */
+/* --- messages -----------------------------------------------------------------------------------
+ */
 
 void unix_message_free(struct unix_message *m)
 {
@@ -47,12 +48,14 @@ static struct unix_message *message_make(struct unix_socket *from, struct uio *u
     return m;
 }
 
-/* --- sending ------------------------------------------------------------------------------------ */
+/* --- sending ------------------------------------------------------------------------------------
+ */
 
 /* Waits until `cost` more bytes may be under way. */
 static int wait_room(struct unix_socket *s, size_t cost, unsigned flags)
 {
-#define HAS_ROOM(s) (READ_ONCE((s)->inflight) == 0 || READ_ONCE((s)->inflight) + cost <= (s)->sndbuf)
+#define HAS_ROOM(s)                                                                                \
+    (READ_ONCE((s)->inflight) == 0 || READ_ONCE((s)->inflight) + cost <= (s)->sndbuf)
 #define MAY_SEND(s) (HAS_ROOM(s) || READ_ONCE((s)->shut) & UNIX_SHUT_WRITE)
     if (MAY_SEND(s))
         return 0;
@@ -216,7 +219,8 @@ ssize_t unix_write(struct file *f, struct uio *u, uint64_t *pos)
     return unix_send(f, &m);
 }
 
-/* --- receiving ---------------------------------------------------------------------------------- */
+/* --- receiving ----------------------------------------------------------------------------------
+ */
 
 static struct unix_message *first_message(struct unix_socket *s)
 {
@@ -315,8 +319,9 @@ static ssize_t stream_recv(struct unix_socket *s, struct sock_msg *m)
                 break;
             /* Readers take messages off the front only, and this one holds read_lock. */
             spin_lock(&s->lock);
-            struct unix_message *next =
-                msg->link.next == &s->queue ? NULL : list_first(&msg->link, struct unix_message, link);
+            struct unix_message *next = msg->link.next == &s->queue
+                                            ? NULL
+                                            : list_first(&msg->link, struct unix_message, link);
             spin_unlock(&s->lock);
             stop = next && !continues(s, msg, next);
             if (!peek && msg->off == msg->len)

@@ -1,10 +1,10 @@
 /*
  * Descriptors passed over AF_UNIX sockets (SCM_RIGHTS) and credentials.
  *
- * What is under way and never read is dropped by a work item, not in place: a chain of sockets, each
- * passed over the next, would otherwise end in a recursion as deep as the chain. Cycles of sockets that
- * are only referenced by messages in one another stay until the domain ends; the number of descriptors
- * under way is limited, so that they are bounded.
+ * What is under way and never read is dropped by a work item, not in place: a chain of sockets,
+ * each passed over the next, would otherwise end in a recursion as deep as the chain. Cycles of
+ * sockets that are only referenced by messages in one another stay until the domain ends; the
+ * number of descriptors under way is limited, so that they are bounded.
  */
 #include "core/deferred.h"
 #include "core/mem.h"
@@ -104,10 +104,10 @@ static int collect_credentials(const struct cmsg_head *h, struct ucred_k *cred)
     memcpy(&c, h + 1, sizeof(c));
     const struct cred *now = current_cred();
     bool pid_ok = c.pid == current_process()->pid || capable(CAP_SYS_ADMIN_N);
-    bool uid_ok = c.uid == now->uid || c.uid == now->euid || c.uid == now->suid ||
-                  capable(CAP_SETUID_N);
-    bool gid_ok = c.gid == now->gid || c.gid == now->egid || c.gid == now->sgid ||
-                  capable(CAP_SETGID_N);
+    bool uid_ok =
+        c.uid == now->uid || c.uid == now->euid || c.uid == now->suid || capable(CAP_SETUID_N);
+    bool gid_ok =
+        c.gid == now->gid || c.gid == now->egid || c.gid == now->sgid || capable(CAP_SETGID_N);
     if (!pid_ok || !uid_ok || !gid_ok)
         return -EPERM;
     *cred = c;

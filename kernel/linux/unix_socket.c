@@ -21,7 +21,10 @@ struct ucred_k unix_current_cred(void)
     return (struct ucred_k){current_process()->pid, c->euid, c->egid};
 }
 
-nsec_t unix_deadline(nsec_t timeout) { return timeout ? time_now() + timeout : NSEC_NEVER; }
+nsec_t unix_deadline(nsec_t timeout)
+{
+    return timeout ? time_now() + timeout : NSEC_NEVER;
+}
 
 static struct unix_socket *unix_alloc(int type)
 {
@@ -46,7 +49,8 @@ void unix_put(struct unix_socket *s)
         kfree(s);
 }
 
-/* --- names -------------------------------------------------------------------------------------- */
+/* --- names --------------------------------------------------------------------------------------
+ */
 
 uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out)
 {
@@ -75,7 +79,7 @@ static int parse_name(const struct sockaddr_k *a, uint32_t len, struct unix_name
 static struct unix_socket *find_abstract(const struct unix_name *name)
 {
     struct unix_socket *s;
-    list_for_each(s, &abstract_names, abstract_link)
+    list_for_each (s, &abstract_names, abstract_link)
         if (s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
             return s;
     return NULL;
@@ -198,7 +202,8 @@ int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix
     return err;
 }
 
-/* --- connections -------------------------------------------------------------------------------- */
+/* --- connections --------------------------------------------------------------------------------
+ */
 
 static int unix_file(struct unix_socket *s, struct file **out)
 {
@@ -366,7 +371,8 @@ static int unix_accept(struct file *f, struct file **out)
     return err;
 }
 
-/* --- the end ------------------------------------------------------------------------------------ */
+/* --- the end ------------------------------------------------------------------------------------
+ */
 
 /* Sets shutdown bits of one side and wakes it. */
 static void shut(struct unix_socket *s, unsigned how, int error)
@@ -429,9 +435,13 @@ static void unix_close(struct unix_socket *s)
     unix_put(s);
 }
 
-static void unix_release(struct file *f) { unix_close(unix_of(f)); }
+static void unix_release(struct file *f)
+{
+    unix_close(unix_of(f));
+}
 
-/* --- the rest of the operations ----------------------------------------------------------------- */
+/* --- the rest of the operations -----------------------------------------------------------------
+ */
 
 static int unix_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool peer)
 {
@@ -488,8 +498,7 @@ static long unix_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
             return -EINVAL;
         struct unix_message *m;
         spin_lock(&s->lock);
-        list_for_each(m, &s->queue, link)
-        {
+        list_for_each (m, &s->queue, link) {
             value += (int)(m->len - m->off);
             if (s->type != SOCK_STREAM_N)
                 break;
@@ -520,8 +529,8 @@ enum {
 };
 /* Kept and told, but without meaning for these sockets. */
 #define FLAG_OPTIONS                                                                               \
-    (1ull << OPT_REUSEADDR | 1ull << OPT_BROADCAST | 1ull << OPT_KEEPALIVE | 1ull << OPT_OOBINLINE | \
-     1ull << OPT_REUSEPORT)
+    (1ull << OPT_REUSEADDR | 1ull << OPT_BROADCAST | 1ull << OPT_KEEPALIVE |                       \
+     1ull << OPT_OOBINLINE | 1ull << OPT_REUSEPORT)
 
 static int unix_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
 {
@@ -549,7 +558,7 @@ static int unix_setopt(struct file *f, int level, int name, const void *val, uin
     default:
         if (name < 0 || name > 63 || !(FLAG_OPTIONS >> name & 1))
             return -ENOPROTOOPT;
-        s->flag_options = (s->flag_options & ~(1ull << name)) | (uint64_t)!!v << name;
+        s->flag_options = (s->flag_options & ~(1ull << name)) | (uint64_t) !!v << name;
         return 0;
     }
 }
@@ -675,4 +684,7 @@ int unix_socket_pair(int type, int proto, struct file *out[2])
     return 0;
 }
 
-void unix_socket_init(void) { mutex_init(&bind_lock); }
+void unix_socket_init(void)
+{
+    mutex_init(&bind_lock);
+}

@@ -25,10 +25,19 @@ static long on_fd(int fd, long result)
 }
 
 #define FAMILY(call, params, result)                                                               \
-    long sys_##call params { return on_path(file, 0, result); }                                    \
-    long sys_l##call params { return on_path(file, AT_SYMLINK_NOFOLLOW_N, result); }
+    long sys_##call params                                                                         \
+    {                                                                                              \
+        return on_path(file, 0, result);                                                           \
+    }                                                                                              \
+    long sys_l##call params                                                                        \
+    {                                                                                              \
+        return on_path(file, AT_SYMLINK_NOFOLLOW_N, result);                                       \
+    }
 #define FD_CALL(call, params, result)                                                              \
-    long sys_f##call params { return on_fd(file, result); }
+    long sys_f##call params                                                                        \
+    {                                                                                              \
+        return on_fd(file, result);                                                                \
+    }
 
 #define UNUSED_ATTR (void)name, (void)value, (void)size
 FAMILY(getxattr, (uaddr_t file, uaddr_t name, uaddr_t value, size_t size),
