@@ -591,8 +591,8 @@ static int unix_getopt(struct file *f, int level, int name, void *val, uint32_t 
         break;
     case OPT_PEERCRED: {
         struct ucred_k c = s->peer_cred;
-        if (!unix_connection_type(s) || !c.pid)
-            c = (struct ucred_k){s->peer_cred.pid, c.pid ? c.uid : ~0u, c.pid ? c.gid : ~0u};
+        if (!c.pid) /* never connected */
+            c.uid = c.gid = ~0u;
         *len = MIN(*len, (uint32_t)sizeof(c));
         memcpy(val, &c, *len);
         return 0;
