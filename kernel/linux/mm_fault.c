@@ -10,8 +10,8 @@
 
 #include "linux/process.h"
 
-#define FAULT_AROUND 16u /* pages: a fault under emulation costs more than mapping its neighbours  \
-                          */
+/* Pages: a fault under emulation costs more than mapping its neighbours. */
+#define FAULT_AROUND 16u
 
 static struct page *anon_page(unsigned flags)
 {
