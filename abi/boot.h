@@ -11,7 +11,10 @@
  *   net0=ADDR/LEN[,gw=ADDR][,dns=ADDR][,ADDR6/LEN][,gw6=ADDR6]
  *                          configure it statically: IPv4 and IPv6 in any order
  *   control=1              a virtio-console port speaks abi/control.h; programs come through it
- *   volumes=TAG:PATH[,...] mount the virtio-9p device with mount tag TAG at PATH (PATH holds no ',')
+ *   volumes=TAG:PATH[:ro][:owner=HUID.HGID.UID.GID][,...]
+ *                          mount the virtio-9p device with mount tag TAG at PATH, which holds no ','
+ *                          or ':'; ro: read-only; owner: the device acts as the host's user HUID and
+ *                          group HGID, who are UID and GID in the domain (others are nobody)
  *   loglevel=error|warn|info|debug   least severe kernel message to print (default: info)
  *   -- PROGRAM ARGS...     without control: run this with stdio on the console, then power off;
  *                          words are split at blanks, there is no quoting

@@ -28,7 +28,8 @@ extern uint64_t cli_begin_ns;
 int parse_port(const char *arg, struct vnet_forward *out);
 /* "-m 256M", "1G", or a number of MiB. */
 int parse_memory(const char *arg, unsigned *mib);
-/* "-v HOSTPATH:GUESTPATH": the host path is resolved and must be there. Owned strings. */
+/* "-v HOSTPATH:GUESTPATH[:ro]": the host path is resolved and must be a directory that the user may
+ * read and, without ro, write. Owned strings. */
 int parse_volume(const char *arg, struct qemu_volume *out);
 /* "-e K=V", or "-e K" for the value it has here. Replaces an earlier K. */
 int add_env(struct strv *env, const char *arg);

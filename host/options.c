@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -81,28 +83,50 @@ int parse_memory(const char *arg, unsigned *mib)
     return -EINVAL;
 }
 
+/* Why a host directory cannot be a volume, or NULL. */
+static const char *volume_problem(const char *path, bool read_only)
+{
+    struct stat st;
+
+    if (!path || stat(path, &st) < 0)
+        return strerror(errno);
+    if (!S_ISDIR(st.st_mode))
+        return strerror(ENOTDIR);
+    if (strchr(path, ','))
+        return "the path has a comma in it";
+    if (access(path, R_OK | X_OK) < 0)
+        return strerror(errno);
+    if (!read_only && access(path, W_OK) < 0)
+        return "you may not write there; append :ro";
+    return NULL;
+}
+
 int parse_volume(const char *arg, struct qemu_volume *out)
 {
-    const char *colon = strrchr(arg, ':');
+    bool read_only = ends_with(arg, ":ro");
+    char *path = xstrndup(arg, strlen(arg) - (read_only ? 3 : 0));
+    char *guest = strrchr(path, ':');
 
     memset(out, 0, sizeof(*out));
-    if (!colon || colon == arg || colon[1] != '/' || strpbrk(colon, ", \t\n")) {
-        warn("-v %s: expected HOSTPATH:GUESTPATH, the latter absolute, without blank or comma",
+    if (!guest || guest == path || guest[1] != '/' || strpbrk(guest, ", \t\n")) {
+        warn("-v %s: expected HOSTPATH:GUESTPATH[:ro], GUESTPATH absolute, without blank or comma",
              arg);
+        free(path);
         return -EINVAL;
     }
-    char *path = xstrndup(arg, (size_t)(colon - arg));
+    *guest++ = 0;
     out->host = realpath(path, NULL);
-    if (!out->host || strchr(out->host, ',')) {
-        warn("-v %s: %s", path, out->host ? "the path has a comma in it" : strerror(errno));
-        free(path);
+    const char *problem = volume_problem(out->host, read_only);
+    if (problem) {
+        warn("-v %s: %s", path, problem);
         free(out->host);
         out->host = NULL;
-        return -EINVAL;
+    } else {
+        out->guest = xstrdup(guest);
+        out->read_only = read_only;
     }
     free(path);
-    out->guest = xstrdup(colon + 1);
-    return 0;
+    return problem ? -EINVAL : 0;
 }
 
 int add_env(struct strv *env, const char *arg)

@@ -174,17 +174,27 @@ static void add_network(const struct qemu_config *c, struct strv *argv)
                   m[0], m[1], m[2], m[3], m[4], m[5], mtu));
 }
 
+/*
+ * As root, owners are the same on both sides. An ordinary user's QEMU cannot give files away: the
+ * domain is told who owns all that is made (see abi/boot.h), and creating does not try (model
+ * none).
+ */
 static void add_volumes(const struct qemu_config *c, struct strv *argv, struct buf *append)
 {
     const char *model = geteuid() ? "none" : "passthrough";
 
     for (size_t i = 0; i < c->volume_count; i++) {
+        const struct qemu_volume *v = &c->volumes[i];
         add(argv, "-fsdev",
-            xasprintf("local,id=fs%zu,path=%s,security_model=%s,multidevs=remap", i,
-                      c->volumes[i].host, model));
+            xasprintf("local,id=fs%zu,path=%s,security_model=%s,multidevs=remap%s", i, v->host,
+                      model, v->read_only ? ",readonly=on" : ""));
         add(argv, "-device",
             xasprintf("virtio-9p-pci,fsdev=fs%zu,mount_tag=volume%zu,disable-legacy=on", i, i));
-        buf_printf(append, "%svolume%zu:%s", i ? "," : " volumes=", i, c->volumes[i].guest);
+        buf_printf(append, "%svolume%zu:%s%s", i ? "," : " volumes=", i, v->guest,
+                   v->read_only ? ":ro" : "");
+        if (geteuid())
+            buf_printf(append, ":owner=%u.%u.%u.%u", geteuid(), getegid(), c->owner,
+                       c->owner_group);
     }
 }
 

@@ -14,6 +14,7 @@
 
 struct qemu_volume {
     char *host, *guest;
+    bool read_only;
 };
 
 struct qemu_config {
@@ -28,6 +29,8 @@ struct qemu_config {
     const uint8_t *mac;
     const struct qemu_volume *volumes;
     size_t volume_count;
+    uid_t owner; /* who in the domain owns what is the caller's on the volumes */
+    gid_t owner_group;
     const struct strv *extra;           /* --qemu-arg, may be NULL */
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */

@@ -295,10 +295,11 @@ static size_t take_volumes(json_t *array, struct qemu_volume *out)
 
     json_array_foreach(array, i, v)
     {
-        if (n >= MAX_VOLUMES ||
-            json_unpack(v, "{s:s, s:s}", "host", &out[n].host, "guest", &out[n].guest))
+        int read_only;
+        if (n >= MAX_VOLUMES || json_unpack(v, "{s:s, s:s, s:b}", "host", &out[n].host, "guest",
+                                            &out[n].guest, "read_only", &read_only))
             break;
-        n++;
+        out[n++].read_only = read_only;
     }
     return n;
 }
@@ -373,17 +374,19 @@ static void request_run(struct client *c, json_t *rq)
     struct domain_spec spec = {.listener = &listener, .arg = c};
     struct qemu_config *q = &spec.qemu;
     const char *wanted = NULL, *base = NULL, *network = NULL, *tap = NULL, *bridge = NULL;
-    int memory = 0, cpus = 0, detach = 0;
+    int memory = 0, cpus = 0, detach = 0, owner = 0, owner_group = 0;
 
-    bool ok = take_program(rq, &program) &&
-              !json_unpack(
-                  rq, "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s:s, s?s, s?s, s?s, s?b}",
-                  "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel, "image",
-                  &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory, "cpus", &cpus,
-                  "loglevel", &q->loglevel, "network", &network, "tap", &tap, "bridge", &bridge,
-                  "net0", &spec.net0, "detach", &detach) &&
-              take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
-              (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
+    bool ok =
+        take_program(rq, &program) &&
+        !json_unpack(
+            rq,
+            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s:s, s?s, s?s, s?s, s?b, s:i, s:i}",
+            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel, "image",
+            &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory, "cpus", &cpus,
+            "loglevel", &q->loglevel, "network", &network, "tap", &tap, "bridge", &bridge, "net0",
+            &spec.net0, "detach", &detach, "owner", &owner, "owner_group", &owner_group) &&
+        take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
+        (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
                      "the supervisor does not understand the request: another version "
@@ -393,6 +396,8 @@ static void request_run(struct client *c, json_t *rq)
         return;
     }
     q->extra = &qemu_args;
+    q->owner = (uid_t)owner;
+    q->owner_group = (gid_t)owner_group;
     q->memory_mib = (unsigned)memory;
     q->cpus = (unsigned)cpus;
     q->volumes = volumes;

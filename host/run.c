@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base.h"
 #include "cli.h"
 #include "client.h"
 #include "logfile.h"
@@ -39,7 +40,8 @@ static const char help[] =
     "  -c, --cpus N           virtual CPUs (default: 1)\n"
     "  -e, --env K=V          set an environment variable; -e K passes the one from here; "
     "repeatable\n"
-    "  -v HOSTPATH:GUESTPATH  share a directory of this machine with the domain; repeatable\n"
+    "  -v HOSTPATH:GUESTPATH[:ro]  share a directory of this machine with the domain, with ro for\n"
+    "                         reading only; repeatable\n"
     "  -u, --user USER        run the program as this user of the domain (default: root)\n"
     "  -t, --tty              give the program a terminal\n"
     "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
@@ -63,6 +65,8 @@ struct run_options {
     const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel;
     bool detach, tty, timing;
     unsigned memory_mib, cpus; /* 0: default */
+    uid_t uid;                 /* of `user` */
+    gid_t gid;
     struct vnet_forward ports[MAX_PORTS];
     size_t port_count;
     struct qemu_volume volumes[MAX_VOLUMES];
@@ -193,6 +197,10 @@ static int parse_options(int argc, char **argv, struct run_options *o)
     }
     if (o->ip && strpbrk(o->ip, " \t\n")) {
         warn("--ip %s: blanks are not allowed", o->ip);
+        return STATUS_OURS;
+    }
+    if (o->user && base_user(o->user, &o->uid, &o->gid)) {
+        warn("-u %s: no such user", o->user);
         return STATUS_OURS;
     }
     static const char *const levels[] = {"error", "warn", "info", "debug"};
@@ -394,8 +402,9 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
                                         "host_port", (int)o->ports[i].host_port, "guest_port",
                                         (int)o->ports[i].guest_port, "udp", (int)o->ports[i].udp));
     for (size_t i = 0; i < o->volume_count; i++)
-        json_array_append_new(volumes, json_pack("{s:s, s:s}", "host", o->volumes[i].host, "guest",
-                                                 o->volumes[i].guest));
+        json_array_append_new(volumes, json_pack("{s:s, s:s, s:b}", "host", o->volumes[i].host,
+                                                 "guest", o->volumes[i].guest, "read_only",
+                                                 (int)o->volumes[i].read_only));
     for (char **a = o->program; *a; a++)
         strv_addf(&argv, "%s", *a);
     default_env(&env, o->tty);
@@ -404,7 +413,7 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
 
     json_t *rq =
         json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s, s:s*, s:s*, "
-                  "s:s*, s:b, s:o, s:o}",
+                  "s:s*, s:b, s:o, s:o, s:i, s:i}",
                   "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain",
                   "qemu", qemu, "kernel", kernel, "image", image->image, "accel", accel, "cpu",
                   o->cpu, "memory", (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1),
@@ -413,7 +422,8 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
                   user_net ? NULL
                   : o->ip  ? o->ip
                            : "dhcp",
-                  "detach", (int)o->detach, "ports", ports, "volumes", volumes);
+                  "detach", (int)o->detach, "ports", ports, "volumes", volumes, "owner",
+                  (int)o->uid, "owner_group", (int)o->gid);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
     json_t *jqemu = json_strings(&o->qemu_args);
     if (!rq && jargv && jenv && jqemu)

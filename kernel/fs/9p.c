@@ -127,6 +127,10 @@ int p9_fetch_attr(struct p9_fs *p, uint32_t fid, struct vattr *a)
         a->mode = (uint32_t)p9_get(&m, 4);
         a->uid = (uint32_t)p9_get(&m, 4);
         a->gid = (uint32_t)p9_get(&m, 4);
+        if (p->has_owner) {
+            a->uid = a->uid == p->owner.server_uid ? p->owner.uid : P9_NOBODY;
+            a->gid = a->gid == p->owner.server_gid ? p->owner.gid : P9_NOBODY;
+        }
         a->nlink = (uint32_t)p9_get(&m, 8);
         uint64_t rdev = p9_get(&m, 8); /* as dev_t of a Linux host */
         a->rdev = (rdev >> 8 & 0xfff) << 32 | (rdev & 0xff) | (rdev >> 12 & 0xfff00);
@@ -313,8 +317,15 @@ ssize_t p9_read_data(struct p9_fs *p, enum p9_type type, uint32_t fid, uint64_t 
 
 int p9_setattr(struct vnode *v, const struct vattr *a, unsigned which)
 {
+    struct p9_fs *p = p9_fs_of(v);
     struct p9_msg m;
-    int err = p9_begin_fid(&m, p9_fs_of(v), P9_SETATTR, p9_node_of(v)->fid);
+    if (p->has_owner) { /* a file can belong to one user only, so the server need not be asked */
+        if (((which & SETATTR_UID) && a->uid != v->attr.uid) ||
+            ((which & SETATTR_GID) && a->gid != v->attr.gid))
+            return -EPERM;
+        which &= ~(SETATTR_UID | SETATTR_GID);
+    }
+    int err = p9_begin_fid(&m, p, P9_SETATTR, p9_node_of(v)->fid);
     if (err)
         return err;
     uint32_t valid = which & (SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_SIZE |
@@ -413,7 +424,7 @@ static int attach(struct p9_fs *p)
     return err ? err : vnode_of_fid(p, fid, &p->fs.root);
 }
 
-struct filesystem *p9_create(struct p9_transport *t)
+struct filesystem *p9_create(struct p9_transport *t, const struct p9_owner *owner)
 {
     struct p9_fs *p = kzalloc(sizeof(*p));
     if (!p)
@@ -421,6 +432,10 @@ struct filesystem *p9_create(struct p9_transport *t)
     filesystem_init(&p->fs, "9p");
     p->fs.statfs = p9_statfs;
     p->transport = t;
+    if (owner) {
+        p->has_owner = true;
+        p->owner = *owner;
+    }
     for (size_t i = 0; i < NODE_BUCKETS; i++)
         list_init(&p->nodes[i]);
     int err = version(p);

@@ -28,8 +28,16 @@ struct p9_transport {
 void p9_transport_register(struct p9_transport *t);
 struct p9_transport *p9_transport_find(const char *tag, size_t len);
 
+/* Of a server that runs as an ordinary user of its machine: that user and group, who can own files
+ * there and nobody else, and who they are here. Everybody else is P9_NOBODY. */
+struct p9_owner {
+    uint32_t server_uid, server_gid, uid, gid;
+};
+#define P9_NOBODY 65534u
+
 struct filesystem;
-/* Speaks version and attach; the file system, or ERR_PTR. */
-struct filesystem *p9_create(struct p9_transport *t);
+/* Speaks version and attach; the file system, or ERR_PTR. owner NULL: users are the same on both
+ * sides. */
+struct filesystem *p9_create(struct p9_transport *t, const struct p9_owner *owner);
 
 #endif

@@ -10,6 +10,8 @@
 struct p9_fs {
     struct filesystem fs;
     struct p9_transport *transport;
+    bool has_owner; /* owner holds */
+    struct p9_owner owner;
     uint32_t io_max; /* bytes of data in one message */
     spinlock_t lock; /* all below */
     struct list nodes[NODE_BUCKETS];

@@ -70,17 +70,29 @@ static struct filesystem *new_tmpfs(uint32_t mode)
     return fs;
 }
 
-/* One TAG:PATH of volumes=; the directories on the way are made. */
-static int mount_volume(const char *text, size_t len)
+/* The four numbers of "owner=HUID.HGID.UID.GID". */
+static int parse_owner(char *text, struct p9_owner *o)
 {
-    const char *colon = memchr(text, ':', len);
-    char path[256];
-    if (!colon || colon[1] != '/' || text + len - colon > (ptrdiff_t)sizeof(path))
-        return -EINVAL;
-    struct p9_transport *t = p9_transport_find(text, colon - text);
-    if (!t)
-        return -ENODEV;
-    str_copy(path, colon + 1, text + len - colon);
+    uint32_t *const ids[] = {&o->server_uid, &o->server_gid, &o->uid, &o->gid};
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        char *dot = strchr(text, '.');
+        uint64_t value;
+        if (!dot != (i + 1 == ARRAY_SIZE(ids)))
+            return -EINVAL;
+        char *rest = dot ? dot + 1 : NULL;
+        if (dot)
+            *dot = 0;
+        if (parse_u64(text, &value) || value > UINT32_MAX)
+            return -EINVAL;
+        *ids[i] = (uint32_t)value;
+        text = rest;
+    }
+    return 0;
+}
+
+/* Makes a directory and those above it. */
+static void make_dirs(char *path)
+{
     for (char *p = path + 1; *p; p++) {
         if (*p == '/') {
             *p = 0;
@@ -89,10 +101,43 @@ static int mount_volume(const char *text, size_t len)
         }
     }
     make_dir(path, 0755);
-    struct filesystem *fs = p9_create(t);
+}
+
+/* One TAG:PATH[:OPTION...] of volumes=; the directories on the way are made. */
+static int mount_volume(const char *volume, size_t len)
+{
+    char text[384], *path, *option;
+    unsigned flags = MOUNT_NOSUID | MOUNT_NODEV;
+    struct p9_owner owner, *owned = NULL;
+    if (len >= sizeof(text))
+        return -ENAMETOOLONG;
+    str_copy(text, volume, len + 1);
+    path = strchr(text, ':');
+    if (!path || path[1] != '/')
+        return -EINVAL;
+    *path++ = 0;
+    option = strchr(path, ':');
+    while (option) {
+        *option++ = 0;
+        char *next = strchr(option, ':');
+        if (next)
+            *next = 0;
+        if (!strcmp(option, "ro"))
+            flags |= MOUNT_RDONLY;
+        else if (!strncmp(option, "owner=", 6) && !parse_owner(option + 6, &owner))
+            owned = &owner;
+        else
+            return -EINVAL;
+        option = next;
+    }
+    struct p9_transport *t = p9_transport_find(text, strlen(text));
+    if (!t)
+        return -ENODEV;
+    make_dirs(path);
+    struct filesystem *fs = p9_create(t, owned);
     if (IS_ERR(fs))
         return PTR_ERR(fs);
-    return vfs_mount(vfs_root_context(), fs, path, t->tag, MOUNT_NOSUID | MOUNT_NODEV);
+    return vfs_mount(vfs_root_context(), fs, path, t->tag, flags);
 }
 
 static void mount_volumes(void)

@@ -347,7 +347,7 @@ static int mount_volume(void **state)
     p9_transport_register(&transport);
     assert_ptr_equal(p9_transport_find("vol,x", 3), &transport);
     assert_null(p9_transport_find("volume", 6));
-    struct filesystem *fs = p9_create(&transport);
+    struct filesystem *fs = p9_create(&transport, NULL);
     assert_false(IS_ERR(fs));
     must_mkdir("/v", 0755);
     assert_int_equal(vfs_mount(root(), fs, "/v", "vol", 0), 0);

@@ -56,14 +56,21 @@ static void memory(void **state)
 
 static void volumes(void **state)
 {
-    static const char *const bad[] = {"",       "/tmp",           "/tmp:",     "/tmp:data",
-                                      ":/data", "/no/such:/data", "/tmp:/a,b", "/tmp:/a b"};
+    static const char *const bad[] = {
+        "",          "/tmp",      "/tmp:",   "/tmp:data",        ":/data", "/no/such:/data",
+        "/tmp:/a,b", "/tmp:/a b", "/tmp:ro", "/etc/passwd:/data"};
     struct qemu_volume v;
 
     (void)state;
     assert_int_equal(parse_volume("/tmp/..//tmp:/data", &v), 0);
     assert_string_equal(v.host, "/tmp");
     assert_string_equal(v.guest, "/data");
+    assert_false(v.read_only);
+    free(v.host);
+    free(v.guest);
+    assert_int_equal(parse_volume("/tmp:/data:ro", &v), 0);
+    assert_string_equal(v.guest, "/data");
+    assert_true(v.read_only);
     free(v.host);
     free(v.guest);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
