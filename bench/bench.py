@@ -104,7 +104,7 @@ def collect(images, options):
               flush=True)
         try:
             add(system, measure_boot(images, service, system, options, p))
-        except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+        except (RuntimeError, subprocess.SubprocessError, OSError, KeyError) as error:
             print(f"  failed: {error}", file=sys.stderr)
             data.setdefault(service.rows[0].name, {}).setdefault(system, {}).setdefault(
                 "failed", []).append(str(error)[:200])
@@ -131,7 +131,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", default="build")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rows", type=lambda s: s.split(","), default=None)
     parser.add_argument("--out", default=None)
     options = parser.parse_args()
