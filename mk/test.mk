@@ -1,8 +1,6 @@
 # The two commands of the README, and the suites on their own.
 .PHONY: demo test guest e2e check
 demo:
-	scripts/install-packages build run
-	$(MAKE) --no-print-directory -j2 all
 	scripts/demo $(BUILD)
 
 TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair
