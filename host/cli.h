@@ -26,6 +26,8 @@ extern uint64_t cli_begin_ns;
 
 /* "-p [IP:]HOST:GUEST[/tcp|/udp]", IPv6 addresses in brackets; the default address is 127.0.0.1. */
 int parse_port(const char *arg, struct vnet_forward *out);
+/* "--ip ADDR/LEN[,gw=ADDR][,gw6=ADDR][,dns=ADDR]", of IPv4, IPv6 or both. */
+int check_ip(const char *arg);
 /* "-m 256M", "1G", or a number of MiB. */
 int parse_memory(const char *arg, unsigned *mib);
 /* "-v HOSTPATH:GUESTPATH[:ro]": the host path is resolved and must be a directory that the user may

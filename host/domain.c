@@ -276,8 +276,23 @@ void domain_fail(struct domain *d, const char *fmt, ...)
 
 /* ---- the start ---- */
 
+/* A locally administered address for a NIC on the host's network: the same whenever a domain of
+ * this name runs on this machine, so that a DHCP server knows it again, and another everywhere
+ * else. */
+static void own_mac(const char *name, uint8_t mac[6])
+{
+    struct buf id = {0};
+
+    read_file("/etc/machine-id", &id, 64);
+    uint64_t hash = fnv1a(fnv1a(FNV_START, id.data, id.len), name, strlen(name));
+    mac[0] = 0x02;
+    for (int i = 1; i < 6; i++)
+        mac[i] = (uint8_t)(hash >> 8 * i);
+    buf_free(&id);
+}
+
 /* Opens the channels and starts QEMU. Returns 0 or -errno. */
-static int launch(struct domain *d, const struct domain_spec *spec)
+static int launch(struct domain *d, const struct domain_spec *spec, const struct tap *tap)
 {
     struct qemu_config q = spec->qemu;
     char *log = xasprintf("%s/qemu.log", d->dir), *arg = NULL;
@@ -286,11 +301,14 @@ static int launch(struct domain *d, const struct domain_spec *spec)
     uint8_t mac[6];
 
     free(log);
-    vnet_mac(d->host >= 0 ? d->host : getpid() % 200 + 50, mac);
+    if (d->host >= 0)
+        vnet_mac(d->host, mac);
+    else
+        own_mac(d->name, mac);
     q.name = d->name;
     q.mac = mac;
     q.net0 = spec->net0;
-    q.tap_fd = spec->tap_fd;
+    q.tap = tap;
     q.control_fd = channel_open(d, &d->control, control_ready);
     q.qmp_fd = channel_open(d, &d->qmp, qmp_ready);
     q.console_fd = channel_open(d, &d->console, console_ready);
@@ -310,7 +328,7 @@ static int launch(struct domain *d, const struct domain_spec *spec)
         err = pid < 0 ? (int)pid : 0;
         d->pid = pid < 0 ? 0 : pid;
     }
-    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, net[1], log_fd, spec->tap_fd};
+    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, net[1], log_fd};
     for (size_t i = 0; i < ARRAY_SIZE(close_fds); i++)
         if (close_fds[i] >= 0)
             close(close_fds[i]);
@@ -357,7 +375,7 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
                             char **error)
 {
     struct domain *d = xcalloc(1, sizeof(*d));
-    int tap_fd = spec->tap_fd;
+    struct tap tap = spec->tap;
 
     *error = NULL;
     d->loop = loop;
@@ -386,15 +404,12 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     }
     if (!err)
         err = prepare_network(d, spec, error);
-    if (!err) {
-        err = launch(d, spec);
-        tap_fd = -1;
-    }
+    if (!err)
+        err = launch(d, spec, &tap);
+    tap_close(&tap);
     if (err) {
         if (!*error)
             *error = xasprintf("cannot start the virtual machine: %s", strerror(-err));
-        if (tap_fd >= 0)
-            close(tap_fd);
         release(d);
         d->state = DOMAIN_FAILED;
         domain_free(d);

@@ -95,7 +95,7 @@ struct domain_spec {
     size_t forward_count;
     bool user_net;    /* a port of the virtual switch */
     const char *net0; /* else: the boot argument, or NULL */
-    int tap_fd;       /* and the tap device, or -1; taken over */
+    struct tap tap;   /* and the tap device; taken over */
     struct exec_spec exec;
     const struct session_listener *listener; /* of the main session */
     void *arg;

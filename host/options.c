@@ -60,6 +60,49 @@ int parse_port(const char *arg, struct vnet_forward *out)
     return 0;
 }
 
+/* True for an address of either kind; with `prefix`, "/LEN" follows. */
+static bool is_address(const char *text, bool prefix)
+{
+    char host[INET6_ADDRSTRLEN + 4];
+    struct in6_addr any;
+    uint64_t len;
+
+    if (strlen(text) >= sizeof(host))
+        return false;
+    strcpy(host, text);
+    char *slash = strchr(host, '/');
+    if (!slash != !prefix)
+        return false;
+    if (slash)
+        *slash++ = 0;
+    int bits = inet_pton(AF_INET, host, &any) == 1    ? 32
+               : inet_pton(AF_INET6, host, &any) == 1 ? 128
+                                                      : 0;
+    return bits && (!slash || !parse_u64(slash, 1, (uint64_t)bits, &len));
+}
+
+int check_ip(const char *arg)
+{
+    static const char *const keys[] = {"gw=", "gw6=", "dns="};
+    char *text = xstrdup(arg), *save = NULL;
+    bool ok = true, has_address = false;
+
+    for (char *w = strtok_r(text, ",", &save); w; w = strtok_r(NULL, ",", &save)) {
+        const char *value = NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+            if (starts_with(w, keys[i]))
+                value = w + strlen(keys[i]);
+        ok &= is_address(value ? value : w, !value);
+        has_address |= !value;
+    }
+    free(text);
+    if (ok && has_address)
+        return 0;
+    warn("--ip %s: expected ADDRESS/LEN[,gw=ADDRESS][,dns=ADDRESS], e.g. 10.1.0.5/24,gw=10.1.0.1",
+         arg);
+    return -EINVAL;
+}
+
 int parse_memory(const char *arg, unsigned *mib)
 {
     char digits[24];

@@ -153,25 +153,43 @@ static void add(struct strv *argv, const char *option, char *owned_value)
         strv_add(argv, owned_value);
 }
 
+/* The tap's queues: offloads need no option, QEMU sees that the descriptors carry virtio headers.
+ */
+static char *tap_netdev(const struct tap *tap)
+{
+    struct buf fds = {0};
+
+    for (unsigned i = 0; i < tap->n; i++)
+        buf_printf(&fds, "%s%d", i ? ":" : "", tap->fd[i]);
+    buf_append(&fds, "", 1);
+    char *text =
+        xasprintf("tap,id=net0,%s=%s,vhost=off", tap->n > 1 ? "fds" : "fd", (char *)fds.data);
+    buf_free(&fds);
+    return text;
+}
+
 static void add_network(const struct qemu_config *c, struct strv *argv)
 {
     const uint8_t *m = c->mac;
-    const char *mtu = "";
+    char *extra = NULL;
 
-    if (c->net_fd < 0 && c->tap_fd < 0)
-        return;
     if (c->net_fd >= 0) {
         add(argv, "-netdev",
             xasprintf("stream,id=net0,server=off,addr.type=fd,addr.str=%d", c->net_fd));
-        mtu =
-            ",host_mtu=65520,rx_queue_size=1024"; /* large frames instead of segmentation offload */
+        /* large frames instead of segmentation offload */
+        extra = xstrdup(",host_mtu=65520,rx_queue_size=1024");
+    } else if (c->tap && c->tap->n) {
+        unsigned pairs = c->tap->n;
+        add(argv, "-netdev", tap_netdev(c->tap));
+        extra = pairs > 1 ? xasprintf(",mq=on,vectors=%u", 2 * pairs + 2) : xstrdup("");
     } else {
-        add(argv, "-netdev", xasprintf("tap,id=net0,fd=%d", c->tap_fd));
+        return;
     }
     add(argv, "-device",
         xasprintf("virtio-net-pci,netdev=net0,mac=%02x:%02x:%02x:%02x:%02x:%02x,disable-legacy=on,"
                   "romfile=%s",
-                  m[0], m[1], m[2], m[3], m[4], m[5], mtu));
+                  m[0], m[1], m[2], m[3], m[4], m[5], extra));
+    free(extra);
 }
 
 /*
@@ -246,9 +264,16 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         add(argv, c->extra->v[i], NULL);
 }
 
+static void inherit(const int *fds, size_t n, bool yes)
+{
+    for (size_t i = 0; i < n; i++)
+        if (fds[i] >= 0)
+            set_cloexec(fds[i], !yes);
+}
+
 pid_t qemu_spawn(const struct qemu_config *c, int log_fd)
 {
-    const int inherited[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd, c->tap_fd};
+    const int channels[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attr;
     struct strv argv = {0};
@@ -268,13 +293,13 @@ pid_t qemu_spawn(const struct qemu_config *c, int log_fd)
     posix_spawnattr_setflags(&attr,
                              POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
     /* The one thread of the supervisor spawns nothing else meanwhile. */
-    for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
-        if (inherited[i] >= 0)
-            set_cloexec(inherited[i], false);
+    inherit(channels, ARRAY_SIZE(channels), true);
+    if (c->tap)
+        inherit(c->tap->fd, c->tap->n, true);
     int err = posix_spawn(&pid, c->binary, &actions, &attr, argv.v, environ);
-    for (size_t i = 0; i < ARRAY_SIZE(inherited); i++)
-        if (inherited[i] >= 0)
-            set_cloexec(inherited[i], true);
+    inherit(channels, ARRAY_SIZE(channels), false);
+    if (c->tap)
+        inherit(c->tap->fd, c->tap->n, false);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attr);
     strv_free(&argv);

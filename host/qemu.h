@@ -6,6 +6,7 @@
 #ifndef HOST_QEMU_H
 #define HOST_QEMU_H
 
+#include "tap.h"
 #include "util.h"
 
 #define QEMU_MIN_MAJOR 7
@@ -34,7 +35,7 @@ struct qemu_config {
     const struct strv *extra;           /* --qemu-arg, may be NULL */
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */
-    int tap_fd;                         /* an open tap device, or -1 */
+    const struct tap *tap;              /* or an open tap device, or NULL */
 };
 
 /* Path of a usable qemu-system-x86_64. NULL after a warning that says what to do. */

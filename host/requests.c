@@ -328,17 +328,17 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
     }
 }
 
-static void start_domain(struct client *c, json_t *rq, struct domain_spec *spec,
-                         const char *network, const char *tap, const char *bridge)
+static void start_domain(struct client *c, struct domain_spec *spec, const char *network,
+                         const char *tap, const char *bridge)
 {
     struct supervisor *sv = c->sv;
     char *error = NULL;
     char *domains = xasprintf("%s/%s.domain", sv->dir, spec->name);
 
-    (void)rq;
     spec->dir = domains;
     spec->user_net = !strcmp(network, "user");
-    spec->tap_fd = spec->user_net ? -1 : tap_open(tap, bridge, &error);
+    if (!spec->user_net)
+        tap_open(&spec->tap, tap, bridge, spec->qemu.cpus, &error);
     struct domain *old = find_domain(sv, spec->name), *d = NULL;
     if (!error)
         d = domain_start(&sv->loop, sv->vnet, spec, &error);
@@ -410,7 +410,7 @@ static void request_run(struct client *c, json_t *rq)
     char *name = choose_name(c, wanted, base);
     spec.name = name;
     if (name)
-        start_domain(c, rq, &spec, network, tap, bridge);
+        start_domain(c, &spec, network, tap, bridge);
     free(name);
     strv_free(&qemu_args);
     free_program(&program);

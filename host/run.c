@@ -195,10 +195,16 @@ static int parse_options(int argc, char **argv, struct run_options *o)
         warn("-p needs the virtual switch; with --tap or --bridge the domain has its own address");
         return STATUS_OURS;
     }
-    if (o->ip && strpbrk(o->ip, " \t\n")) {
-        warn("--ip %s: blanks are not allowed", o->ip);
+    if (o->ip && !o->tap && !o->bridge) {
+        warn("--ip is for --tap and --bridge; the virtual switch gives addresses itself");
         return STATUS_OURS;
     }
+    if (o->tap && o->bridge) {
+        warn("--tap and --bridge exclude each other; make the tap device a port of the bridge");
+        return STATUS_OURS;
+    }
+    if (o->ip && check_ip(o->ip))
+        return STATUS_OURS;
     if (o->user && base_user(o->user, &o->uid, &o->gid)) {
         warn("-u %s: no such user", o->user);
         return STATUS_OURS;

@@ -44,38 +44,75 @@ static int join_bridge(const char *dev, const char *bridge)
     return err;
 }
 
-int tap_open(const char *dev, const char *bridge, char **error)
+/* Opens one queue of the device named in ifr; its name is filled in. Returns 0 or -errno. */
+static int open_queue(struct tap *t, struct ifreq *ifr, bool multi)
 {
     int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
-    struct ifreq ifr;
 
-    if (fd < 0) {
-        *error = xasprintf("/dev/net/tun: %s; run as root, or leave --tap and --bridge out",
-                           strerror(errno));
-        return -1;
-    }
-    if (dev && !if_nametoindex(dev)) {
-        *error = xasprintf("no tap device %s; make it with: ip tuntap add %s mode tap", dev, dev);
+    if (fd < 0)
+        return -errno;
+    ifr->ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (multi ? IFF_MULTI_QUEUE : 0));
+    if (ioctl(fd, TUNSETIFF, ifr) < 0) {
+        int err = -errno;
         close(fd);
-        return -1;
+        return err;
+    }
+    t->fd[t->n++] = fd;
+    return 0;
+}
+
+static char *queue_error(const char *dev, int err)
+{
+    if (access("/dev/net/tun", R_OK | W_OK) < 0)
+        return xasprintf("/dev/net/tun: %s; run as root, or leave --tap and --bridge out",
+                         strerror(errno));
+    if (err == -EPERM)
+        return xasprintf("tap device %s: you may not use it; run as root, or have it made with "
+                         "`ip tuntap add ... user`",
+                         dev);
+    return xasprintf("tap device %s: %s", dev, strerror(-err));
+}
+
+int tap_open(struct tap *t, const char *dev, const char *bridge, unsigned queues, char **error)
+{
+    bool multi = queues > 1;
+    struct ifreq ifr;
+    int err = 0;
+
+    *t = (struct tap){0};
+    if (dev && (strlen(dev) >= IFNAMSIZ || !if_nametoindex(dev))) {
+        *error = xasprintf("no tap device %s; make it with: ip tuntap add %s mode tap", dev, dev);
+        return -ENODEV;
+    }
+    if (bridge && (strlen(bridge) >= IFNAMSIZ || !if_nametoindex(bridge))) {
+        *error =
+            xasprintf("no bridge %s; make it with: ip link add %s type bridge", bridge, bridge);
+        return -ENODEV;
     }
     name_request(&ifr, dev ? dev : "lostap%d");
-    ifr.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
-    if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
-        *error = xasprintf("tap device %s: %s", ifr.ifr_name,
-                           errno == EPERM ? "you may not use it; run as root, or have it made with "
-                                            "`ip tuntap add ... user`"
-                                          : strerror(errno));
-        close(fd);
-        return -1;
+    err = open_queue(t, &ifr, multi);
+    if (err == -EINVAL && dev) { /* it was made for the other kind of use */
+        multi = !multi;
+        err = open_queue(t, &ifr, multi);
     }
-    int err = bridge ? join_bridge(ifr.ifr_name, bridge) : 0;
-    if (!bridge)
-        join_bridge(ifr.ifr_name, NULL); /* best effort: an ordinary user's device is up already */
+    for (unsigned i = 1; i < queues && i < TAP_MAX_QUEUES && multi && !err; i++)
+        err = open_queue(t, &ifr, true);
     if (err) {
-        *error = xasprintf("bridge %s: %s", bridge, strerror(-err));
-        close(fd);
-        return -1;
+        *error = queue_error(ifr.ifr_name, err);
+    } else {
+        err = join_bridge(ifr.ifr_name, bridge);
+        if (err && bridge)
+            *error = xasprintf("bridge %s: %s", bridge, strerror(-err));
+        else
+            err = 0; /* an ordinary user cannot set a device up, but it may be up already */
     }
-    return fd;
+    if (err)
+        tap_close(t);
+    return err;
+}
+
+void tap_close(struct tap *t)
+{
+    while (t->n)
+        close(t->fd[--t->n]);
 }

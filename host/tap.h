@@ -2,11 +2,21 @@
 #ifndef HOST_TAP_H
 #define HOST_TAP_H
 
+#define TAP_MAX_QUEUES 16
+
+/* A tap device's queues, one descriptor each; n == 0: none. */
+struct tap {
+    int fd[TAP_MAX_QUEUES];
+    unsigned n;
+};
+
 /*
- * Opens the existing tap device `dev`, or, with dev NULL, makes one and makes it a port of the
- * bridge. Returns the descriptor for QEMU, or -1 with *error an owned line that says what to do.
- * *made becomes the owned name of a device that tap_remove() must remove later, or NULL.
+ * Opens the existing tap device `dev`, or, with dev NULL, makes one, a port of the bridge, that
+ * lives as long as its descriptors. It gets up to `queues` queues; an existing device only one
+ * unless it was made with multi_queue. Returns 0, or -errno with *error an owned line that says
+ * what to do.
  */
-int tap_open(const char *dev, const char *bridge, char **error);
+int tap_open(struct tap *t, const char *dev, const char *bridge, unsigned queues, char **error);
+void tap_close(struct tap *t);
 
 #endif

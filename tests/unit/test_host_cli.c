@@ -54,6 +54,26 @@ static void memory(void **state)
         assert_int_equal(parse_memory(bad[i], &m), -EINVAL);
 }
 
+static void addresses(void **state)
+{
+    static const char *const good[] = {"10.1.0.5/24", "10.1.0.5/24,gw=10.1.0.1,dns=9.9.9.9",
+                                       "fd00::5/64,gw6=fd00::1", "10.1.0.5/24,fd00::5/64"};
+    static const char *const bad[] = {"",
+                                      "10.1.0.5",
+                                      "10.1.0.5/33",
+                                      "gw=10.1.0.1",
+                                      "10.1.0.5/24,gw=x",
+                                      "10.1.0.5/24 control=0",
+                                      "10.1.0.5/24,gw=10.1.0.1/8",
+                                      "300.1.0.5/24"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+        assert_int_equal(check_ip(good[i]), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(check_ip(bad[i]), -EINVAL);
+}
+
 static void volumes(void **state)
 {
     static const char *const bad[] = {
@@ -146,7 +166,7 @@ static bool follows(const struct strv *argv, const char *option, const char *par
 
 static void qemu_command_line(void **state)
 {
-    struct qemu_volume v = {(char *)"/srv", (char *)"/data"};
+    struct qemu_volume v = {.host = (char *)"/srv", .guest = (char *)"/data", .read_only = true};
     const uint8_t mac[6] = {2, 3, 4, 5, 6, 7};
     struct qemu_config c = {.binary = "qemu",
                             .kernel = "/k",
@@ -163,8 +183,7 @@ static void qemu_command_line(void **state)
                             .control_fd = 10,
                             .qmp_fd = 11,
                             .console_fd = 12,
-                            .net_fd = 13,
-                            .tap_fd = -1};
+                            .net_fd = 13};
     struct strv argv = {0};
 
     (void)state;
@@ -285,6 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ports),
         cmocka_unit_test(memory),
+        cmocka_unit_test(addresses),
         cmocka_unit_test(volumes),
         cmocka_unit_test(environment),
         cmocka_unit_test(signals),

@@ -1,0 +1,110 @@
+"""Domains on the host's own network: --tap, --bridge and --ip, in a network namespace of the test's."""
+import re
+
+import pytest
+
+from conftest import LIBRETTOS, Librettos, wait_for
+from machines import Namespace
+
+HOST, GUEST, PREFIX = "10.79.0.1", "10.79.0.2", 24
+IP = f"{GUEST}/{PREFIX},gw={HOST}"
+
+
+class Inside(Librettos):
+    """The command, run in the namespace: its supervisor and the domains' taps live there."""
+
+    def __init__(self, folder, ns):
+        super().__init__(folder)
+        self.ns = ns
+
+    def __call__(self, *args, timeout=60, check=True):
+        status, text = self.ns(LIBRETTOS, *args, timeout=timeout, check=check, env=self.env)
+        return text if check else (status, text)
+
+    def kernel_log(self, name):
+        return self("logs", "--kernel", name)
+
+
+@pytest.fixture
+def ns():
+    namespace = Namespace()
+    namespace("ip", "link", "set", "lo", "up")
+    status, text = namespace("ip", "tuntap", "add", "probe", "mode", "tap", check=False)
+    if status:
+        namespace.end()
+        pytest.skip("no tap devices here: " + text.strip())
+    namespace("ip", "link", "del", "probe")
+    yield namespace
+    namespace.end()
+
+
+@pytest.fixture
+def inside(ns, tmp_path):
+    command = Inside(str(tmp_path), ns)
+    yield command
+    for name in command.names:
+        command("stop", name, check=False)
+
+
+def make_tap(ns, *kind):
+    ns("ip", "tuntap", "add", "tap0", "mode", "tap", *kind)
+    ns("ip", "addr", "add", f"{HOST}/{PREFIX}", "dev", "tap0")
+    ns("ip", "link", "set", "tap0", "up")
+
+
+def run_nginx(inside, *options):
+    inside.names.append("web")
+    inside("run", "-d", "--name", "web", "--loglevel", "info", *options, "nginx")
+    wait_for(lambda: inside.ns("curl", "-sf", f"http://{GUEST}/", check=False)[0] == 0, 20, "nginx")
+
+
+def features(inside):
+    return int(re.search(r"features (0x[0-9a-f]+)", inside.kernel_log("web")).group(1), 16)
+
+
+CSUM, GUEST_CSUM, GUEST_TSO4, HOST_TSO4, MRG_RXBUF = 1 << 0, 1 << 1, 1 << 7, 1 << 11, 1 << 15
+
+
+def test_tap_with_a_static_address(inside):
+    make_tap(inside.ns)
+    run_nginx(inside, "--tap", "tap0", "--ip", IP)
+    offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4 | MRG_RXBUF
+    assert features(inside) & offloads == offloads
+    assert " 0% packet loss" in inside.ns("ping", "-c", 3, "-i", "0.2", GUEST)[1]
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    assert "Socket errors" not in text and "Non-2xx" not in text
+
+
+@pytest.mark.parametrize("kind", [[], ["multi_queue"]])
+def test_queues_for_every_cpu(inside, kind):
+    make_tap(inside.ns, *kind)
+    run_nginx(inside, "--tap", "tap0", "--ip", IP, "-c", 2)
+    assert f"{2 if kind else 1} queue pair(s)" in inside.kernel_log("web")
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    assert "Socket errors" not in text and "Non-2xx" not in text
+
+
+def test_two_domains_on_a_bridge(inside):
+    for command in ("link add br0 type bridge", f"addr add {HOST}/{PREFIX} dev br0", "link set br0 up"):
+        inside.ns("ip", *command.split())
+    run_nginx(inside, "--bridge", "br0", "--ip", IP, "-c", 2)
+    inside.names.append("kv")
+    inside("run", "-d", "--name", "kv", "--bridge", "br0", "--ip", f"10.79.0.3/{PREFIX}",
+           "--file", "/usr/bin/curl", "redis-server", "--protected-mode", "no", "--bind", "0.0.0.0")
+    wait_for(lambda: "PONG" in inside.ns("redis-cli", "-h", "10.79.0.3", "ping", check=False)[1], 20,
+             "redis")
+    assert "Welcome to nginx" in inside("exec", "kv", "curl", "-sf", f"http://{GUEST}/")
+    inside("stop", "kv")
+    inside("stop", "web")
+    assert "lostap" not in inside.ns("ip", "link")[1]  # the domains' devices went with them
+
+
+def test_what_cannot_be_connected(inside):
+    for options, why in ((["--tap", "nosuch"], "ip tuntap add nosuch"),
+                         (["--bridge", "nosuch"], "no bridge nosuch"),
+                         (["--tap", "t", "--bridge", "b"], "exclude"),
+                         (["--ip", "10.0.0.1/24"], "--tap"),
+                         (["--tap", "t", "-p", "80:80"], "virtual switch"),
+                         (["--tap", "t", "--ip", "10.0.0.1"], "expected")):
+        status, text = inside("run", *options, "/bin/true", check=False)
+        assert status == 125 and why in text and text.count("\n") == 1, text
