@@ -456,9 +456,7 @@ ssize_t tcp_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, u
         t->woken_in = false;
         err = copy_queue(t, u, flags, &peeked);
         done = want - u->resid;
-        if (unlikely(err)) {
-            if (done)
-                break;
+        if (unlikely(err)) { /* a short result would say that nothing is left */
             tcp_unlock(t);
             err = uio_fault_in(u, MIN(u->resid, (size_t)65536), true);
             tcp_lock(t);

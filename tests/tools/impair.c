@@ -10,6 +10,7 @@
  * frame is held back for 2 ms. Runs until it gets SIGTERM; then it prints what it did as one line
  * of JSON.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -30,6 +31,7 @@
 #define FRAME_MAX 65600
 #define QUEUE_MAX 4096
 #define REORDER_HOLD_NS 2000000LL
+#define RETRY_NS 100000LL
 
 struct frame {
     long long due;
@@ -67,15 +69,19 @@ static bool chance(double percent)
     return (double)(seed >> 33) / 2147483648.0 * 100.0 < percent;
 }
 
-static void emit(const struct frame *f)
+/* False: the guest's queue is full, it must be tried again. */
+static bool emit(const struct frame *f)
 {
     ssize_t n =
         f->to == 0 ? write(fds[0], f->data, f->len)
                    : sendto(fds[1], f->data, f->len, 0, (struct sockaddr *)&remote, sizeof(remote));
+    if (n < 0 && errno == EAGAIN)
+        return false;
     if (n == (ssize_t)f->len)
         forwarded++;
     else
         overflowed++;
+    return true;
 }
 
 static void enqueue(const uint8_t *data, size_t len, int to, long long due)
@@ -113,11 +119,8 @@ static void emit_due(void)
 {
     long long t = now();
     size_t n = 0;
-    while (n < queued && queue[n].due <= t) {
-        emit(&queue[n]);
-        free(queue[n].data);
-        n++;
-    }
+    while (n < queued && queue[n].due <= t && emit(&queue[n]))
+        free(queue[n++].data);
     queued -= n;
     memmove(queue, queue + n, queued * sizeof(queue[0]));
 }
@@ -165,8 +168,10 @@ static void forward_loop(void)
     static uint8_t buf[FRAME_MAX];
     while (!stop) {
         struct pollfd p[2] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
-        long long wait = queued ? (queue[0].due - now() + 999999) / 1000000 : 1000;
-        poll(p, 2, wait < 0 ? 0 : (int)wait);
+        long long wait = queued ? queue[0].due - now() : 1000000000LL;
+        if (wait < RETRY_NS)
+            wait = RETRY_NS; /* the guest's queue was full */
+        ppoll(p, 2, &(struct timespec){wait / 1000000000LL, wait % 1000000000LL}, NULL);
         for (int from = 0; from < 2; from++) {
             ssize_t n;
             for (int batch = 0; batch < 64 && (n = read(fds[from], buf, sizeof(buf))) > 0; batch++)
