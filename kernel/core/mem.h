@@ -21,6 +21,12 @@ struct page {
     uint64_t index;      /* page cache: page number in the file */
 };
 
+/* Bytes in a page (or block of pages): off + len lie within it. References are as each user says. */
+struct page_part {
+    struct page *page;
+    uint32_t off, len;
+};
+
 /* Flags of page_alloc. */
 #define PAGE_ZERO 1u   /* cleared */
 #define PAGE_ATOMIC 2u /* may dip into the reserve: bottom halves */

@@ -15,6 +15,7 @@ struct vnode;
 struct dentry;
 struct mount;
 struct page;
+struct page_part;
 
 /* Poll event bits: the values of poll(2) and epoll(7). */
 #define POLL_IN 0x001u
@@ -79,10 +80,12 @@ struct file_ops {
     /* New position, or negative errno; whence as lseek(2), SEEK_DATA/SEEK_HOLE included. */
     int64_t (*seek)(struct file *f, int64_t offset, int whence);
     int (*fsync)(struct file *f, bool data_only);
-    /* Sends pages of `in` (a file with a page cache) to this file without copying: sendfile,
-     * splice. NULL: the caller copies through write. `more`: further data follows at once. */
-    ssize_t (*sendpage)(struct file *f, struct page *page, size_t off, size_t len, bool more,
-                        bool nonblock);
+    /* Sends parts of a file's cached pages to this file without copying: sendfile. Takes
+     * references of its own; the pages' bytes may change until they are sent. Fewer bytes than
+     * given if there is no room for more. NULL: the caller copies through write. `more`: further
+     * data follows at once. */
+    ssize_t (*sendpages)(struct file *f, const struct page_part *parts, unsigned n, bool more,
+                         bool nonblock);
     /* The last reference is gone. */
     void (*release)(struct file *f);
     /* One descriptor of it was closed; may be NULL. owner: the process' identity. */

@@ -311,15 +311,15 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     return n;
 }
 
-static ssize_t inet_sendpage(struct file *f, struct page *page, size_t off, size_t len, bool more,
-                             bool nonblock)
+static ssize_t inet_sendpages(struct file *f, const struct page_part *parts, unsigned n, bool more,
+                              bool nonblock)
 {
     struct socket *s = socket_of(f);
     unsigned flags =
         (more ? SOCK_MSG_MORE : 0) | (nonblock || f->flags & OPEN_NONBLOCK ? SOCK_MSG_DONTWAIT : 0);
-    if (!s->ops->sendpage)
+    if (!s->ops->sendpages)
         return -EOPNOTSUPP;
-    return sent(s, s->ops->sendpage(s, page, off, len, flags), 0);
+    return sent(s, s->ops->sendpages(s, parts, n, flags), 0);
 }
 
 static unsigned inet_poll(struct file *f, struct poll_table *pt)
@@ -386,7 +386,7 @@ const struct file_ops inet_file_ops = {
     .write = inet_write,
     .poll = inet_poll,
     .ioctl = inet_ioctl,
-    .sendpage = inet_sendpage,
+    .sendpages = inet_sendpages,
     .release = inet_release,
     .describe = inet_describe,
 };

@@ -6,6 +6,7 @@
 #include "linux/syscall.h"
 
 #define COPY_BUFFER (32 * 1024UL)
+#define SEND_PAGES 32 /* sent by reference at a time: two packets of 64 KiB */
 
 #define SPLICE_MOVE 1u
 #define SPLICE_NONBLOCK 2u
@@ -40,35 +41,57 @@ static int cached_page(struct vnode *v, uint64_t index, struct page **page)
     return *page ? 0 : -ENOMEM;
 }
 
-/* Sends [*pos, *pos + count) of the file page by page; every page but the last announces more, so
- * that the receiver builds large segments. Bytes sent or the first error. */
+/* References the pages of [pos, pos + count) of the file, as many as there is room for. Parts
+ * filled in; the error of the first page if there is none. */
+static int hold_pages(struct vnode *v, uint64_t pos, size_t count, struct page_part *parts)
+{
+    int n = 0;
+    while (count && n < SEND_PAGES) {
+        size_t off = pos % PAGE_SIZE, len = MIN(PAGE_SIZE - off, count);
+        int err = cached_page(v, pos >> PAGE_SHIFT, &parts[n].page);
+        if (err)
+            return n ? n : err;
+        parts[n].off = (uint32_t)off;
+        parts[n].len = (uint32_t)len;
+        n++;
+        pos += len;
+        count -= len;
+    }
+    return n;
+}
+
+/* Sends [*pos, *pos + count) of the file many pages at a time, so that the receiver builds large
+ * segments. Bytes sent or the first error. */
 static ssize_t send_pages(struct file *out, struct vnode *v, uint64_t *pos, size_t count,
                           bool nonblock)
 {
+    struct page_part parts[SEND_PAGES];
     uint64_t size = READ_ONCE(v->attr.size);
     if (*pos >= size)
         return 0;
     count = MIN(count, size - *pos);
-    ssize_t done = 0;
+    ssize_t done = 0, r = 0;
     while (count) {
-        struct page *page;
-        size_t off = *pos % PAGE_SIZE, n = MIN(PAGE_SIZE - off, count);
-        ssize_t r = cached_page(v, *pos >> PAGE_SHIFT, &page);
-        if (r == -ENXIO) /* truncated meanwhile */
-            return done;
-        if (r)
-            return done ? done : r;
-        r = out->ops->sendpage(out, page, off, n, count > n, nonblock);
-        page_put(page);
+        int n = hold_pages(v, *pos, count, parts);
+        if (n == -ENXIO) /* truncated meanwhile */
+            break;
+        if (n < 0) {
+            r = n;
+            break;
+        }
+        size_t held = 0;
+        for (int i = 0; i < n; i++)
+            held += parts[i].len;
+        r = out->ops->sendpages(out, parts, (unsigned)n, count > held, nonblock);
+        for (int i = 0; i < n; i++)
+            page_put(parts[i].page);
         if (r <= 0)
-            return done ? done : r;
+            break;
         *pos += (uint64_t)r;
         done += r;
         count -= (size_t)r;
-        if ((size_t)r < n)
-            break;
     }
-    return done;
+    return done ? done : r;
 }
 
 /* --- by copying ---------------------------------------------------------------------------------
@@ -131,7 +154,7 @@ static ssize_t send_file(struct file *out, struct file *in, uint64_t *pos, size_
     if (*pos > INT64_MAX)
         return -EINVAL;
     count = MIN(count, RW_COUNT_MAX);
-    if (out->ops->sendpage && has_page_cache(in))
+    if (out->ops->sendpages && has_page_cache(in))
         return send_pages(out, in->vnode, pos, count, out->flags & OPEN_NONBLOCK);
     return copy_range(in, pos, out, NULL, count);
 }

@@ -59,8 +59,9 @@ struct socket_ops {
     ssize_t (*send_info)(struct socket *s, struct uio *u, const struct sock_addr *to,
                          const struct sock_send_info *info, unsigned flags);
     ssize_t (*recv)(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
-    ssize_t (*sendpage)(struct socket *s, struct page *page, size_t off, size_t len,
-                        unsigned flags);
+    /* As send, but by reference to the pages; stops short when the buffer is full. */
+    ssize_t (*sendpages)(struct socket *s, const struct page_part *parts, unsigned n,
+                         unsigned flags);
     int (*shutdown)(struct socket *s, int how); /* 0 read, 1 write, 2 both */
     unsigned (*poll)(struct socket *s);         /* POLL_* bits now; must not sleep */
     /* level and name as in setsockopt(2) for the protocol's own levels (IPPROTO_TCP, ...); val in

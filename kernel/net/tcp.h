@@ -543,7 +543,7 @@ uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *r
  */
 
 ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags);
-ssize_t tcp_sendpage(struct socket *s, struct page *page, size_t off, size_t len, unsigned flags);
+ssize_t tcp_sendpages(struct socket *s, const struct page_part *parts, unsigned n, unsigned flags);
 /* Queues our FIN behind the data. Locked. */
 void tcp_queue_fin(struct tcp *t);
 

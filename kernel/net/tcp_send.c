@@ -240,19 +240,35 @@ ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, un
     return done ? (ssize_t)done : err;
 }
 
-ssize_t tcp_sendpage(struct socket *s, struct page *page, size_t off, size_t len, unsigned flags)
+/* Queues as much of the part from offset `at` on as one segment takes. Bytes or -ENOMEM. */
+static ssize_t append_page(struct tcp *t, const struct page_part *part, uint32_t at, uint32_t max)
+{
+    struct tcp_seg *g = open_segment(t);
+    uint32_t n;
+
+    if (!g)
+        return -ENOMEM;
+    n = MIN(MIN(part->len - at, max), t->max_payload - g->len);
+    add_bytes(t, g, part->page, part->off + at, n);
+    return n;
+}
+
+ssize_t tcp_sendpages(struct socket *s, const struct page_part *parts, unsigned n, unsigned flags)
 {
     struct tcp *t = tcp_of(s);
     bool nonblock = flags & SOCK_MSG_DONTWAIT;
     nsec_t deadline = nonblock ? NSEC_NEVER : send_deadline(t);
     size_t done = 0;
+    uint32_t at = 0;
     int err;
 
     tcp_lock(t);
     err = ready(t, nonblock, deadline);
-    while (!err && done < len) {
-        uint32_t space = send_space(t), n;
-        struct tcp_seg *g;
+    /* All of it is queued before anything is pushed, so that segments become as large as they can.
+     */
+    while (!err && n) {
+        uint32_t space = send_space(t);
+        ssize_t took;
 
         if (!space || !unsent_low(t)) {
             if (done) /* the caller has the rest and knows best when to come back */
@@ -262,14 +278,18 @@ ssize_t tcp_sendpage(struct socket *s, struct page *page, size_t off, size_t len
                 err = send_error(t);
             continue;
         }
-        g = open_segment(t);
-        if (!g) {
-            err = -ENOMEM;
+        took = append_page(t, parts, at, space);
+        if (took < 0) {
+            err = (int)took;
             break;
         }
-        n = (uint32_t)MIN(len - done, (size_t)MIN(space, t->max_payload - g->len));
-        add_bytes(t, g, page, (uint32_t)(off + done), n);
-        done += n;
+        done += (size_t)took;
+        at += (uint32_t)took;
+        if (at == parts->len) {
+            parts++;
+            n--;
+            at = 0;
+        }
     }
     if (done)
         finish(t, flags);

@@ -205,10 +205,10 @@ static void system_call(struct input *in, struct socket **socks)
         socks[which] = NULL;
         break;
     case 7: {
-        struct page *page = page_alloc(0, PAGE_ZERO);
+        struct page_part part = {page_alloc(0, PAGE_ZERO), 0, n % 4096 + 1};
 
-        s->ops->sendpage(s, page, 0, n % 4096 + 1, SOCK_MSG_DONTWAIT);
-        page_put(page);
+        s->ops->sendpages(s, &part, 1, SOCK_MSG_DONTWAIT);
+        page_put(part.page);
         break;
     }
     case 8:

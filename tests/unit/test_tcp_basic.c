@@ -623,13 +623,14 @@ static void rfc9293_3_8_5_urgent_data_stay_in_line(void **state)
     assert_int_equal(last_rx.urgent, 3);
 }
 
-static void sendpage_references_the_page(void **state)
+static void sendpages_references_the_pages(void **state)
 {
     struct page *page = page_alloc(0, 0);
+    struct page_part parts[] = {{page, 100, 2000}, {page, 2100, 1000}};
 
     (void)state;
     memset(page_addr(page), 'p', 4096);
-    assert_int_equal(sock->ops->sendpage(sock, page, 100, 3000, SOCK_MSG_DONTWAIT), 3000);
+    assert_int_equal(sock->ops->sendpages(sock, parts, 2, SOCK_MSG_DONTWAIT), 3000);
     assert_true(ref_count(&page->refs) > 1);
     expect(&peer, ACK, 1, 1448, 1);
     expect(&peer, ACK, 1449, 1448, 1);
@@ -944,7 +945,7 @@ int main(void)
         CONN(rfc9293_3_8_6_2_2_receive_window_closes_and_opens),
         CONN(peek_leaves_the_data),
         CONN(rfc9293_3_8_5_urgent_data_stay_in_line),
-        CONN(sendpage_references_the_page),
+        CONN(sendpages_references_the_pages),
         CONN(send_buffer_fills_and_frees),
         CONN(rfc9293_3_6_we_close_first),
         CONN(rfc9293_3_6_peer_closes_first),
