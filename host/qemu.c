@@ -16,8 +16,6 @@
 #include "../abi/boot.h"
 #include "dirs.h"
 
-#define SPARE_ROOT_PORTS 2 /* for devices that are plugged in later */
-
 extern char **environ;
 
 int qemu_parse_version(const char *text, unsigned *major, unsigned *minor)
@@ -231,7 +229,6 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         xstrdup("on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"));
     add(argv, "-machine",
         xstrdup("q35,smbus=off,sata=off,usb=off,hpet=off,vmport=off,graphics=off"));
-    add(argv, "-global", xstrdup("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
     add(argv, "-action", xstrdup("panic=none")); /* the kernel ends the machine itself */
     add(argv, "-bios", xstrdup("qboot.rom"));
     add(argv, "-accel", xstrdup(kvm ? "kvm" : "tcg,thread=multi"));
@@ -254,8 +251,6 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
     if (c->net0)
         buf_printf(&append, " net0=%s", c->net0);
     add_volumes(c, argv, &append);
-    for (int i = 0; i < SPARE_ROOT_PORTS; i++)
-        add(argv, "-device", xasprintf("pcie-root-port,id=spare%d,chassis=%d", i, i + 1));
     add(argv, "-kernel", xstrdup(c->kernel));
     add(argv, "-initrd", xstrdup(c->image));
     buf_append(&append, "", 1);
