@@ -20,6 +20,8 @@ void irq_exit(void);
 bool irq_dispatch(int vector);
 /* The timer of arch_timer_set went off. */
 void timer_interrupt(void);
+/* How many there were on this CPU. */
+uint64_t timer_interrupts(int cpu);
 /* Another CPU used arch_kick. */
 void sched_kicked(void);
 /* Lets the most deserving thread run; the current one goes on later unless it sleeps or is dead.

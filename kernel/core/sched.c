@@ -167,6 +167,12 @@ static bool some_cpu_idle(void)
     return false;
 }
 
+/* Its former CPU may not be through with switching away from it. */
+static bool leaving_cpu(const struct thread *t)
+{
+    return __atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE);
+}
+
 /* Somebody waits behind the running thread: its time is limited from now on. This CPU's queue. */
 static void begin_slice(struct run_queue *q, nsec_t now)
 {
@@ -182,12 +188,60 @@ nsec_t sched_slice_end(void)
     return cpu_local(run_queue)->slice_end;
 }
 
+/* The first thread waiting here that may run on `cpu`, taken off; its virtual run time is relative
+ * now. The queue's lock is held. */
+static struct thread *take(struct run_queue *q, int cpu)
+{
+    struct thread *t = q->first;
+
+    while (t && (leaving_cpu(t) || !allowed(t, cpu)))
+        t = of_node(rb_next(&t->run_node));
+    if (t) {
+        dequeue(q, t);
+        t->vruntime -= q->min_vruntime;
+        t->cpu = cpu;
+    }
+    return t;
+}
+
+/* At the end of a slice: gives a thread to a CPU that has two fewer. Idle ones help themselves;
+ * among busy ones this is what evens out. */
+static void push(struct run_queue *q)
+{
+    int me = cpu_id(), to = -1, least = READ_ONCE(q->queued) - 1;
+
+    for (int cpu = 0; cpu < cpu_count; cpu++) {
+        int queued = READ_ONCE(cpu_local_of(run_queue, cpu)->queued);
+        if (cpu != me && queued < least) {
+            least = queued;
+            to = cpu;
+        }
+    }
+    if (to < 0)
+        return;
+    spin_lock(&q->lock);
+    struct thread *t = take(q, to);
+    spin_unlock(&q->lock);
+    if (!t)
+        return;
+    struct run_queue *other = cpu_local_of(run_queue, to);
+    spin_lock(&other->lock);
+    t->vruntime += other->min_vruntime;
+    enqueue(other, t);
+    spin_unlock(&other->lock);
+    arch_kick(to);
+}
+
 void sched_tick(nsec_t now)
 {
     struct run_queue *q = cpu_local(run_queue);
 
-    if (now < q->slice_end || !q->queued)
+    if (now < q->slice_end)
         return;
+    if (!q->queued) { /* who waited was taken by another CPU */
+        q->slice_end = NSEC_NEVER;
+        return;
+    }
     if (now < q->slice_begin + SLICE) { /* an idle CPU shall come and take one of ours */
         for (int cpu = 0; cpu < cpu_count; cpu++) {
             if (is_idle(cpu)) {
@@ -201,6 +255,7 @@ void sched_tick(nsec_t now)
     cpu_self()->resched = 1;
     q->slice_begin = now;
     q->slice_end = now + SLICE;
+    push(q);
 }
 
 /* Whether this CPU, whose queue is locked, goes on with what it does. */
@@ -224,12 +279,6 @@ void sched_kicked(void)
     spin_lock(&q->lock);
     reconsider(q);
     spin_unlock(&q->lock);
-}
-
-/* Its former CPU may not be through with switching away from it. */
-static bool leaving_cpu(const struct thread *t)
-{
-    return __atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE);
 }
 
 /* The CPU it last ran on, unless that is busy and another one has nothing to do. */
@@ -264,11 +313,11 @@ static void make_queued(struct thread *t)
     struct run_queue *q = cpu_local_of(run_queue, cpu);
 
     spin_lock(&q->lock);
-    t->cpu = cpu;
-    if (t->vruntime < q->min_vruntime - SLEEP_CREDIT)
-        t->vruntime = q->min_vruntime - SLEEP_CREDIT;
-    else if (t->vruntime > q->min_vruntime + SLICE)
-        t->vruntime = q->min_vruntime + SLICE; /* of another CPU's time */
+    if (cpu != t->cpu) { /* each CPU's virtual time is its own */
+        t->vruntime += q->min_vruntime - cpu_local_of(run_queue, t->cpu)->min_vruntime;
+        t->cpu = cpu;
+    }
+    t->vruntime = MAX(t->vruntime, q->min_vruntime - SLEEP_CREDIT);
     enqueue(q, t);
     if (cpu == me)
         reconsider(q);
@@ -299,11 +348,12 @@ void thread_start(struct thread *t)
     t->state = THREAD_RUNNABLE;
     t->parked = false;
     t->cpu = cpu_id();
+    t->vruntime = cpu_local(run_queue)->min_vruntime;
     make_queued(t);
     spin_unlock_irqrestore(&t->lock, flags);
 }
 
-/* Takes a thread from the longest queue of the others. This CPU's queue is not locked. */
+/* Takes a thread from another CPU's queue. This CPU's queue is not locked. */
 static struct thread *steal(int me)
 {
     for (int i = 1; i < cpu_count; i++) {
@@ -313,14 +363,7 @@ static struct thread *steal(int me)
             continue;
         spin_lock(&q->lock);
         /* If it has just become idle it takes its first one itself. */
-        struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : q->first;
-        while (t && (leaving_cpu(t) || !allowed(t, me)))
-            t = of_node(rb_next(&t->run_node));
-        if (t) {
-            dequeue(q, t);
-            t->vruntime -= q->min_vruntime;
-            t->cpu = me;
-        }
+        struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : take(q, me);
         spin_unlock(&q->lock);
         if (t)
             return t;
@@ -437,8 +480,11 @@ void thread_yield(void)
 
 void cond_resched(void)
 {
-    if (unlikely(CPU_FIELD(resched)))
+    if (unlikely(CPU_FIELD(resched))) {
+        /* In the middle of looking whether to sleep: it looks again afterwards. */
+        WRITE_ONCE(thread_current()->state, THREAD_RUNNABLE);
         schedule();
+    }
 }
 
 NORETURN void sched_idle_loop(void)
@@ -492,7 +538,7 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     if (move && !t->on_cpu) {
         struct run_queue *q = cpu_local_of(run_queue, cpu);
         spin_lock(&q->lock);
-        bool queued = t->queued; /* else it is just being moved */
+        bool queued = t->queued && t->cpu == cpu; /* else it is just being moved */
         if (queued)
             dequeue(q, t);
         spin_unlock(&q->lock);

@@ -312,6 +312,29 @@ static void test_affinity(void)
     run_gang(4, affinity_member);
 }
 
+static void tick_victim(void *arg)
+{
+    (void)arg;
+}
+
+static void tick_member(int i)
+{
+    (void)i;
+    thread_set_affinity(thread_current(), 1);
+    uint64_t before = timer_interrupts(0);
+    /* It waits behind this thread until another CPU comes and takes it. */
+    CHECK(thread_create(NULL, tick_victim, NULL, "victim") == 0);
+    for (nsec_t end = time_now() + 50 * NSEC_PER_MSEC; time_now() < end;)
+        cpu_relax();
+    CHECK(timer_interrupts(0) - before < 100);
+}
+
+/* Nobody waits any more when the slice ends: no storm of ticks. */
+static void test_tick(void)
+{
+    run_gang(1, tick_member);
+}
+
 static void exit_member(int i)
 {
     for (int n = 0; n < i; n++)
@@ -564,25 +587,16 @@ static const struct {
     const char *name;
     void (*run)(void);
 } tests[] = {
-    {"copy", test_copy},
-    {"printf", test_printf},
-    {"pages", test_pages},
-    {"pages-exhaust", test_pages_exhaust},
-    {"heap", test_heap},
-    {"mutex", test_mutex},
-    {"rwlock", test_rwlock},
-    {"wait", test_wait},
-    {"interrupt", test_interrupt},
-    {"affinity", test_affinity},
-    {"exit", test_exit},
-    {"timers", test_timers},
-    {"clock", test_clock},
-    {"deferred", test_deferred},
-    {"aspace", test_aspace},
-    {"shootdown", test_shootdown},
-    {"irq", test_irq},
-    {"rand", test_rand},
-    {"backtrace", test_backtrace},
+    {"copy", test_copy},           {"printf", test_printf},
+    {"pages", test_pages},         {"pages-exhaust", test_pages_exhaust},
+    {"heap", test_heap},           {"mutex", test_mutex},
+    {"rwlock", test_rwlock},       {"wait", test_wait},
+    {"interrupt", test_interrupt}, {"affinity", test_affinity},
+    {"tick", test_tick},           {"exit", test_exit},
+    {"timers", test_timers},       {"clock", test_clock},
+    {"deferred", test_deferred},   {"aspace", test_aspace},
+    {"shootdown", test_shootdown}, {"irq", test_irq},
+    {"rand", test_rand},           {"backtrace", test_backtrace},
 };
 
 /* Uses up the stack, to see the guard page work: selftest=overflow. */

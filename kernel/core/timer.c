@@ -15,6 +15,7 @@ struct timer_queue {
     struct timer *first;
     struct timer *running; /* whose callback runs now; not to be followed */
     nsec_t hardware;       /* what the hardware timer is set to */
+    uint64_t interrupts;
     struct bottom_half bh;
 };
 
@@ -131,6 +132,7 @@ void timer_interrupt(void)
     struct timer_queue *q = cpu_local(timer_queue);
     nsec_t now = time_coarse(); /* irq_enter has read the clock */
 
+    q->interrupts++;
     sched_tick(now);
     spin_lock(&q->lock);
     q->hardware = NSEC_NEVER;
@@ -143,6 +145,11 @@ void timer_interrupt(void)
     spin_unlock(&q->lock);
     if (due)
         bh_schedule(&q->bh);
+}
+
+uint64_t timer_interrupts(int cpu)
+{
+    return READ_ONCE(cpu_local_of(timer_queue, cpu)->interrupts);
 }
 
 static void run_due(struct bottom_half *bh)
