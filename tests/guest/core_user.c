@@ -304,6 +304,33 @@ static void getcpu_and_affinity_agree(void)
     CHECK(sched_setaffinity(0, sizeof(all), &all) == 0);
 }
 
+static void large_copies_stop_at_a_fault(void)
+{
+    unsigned char *page =
+        mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    unsigned char got[8192];
+    char name[] = "/tmp/copyXXXXXX";
+    int fd = mkstemp(name);
+    CHECK(page != MAP_FAILED && fd >= 0 && unlink(name) == 0);
+    for (int i = 0; i < 8192; i++)
+        page[i] = (unsigned char)(i % 251);
+    CHECK(mprotect(page + 4096, 4096, PROT_NONE) == 0);
+    for (int off = 0; off < 24; off++) {
+        ssize_t n = 4096 - off, r = pwrite(fd, page + off, (size_t)n + 1000, 0);
+        CHECK(r > n - 8 && r <= n); /* whole words are enough */
+        CHECK(pread(fd, got, (size_t)r, 0) == r && memcmp(got, page + off, (size_t)r) == 0);
+        CHECK(pwrite(fd, got, sizeof(got), 0) == sizeof(got));
+        memset(page + off, 0, (size_t)n);
+        r = pread(fd, page + off, (size_t)n + 1000, 0);
+        CHECK(r > n - 8 && r <= n);
+        CHECK(memcmp(got, page + off, (size_t)r) == 0);
+        for (int i = 0; i < 4096; i++)
+            page[i] = (unsigned char)((i + off) % 251);
+    }
+    close(fd);
+    CHECK(munmap(page, 8192) == 0);
+}
+
 int main(void)
 {
     CASE(vdso_is_an_elf_image);
@@ -315,6 +342,7 @@ int main(void)
     CASE(a_spinning_thread_is_preempted);
     CASE(faults_become_signals);
     CASE(bad_pointers_give_efault);
+    CASE(large_copies_stop_at_a_fault);
     CASE(mappings_change_under_threads);
     CASE(getcpu_and_affinity_agree);
     return check_result();

@@ -1,10 +1,12 @@
 /*
  * memcpy and friends, and copies from and to user space.
  *
- * Copies go through general registers, 128 bytes a round: string instructions cost per element under
- * an emulator, and vector registers belong to the user. Up to 64 bytes there is no loop: the first and
- * the last part are copied, overlapping. rdx always holds the number of bytes not copied yet, so a
- * fault anywhere in the user variants leaves it as the result.
+ * Small copies go through general registers, 128 bytes a round; up to 64 bytes there is no loop: the
+ * first and the last part are copied, overlapping. Large ones begin with a string instruction: the
+ * processor's fastest way, and under an emulator less than half of the instructions (a page: 0.3 us
+ * slower out of 1.1, in a transfer not noticeable). Vector registers belong to the user, and SSE is
+ * the slowest of all under an emulator. A fault anywhere in the user variants leaves the number of
+ * bytes not copied yet.
  */
 #include "x86.h"
 
@@ -38,6 +40,22 @@
         mov %rcx, \at+8(%rdi)
         mov %r8, \at+16(%rdi)
         mov %r9, \at+24(%rdi)
+        .endm
+
+        /* Copies of this many bytes and more begin with a string instruction. */
+        .equ STRING_MIN, 512
+
+        /* All but the last n % 8 bytes of a large copy; goes on to \rest with those (or with all of
+         * a small one) to be copied. A fault at \string leaves rdx + 8 * rcx. */
+        .macro COPY_STRING string, rest
+        cmp $STRING_MIN, %rdx
+        jb \rest
+        mov %rdx, %rcx
+        shr $3, %rcx
+        and $7, %edx
+\string:
+        rep movsq
+\rest:
         .endm
 
         /* Goes on to \done when all is copied. */
@@ -151,6 +169,7 @@
         .globl memcpy
 memcpy:
         mov %rdi, %r10
+        COPY_STRING memcpy_string, memcpy_rest
         COPY_BODY memcpy_done
 memcpy_done:
         mov %r10, %rax
@@ -248,12 +267,13 @@ memcmp:
         .globl user_copy
 user_copy:
         USER_ACCESS_ON
-user_copy_begin:
+        COPY_STRING user_copy_string, user_copy_begin
         COPY_BODY user_copy_done
 user_copy_done:
         USER_ACCESS_OFF
         xor %eax, %eax
         ret
+        EXTABLE user_copy_string, user_copy_begin, user_string_fault
         EXTABLE user_copy_begin, user_copy_done, user_fault_result
 
 /* size_t user_clear(void *dst, size_t n): likewise. */
@@ -271,6 +291,8 @@ user_clear_done:
         ret
         EXTABLE user_clear_begin, user_clear_done, user_fault_result
 
+user_string_fault:
+        lea (%rdx,%rcx,8), %rdx
 user_fault_result:
         USER_ACCESS_OFF
         mov %rdx, %rax
