@@ -26,7 +26,7 @@ struct stream {
     struct buf rx, tx;
     int signal_fd;
     uint32_t in_credit, out_credit; /* out: written, not credited yet */
-    bool stdin_open, done;
+    bool stdin_open, stdout_closed, done;
     int interrupts;
     uint64_t interrupt_deadline, leave_deadline;
     struct termios saved;
@@ -101,6 +101,21 @@ static void read_stdin(struct stream *s)
     frame_put(&s->tx, CTL_IN, 0, data, (size_t)n);
 }
 
+/*
+ * Writes output. Nobody reads ours any more: the program gets the SIGPIPE that it would get if it
+ * wrote there itself, and what it writes all the same is dropped. Returns 0 or -errno.
+ */
+static int write_output(struct stream *s, int fd, const struct frame *f)
+{
+    int err = s->stdout_closed ? 0 : write_all(fd, f->payload, f->length);
+
+    if (err != -EPIPE)
+        return err;
+    s->stdout_closed = true;
+    frame_put_u32(&s->tx, CTL_SIGNAL, 0, SIGPIPE);
+    return 0;
+}
+
 /* Returns 0, or -errno of the write to our own standard output. */
 static int on_frame(struct stream *s, const struct frame *f)
 {
@@ -111,7 +126,7 @@ static int on_frame(struct stream *s, const struct frame *f)
     case CTL_OUT:
     case CTL_ERR:
         s->out_credit += f->length;
-        return write_all(f->type == CTL_OUT ? STDOUT_FILENO : STDERR_FILENO, f->payload, f->length);
+        return write_output(s, f->type == CTL_OUT ? STDOUT_FILENO : STDERR_FILENO, f);
     case CTL_CREDIT:
         if (!frame_u32(f, &v))
             s->in_credit += v;

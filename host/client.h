@@ -11,7 +11,7 @@
 
 enum client_role {
     CLIENT_NEW,   /* no request yet */
-    CLIENT_RUN,   /* started the domain; without detach, lives and dies with it */
+    CLIENT_RUN,   /* started the domain; without detach, stays until that ends */
     CLIENT_EXEC,  /* has a session in the domain */
     CLIENT_WAIT,  /* waits for the domain's end */
     CLIENT_STATS, /* waits for its statistics */

@@ -13,6 +13,10 @@
 #include "supervisor.h"
 #include "util.h"
 
+#define START_TIMEOUT_NS 10000000000ull
+#define RETRY_STEP_US 10000u
+#define RETRY_MAX_US 100000u
+
 static int try_connect(const char *dir)
 {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
@@ -76,20 +80,28 @@ static int start_supervisor(void)
     return 0;
 }
 
+static bool is_absent(int err)
+{
+    return err == -ENOENT || err == -ECONNREFUSED || err == -ECONNRESET;
+}
+
 int supervisor_connect(int start)
 {
     char *dir = dirs_runtime();
     int fd = dir ? try_connect(dir) : -EACCES;
 
-    for (int i = 0; dir && start && (fd == -ENOENT || fd == -ECONNREFUSED) && i < 5; i++) {
+    /* One that is just ending, or that another command is just starting, holds the lock a while. */
+    for (uint64_t end = now_ns() + START_TIMEOUT_NS, wait = 0; dir && start && is_absent(fd);) {
         int err = start_supervisor();
         fd = err ? err : try_connect(dir);
-        if (fd < 0 && i)
-            usleep(20000); /* one that is just ending holds the lock for a moment */
+        if (!is_absent(fd) || now_ns() > end)
+            break;
+        wait = wait < RETRY_MAX_US ? wait + RETRY_STEP_US : wait;
+        usleep((useconds_t)wait);
     }
-    if (dir && fd < 0 && (start || (fd != -ENOENT && fd != -ECONNREFUSED)))
+    if (dir && fd < 0 && (start || !is_absent(fd)))
         warn("cannot reach the supervisor at %s/supervisor.sock: %s", dir, strerror(-fd));
-    else if (fd == -ECONNREFUSED)
+    else if (is_absent(fd))
         fd = -ENOENT;
     free(dir);
     return fd;

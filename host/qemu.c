@@ -5,18 +5,16 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../abi/boot.h"
 #include "dirs.h"
-
-extern char **environ;
 
 int qemu_parse_version(const char *text, unsigned *major, unsigned *minor)
 {
@@ -259,44 +257,47 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         add(argv, c->extra->v[i], NULL);
 }
 
-static void inherit(const int *fds, size_t n, bool yes)
+/*
+ * In the child: becomes QEMU, with only the channels inherited, in a session of its own so that no
+ * Ctrl-C reaches it. It dies with the supervisor, however that ends: nobody else could stop it.
+ */
+static void become_qemu(const struct qemu_config *c, int log_fd, pid_t parent, char **argv)
 {
-    for (size_t i = 0; i < n; i++)
-        if (fds[i] >= 0)
-            set_cloexec(fds[i], !yes);
+    const int channels[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    sigset_t none;
+
+    sigemptyset(&none);
+    signal(SIGPIPE, SIG_DFL); /* all that is not at its default in the supervisor */
+    signal(SIGHUP, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    setsid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent || null < 0)
+        _exit(STATUS_CANNOT);
+    dup2(null, STDIN_FILENO);
+    dup2(log_fd, STDOUT_FILENO);
+    dup2(log_fd, STDERR_FILENO);
+    for (size_t i = 0; i < ARRAY_SIZE(channels); i++)
+        if (channels[i] >= 0)
+            set_cloexec(channels[i], false);
+    for (unsigned i = 0; c->tap && i < c->tap->n; i++)
+        set_cloexec(c->tap->fd[i], false);
+    execv(c->binary, argv);
+    dprintf(STDERR_FILENO, "%s: %s\n", c->binary, strerror(errno));
+    _exit(STATUS_CANNOT);
 }
 
 pid_t qemu_spawn(const struct qemu_config *c, int log_fd)
 {
-    const int channels[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd};
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
     struct strv argv = {0};
-    sigset_t all, none;
-    pid_t pid;
+    pid_t parent = getpid();
 
     qemu_command(c, &argv);
-    sigfillset(&all);
-    sigemptyset(&none);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, log_fd, 1);
-    posix_spawn_file_actions_adddup2(&actions, log_fd, 2);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setsigdefault(&attr, &all);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setflags(&attr,
-                             POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-    /* The one thread of the supervisor spawns nothing else meanwhile. */
-    inherit(channels, ARRAY_SIZE(channels), true);
-    if (c->tap)
-        inherit(c->tap->fd, c->tap->n, true);
-    int err = posix_spawn(&pid, c->binary, &actions, &attr, argv.v, environ);
-    inherit(channels, ARRAY_SIZE(channels), false);
-    if (c->tap)
-        inherit(c->tap->fd, c->tap->n, false);
-    posix_spawn_file_actions_destroy(&actions);
-    posix_spawnattr_destroy(&attr);
+    pid_t pid = fork();
+    if (pid == 0)
+        become_qemu(c, log_fd, parent, argv.v);
+    int err = errno;
     strv_free(&argv);
-    return err ? -err : pid;
+    return pid < 0 ? -err : pid;
 }

@@ -6,12 +6,11 @@
 #include <string.h>
 
 #include "client.h"
+#include "records.h"
 #include "tap.h"
 
 #define MAX_PORTS 64
 #define MAX_VOLUMES 16
-#define MAX_RECORDS 64       /* of ended domains */
-#define ORPHAN_GRACE_MS 2000 /* for a domain whose command went away */
 
 bool name_is_valid(const char *name)
 {
@@ -90,8 +89,10 @@ static void trim_records(struct supervisor *sv)
 
     for (struct domain *d = sv->domains, *next; d; d = next) {
         next = d->next;
-        if (!domain_is_live(d) && ++n > MAX_RECORDS)
+        if (!domain_is_live(d) && ++n > MAX_RECORDS) {
+            record_remove(d->dir);
             forget(sv, d);
+        }
     }
 }
 
@@ -570,11 +571,11 @@ int client_frame(struct client *c, const struct frame *f)
 
 void client_gone(struct client *c)
 {
-    if (c->session) {
-        if (c->role == CLIENT_EXEC)
-            session_signal(c->session, 1 /* SIGHUP */);
-        session_detach(c->session);
-    }
-    if (c->role == CLIENT_RUN && c->domain && !c->detach)
-        domain_stop(c->domain, ORPHAN_GRACE_MS);
+    if (!c->session)
+        return;
+    if (c->role == CLIENT_EXEC)
+        session_signal(c->session, 1 /* SIGHUP */);
+    else if (!c->detach)
+        session_input(c->session, "", 0); /* the domain goes on, without anybody at its input */
+    session_detach(c->session);
 }

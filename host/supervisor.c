@@ -15,6 +15,7 @@
 
 #include "client.h"
 #include "dirs.h"
+#include "records.h"
 
 #define LINGER_MS 30000
 #define READ_CHUNK 65536
@@ -74,26 +75,31 @@ static void client_ready(struct watch *w, uint32_t events)
         client_close(c);
 }
 
-static void accept_ready(struct watch *w, uint32_t events)
+/* Takes one connection; false if there is none. */
+static bool accept_client(struct supervisor *sv)
 {
-    struct supervisor *sv =
-        (struct supervisor *)((char *)w - offsetof(struct supervisor, listener));
-    int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(sv->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-    (void)events;
     if (fd < 0)
-        return;
+        return false;
     struct client *c = xcalloc(1, sizeof(*c));
     c->watch = (struct watch){.fd = fd, .events = EPOLLIN, .ready = client_ready};
     c->sv = sv;
     if (loop_add(&sv->loop, &c->watch)) {
         close(fd);
         free(c);
-        return;
+        return true;
     }
     c->next = sv->clients;
     sv->clients = c;
     supervisor_check_idle(sv);
+    return true;
+}
+
+static void accept_ready(struct watch *w, uint32_t events)
+{
+    (void)events;
+    accept_client((struct supervisor *)((char *)w - offsetof(struct supervisor, listener)));
 }
 
 /* ---- the process ---- */
@@ -108,13 +114,6 @@ void supervisor_check_idle(struct supervisor *sv)
         loop_timer_stop(&sv->loop, &sv->linger);
     else if (!sv->linger.at_ns)
         loop_timer(&sv->loop, &sv->linger, sv->linger_ms);
-}
-
-static void linger_over(struct timer *t)
-{
-    struct supervisor *sv = (struct supervisor *)((char *)t - offsetof(struct supervisor, linger));
-
-    sv->loop.stop = true;
 }
 
 static void signal_ready(struct watch *w, uint32_t events)
@@ -147,6 +146,36 @@ static int open_socket(struct supervisor *sv)
     free(path);
     sv->listener = (struct watch){.fd = fd, .events = EPOLLIN, .ready = accept_ready};
     return err ? err : loop_add(&sv->loop, &sv->listener);
+}
+
+static void close_socket(struct supervisor *sv)
+{
+    loop_del(&sv->loop, &sv->listener);
+    close(sv->listener.fd);
+}
+
+static void remove_socket(struct supervisor *sv)
+{
+    char *path = xasprintf("%s/supervisor.sock", sv->dir);
+
+    unlink(path);
+    free(path);
+}
+
+/* Ends an idle supervisor, unless a command connected in the last moment: with the name gone none
+ * can come any more, and those that wait already are still served, under a new socket. */
+static void linger_over(struct timer *t)
+{
+    struct supervisor *sv = (struct supervisor *)((char *)t - offsetof(struct supervisor, linger));
+
+    remove_socket(sv);
+    while (accept_client(sv))
+        ;
+    sv->loop.stop = !sv->clients;
+    if (sv->clients) {
+        close_socket(sv);
+        sv->loop.stop = open_socket(sv) < 0;
+    }
 }
 
 static int open_signals(struct supervisor *sv)
@@ -229,6 +258,7 @@ int supervisor_main(int ready_fd)
             close(log);
         }
     }
+    records_trim(sv.dir, MAX_RECORDS);
     sv.linger.fire = linger_over;
     int err = loop_init(&sv.loop);
     if (!err)
@@ -248,11 +278,8 @@ int supervisor_main(int ready_fd)
     supervisor_check_idle(&sv);
     loop_run(&sv.loop);
 
-    char *path = xasprintf("%s/supervisor.sock", sv.dir);
-    unlink(path);
-    free(path);
-    loop_del(&sv.loop, &sv.listener);
-    close(sv.listener.fd);
+    remove_socket(&sv);
+    close_socket(&sv);
     shut_down(&sv);
     loop_del(&sv.loop, &sv.signals);
     close(sv.signals.fd);

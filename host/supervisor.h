@@ -16,8 +16,8 @@
  *   signal  name, signal
  *   stats   name; reply: "stats"
  *
- * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between. A
- * command that goes away takes its undetached domain with it.
+ * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between.
+ * When a command goes away without SHUTDOWN (it was killed), its domain goes on.
  */
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H

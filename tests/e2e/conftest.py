@@ -51,7 +51,6 @@ class Librettos:
                                                       os.path.join(folder, "cache")))
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
         self.folder = folder
-        self.names = []
 
     def __call__(self, *args, timeout=60, check=True, **kw):
         done = subprocess.run([LIBRETTOS, *map(str, args)], env=self.env, timeout=timeout,
@@ -72,7 +71,6 @@ class Librettos:
         if port:
             host = free_port()
             options += ["-p", f"{host}:{port}"]
-        self.names.append(name)
         self(*options, *args, **kw)
         if host:
             wait_for(lambda: answers(host), 20, f"{name} on port {port}")
@@ -82,8 +80,8 @@ class Librettos:
         return json.loads(self("ps", "--json").stdout)
 
     def end(self):
-        for name in self.names:
-            self("stop", name, check=False)
+        for domain in self.ps():
+            self("stop", domain["name"], check=False)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 """Domains on the host's own network: --tap, --bridge and --ip, in a network namespace of the test's."""
+import json
 import re
 
 import pytest
@@ -21,6 +22,9 @@ class Inside(Librettos):
         status, text = self.ns(LIBRETTOS, *args, timeout=timeout, check=check, env=self.env)
         return text if check else (status, text)
 
+    def ps(self):
+        return json.loads(self("ps", "--json"))
+
     def kernel_log(self, name):
         return self("logs", "--kernel", name)
 
@@ -42,8 +46,7 @@ def ns():
 def inside(ns, tmp_path):
     command = Inside(str(tmp_path), ns)
     yield command
-    for name in command.names:
-        command("stop", name, check=False)
+    command.end()
 
 
 def make_tap(ns, *kind):
@@ -53,7 +56,6 @@ def make_tap(ns, *kind):
 
 
 def run_nginx(inside, *options):
-    inside.names.append("web")
     inside("run", "-d", "--name", "web", "--loglevel", "info", *options, "nginx")
     wait_for(lambda: inside.ns("curl", "-sf", f"http://{GUEST}/", check=False)[0] == 0, 20, "nginx")
 
@@ -88,7 +90,6 @@ def test_two_domains_on_a_bridge(inside):
     for command in ("link add br0 type bridge", f"addr add {HOST}/{PREFIX} dev br0", "link set br0 up"):
         inside.ns("ip", *command.split())
     run_nginx(inside, "--bridge", "br0", "--ip", IP, "-c", 2)
-    inside.names.append("kv")
     inside("run", "-d", "--name", "kv", "--bridge", "br0", "--ip", f"10.79.0.3/{PREFIX}",
            "--file", "/usr/bin/curl", "redis-server", "--protected-mode", "no", "--bind", "0.0.0.0")
     wait_for(lambda: "PONG" in inside.ns("redis-cli", "-h", "10.79.0.3", "ping", check=False)[1], 20,
