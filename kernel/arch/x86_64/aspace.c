@@ -43,7 +43,7 @@ struct aspace *aspace_create(void)
 static void free_tables(uint64_t *table, int level)
 {
     for (int i = 0; i < (level == 3 ? USER_TOP_ENTRIES : 512); i++) {
-        if (!(table[i] & PTE_P))
+        if (!table[i])
             continue;
         ASSERT(level > 0); /* a page is still mapped */
         if (level > 1)
@@ -108,8 +108,10 @@ void aspace_activate(struct aspace *as)
 {
     unsigned long flags = arch_irq_save();
     thread_current()->aspace = as;
-    if (cpu_self()->aspace != as)
-        load(cpu_self(), as);
+    if (as) /* it may be loaded, but lazily */
+        aspace_switch(cpu_self(), as);
+    else
+        load(cpu_self(), NULL);
     arch_irq_restore(flags);
 }
 
@@ -131,7 +133,7 @@ static uint64_t *entry_of(struct aspace *as, uaddr_t va, bool create)
     return &table[PT_INDEX(va, 0)];
 }
 
-/* The next present entry at or after *va and below end; advances *va to it. */
+/* The next entry with a page at or after *va and below end; advances *va to it. */
 static uint64_t *next_entry(struct aspace *as, uaddr_t *va, uaddr_t end)
 {
     while (*va < end) {
@@ -139,7 +141,7 @@ static uint64_t *next_entry(struct aspace *as, uaddr_t *va, uaddr_t end)
         int level = 3;
         for (;;) {
             uint64_t *e = &table[PT_INDEX(*va, level)];
-            if (!(*e & PTE_P))
+            if (!*e)
                 break;
             if (level == 0)
                 return e;
@@ -154,8 +156,9 @@ static uint64_t *next_entry(struct aspace *as, uaddr_t *va, uaddr_t end)
 
 static uint64_t pte_rights(unsigned prot)
 {
-    /* Without any right (PROT_NONE) the page stays mapped, out of the program's reach. */
-    uint64_t rights = prot ? PTE_P | PTE_U : PTE_P;
+    /* Without any right (PROT_NONE) the page is kept, but out of reach: the kernel's copies on the
+     * program's behalf must fail too, so that taking PTE_U away would not do. */
+    uint64_t rights = prot ? PTE_P | PTE_U : PTE_HELD;
     if (prot & PROT_W)
         rights |= PTE_W;
     if (!(prot & PROT_X))
@@ -165,7 +168,7 @@ static uint64_t pte_rights(unsigned prot)
 
 static unsigned prot_of(uint64_t pte)
 {
-    if (!(pte & PTE_U))
+    if (!(pte & PTE_P))
         return 0;
     return PROT_R | (pte & PTE_W ? PROT_W : 0) | (pte & PTE_NX ? 0 : PROT_X);
 }
@@ -249,7 +252,7 @@ struct page *aspace_lookup(struct aspace *as, uaddr_t va, unsigned *prot)
 
     spin_lock(&as->lock);
     uint64_t *e = va < USER_MAX ? entry_of(as, va, false) : NULL;
-    if (e && (*e & PTE_P)) {
+    if (e && *e) {
         page = page_of_paddr(*e & PTE_ADDR);
         if (prot)
             *prot = prot_of(*e);
@@ -265,7 +268,7 @@ void aspace_test_dirty(struct aspace *as, uaddr_t va, bool *accessed, bool *dirt
 
     spin_lock(&as->lock);
     uint64_t *e = entry_of(as, va, false);
-    if (e && (*e & PTE_P)) {
+    if (e && *e) {
         pte = clear ? __atomic_fetch_and(e, ~(uint64_t)(PTE_A | PTE_D), __ATOMIC_RELAXED) : *e;
         if (clear && (pte & (PTE_A | PTE_D)))
             flush_note(&f, va);
@@ -287,8 +290,10 @@ void aspace_restrict(struct aspace *as, uaddr_t start, uaddr_t end, unsigned kee
         if (!e)
             break;
         uint64_t old = *e, set = keep & PROT_X ? 0 : PTE_NX, clear = keep & PROT_W ? 0 : PTE_W;
-        if (!keep)
-            clear |= PTE_U;
+        if (!keep) {
+            set |= PTE_HELD;
+            clear |= PTE_P;
+        }
         if ((old | set) == old && (old & clear) == 0)
             continue;
         /* The CPU may set the dirty bit meanwhile. */

@@ -60,6 +60,7 @@
 #define PTE_D 0x40
 #define PTE_LARGE 0x80
 #define PTE_G 0x100
+#define PTE_HELD 0x200 /* ours: a user page that nobody may access (PROT_NONE) */
 #define PTE_NX 0x8000000000000000
 #define PTE_ADDR 0x000ffffffffff000
 
@@ -206,6 +207,22 @@ static inline paddr_t image_pa(const void *p)
 {
     return (uint64_t)p - KERNEL_BASE;
 }
+
+#else
+
+/* SMAP. Becomes a NOP on CPUs without it (cpu.c). */
+        .macro USER_ACCESS_ON
+771:    stac
+        .pushsection .feature_patches, "a"
+        .quad 771b
+        .popsection
+        .endm
+        .macro USER_ACCESS_OFF
+771:    clac
+        .pushsection .feature_patches, "a"
+        .quad 771b
+        .popsection
+        .endm
 
 #endif
 #endif
