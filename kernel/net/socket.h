@@ -128,6 +128,9 @@ extern void (*socket_listen_hook)(int proto, const struct sock_addr *addr, int f
 struct text_buf;
 void tcp_proc_text(struct text_buf *b, bool v6);
 void udp_proc_text(struct text_buf *b, bool v6);
+/* The line of TCP in /proc/net/sockstat, and the number of bound UDP sockets. */
+void tcp_sockstat_text(struct text_buf *b);
+unsigned udp_socket_count(void);
 
 /* Port range of ephemeral ports and the like: net.ipv4.* values that programs may tune. */
 struct net_tunables {

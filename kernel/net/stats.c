@@ -65,7 +65,6 @@ static void netstat_text(struct text_buf *b, void *arg)
 {
     (void)arg;
     group_text(b, "TcpExt", "", "");
-    group_text(b, "IpExt", "", "");
     group_text(b, "Librettos", "", "");
 }
 
@@ -216,6 +215,13 @@ static void tcp_text(struct text_buf *b, void *arg)
     tcp_proc_text(b, arg != NULL);
 }
 
+static void sockstat_text(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    tcp_sockstat_text(b);
+    text_printf(b, "UDP: inuse %u mem 0\n", udp_socket_count());
+}
+
 static void udp_text(struct text_buf *b, void *arg)
 {
     udp_proc_text(b, arg != NULL);
@@ -229,12 +235,13 @@ void net_proc_init(void)
         text_fn show;
         void *arg;
     } files[] = {
-        {"proc/net/snmp", snmp_text, NULL},   {"proc/net/netstat", netstat_text, NULL},
-        {"proc/net/snmp6", snmp6_text, NULL}, {"proc/net/dev", dev_text, NULL},
-        {"proc/net/route", route_text, NULL}, {"proc/net/ipv6_route", route6_text, NULL},
-        {"proc/net/arp", arp_text, NULL},     {"proc/net/if_inet6", inet6_text, NULL},
-        {"proc/net/tcp", tcp_text, NULL},     {"proc/net/tcp6", tcp_text, &v6},
-        {"proc/net/udp", udp_text, NULL},     {"proc/net/udp6", udp_text, &v6},
+        {"proc/net/snmp", snmp_text, NULL},         {"proc/net/netstat", netstat_text, NULL},
+        {"proc/net/snmp6", snmp6_text, NULL},       {"proc/net/dev", dev_text, NULL},
+        {"proc/net/route", route_text, NULL},       {"proc/net/ipv6_route", route6_text, NULL},
+        {"proc/net/arp", arp_text, NULL},           {"proc/net/if_inet6", inet6_text, NULL},
+        {"proc/net/tcp", tcp_text, NULL},           {"proc/net/tcp6", tcp_text, &v6},
+        {"proc/net/sockstat", sockstat_text, NULL}, {"proc/net/udp", udp_text, NULL},
+        {"proc/net/udp6", udp_text, &v6},
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(files); i++)

@@ -28,6 +28,7 @@
 #include "core/timer.h"
 #include "fs/file.h"
 #include "net/socket.h"
+#include "net/stats.h"
 
 /* The numbers are Linux's: TCP_INFO and /proc/net/tcp show them. */
 enum tcp_state {
@@ -421,31 +422,6 @@ struct tcp_tw {
     bool ts_on;
     uint8_t wscale, tos;
 };
-
-/* --- counters --------------------------------------------------------------------------------- */
-
-#define TCP_COUNTERS(X)                                                                            \
-    X(bad_header)                                                                                  \
-    X(bad_checksum)                                                                                \
-    X(no_listener) X(syn_dropped) X(accept_overflow) X(cookies_sent) X(cookies_ok)                 \
-        X(cookies_failed) X(paws_dropped) X(out_of_window) X(challenge_acks) X(challenge_limited)  \
-            X(resets_sent) X(resets_received) X(retransmits) X(rtos) X(loss_probes)                \
-                X(fast_recoveries) X(spurious) X(zero_window_drops) X(ooo_dropped) X(no_memory)    \
-                    X(after_close) X(timewait_recycled) X(timewait_overflow) X(keepalive_drops)    \
-                        X(abort_timeout) X(active_opens) X(passive_opens) X(icmp_ignored)          \
-                            X(path_kicks) X(bad_state) X(sack_reneging)
-enum tcp_counter {
-#define X(name) TCPC_##name,
-    TCP_COUNTERS(X)
-#undef X
-        TCPC_COUNT,
-};
-#define MAX_CPUS_COUNTED 64
-extern uint64_t tcp_counters[MAX_CPUS_COUNTED][TCPC_COUNT + 7];
-#define tcp_count(name) (tcp_counters[cpu_id()][TCPC_##name]++)
-/* Sum over the CPUs, and the counter's name. */
-uint64_t tcp_counter(enum tcp_counter c);
-const char *tcp_counter_name(enum tcp_counter c);
 
 /* --- tcp_table.c: bh disabled ------------------------------------------------------------------
  */

@@ -112,7 +112,7 @@ void tcp_start_recovery(struct tcp *t, nsec_t now)
     (void)now;
     if (t->ca_state >= CA_RECOVERY)
         return;
-    tcp_count(fast_recoveries);
+    net_count(NET_TcpExt_TCPSackRecovery);
     begin_undo(t);
     if (t->ca_state != CA_CWR)
         t->ssthresh = t->cc->ssthresh(t);
@@ -142,7 +142,7 @@ void tcp_enter_loss(struct tcp *t, nsec_t now)
     if (t->cc->restart)
         t->cc->restart(t);
     if (head->state & SEG_SACKED) { /* RFC 2018 8: it reneged */
-        tcp_count(sack_reneging);
+        net_count(NET_TcpExt_TCPSACKReneging);
         list_for_each (g, &t->queue, link) {
             if (g == t->unsent)
                 break;
@@ -171,7 +171,7 @@ static void undo(struct tcp *t)
 {
     struct tcp_seg *g;
 
-    tcp_count(spurious);
+    net_count(NET_Librettos_TcpRecoveryUndone);
     list_for_each (g, &t->queue, link) {
         if (g == t->unsent)
             break;

@@ -72,7 +72,7 @@ void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const 
     if (t->state != TCP_CLOSE && seq_between(seq, t->snd_una, t->snd_nxt))
         connection_error(t, listener, err < 0 ? -err : err, mtu);
     else
-        tcp_count(icmp_ignored);
+        net_count(NET_TcpExt_OutOfWindowIcmps);
     tcp_unlock_both(t, listener);
     tcp_put(t);
 }
@@ -116,13 +116,13 @@ static void kick(struct tcp_entry *e, void *arg)
             tcp_update_mss(t);
         }
         if (tcp_in(t, TCPF(TCP_SYN_SENT) | TCPF(TCP_SYN_RECV))) {
-            tcp_count(path_kicks);
+            net_count(NET_Librettos_TcpPathKicks);
             tcp_send_syn(t, now);
             tcp_set_deadline(t, TIMER_SEND, now + t->rto);
         } else if (waits) {
             struct tcp_seg *g = tcp_head(t);
 
-            tcp_count(path_kicks);
+            net_count(NET_Librettos_TcpPathKicks);
             if (t->snd_una == t->snd_nxt) {
                 t->snd_wnd ? tcp_push(t, now) : tcp_send_probe(t, now);
             } else if (t->ca_state == CA_LOSS) {

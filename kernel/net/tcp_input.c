@@ -120,15 +120,16 @@ void tcp_input(struct pkt *p)
     struct tcp_rx r;
     uint32_t floor = 0;
 
+    net_count(NET_Tcp_InSegs);
     if (unlikely(!(p->flags & PKT_CSUM_OK)) &&
         csum_fold(
             pkt_csum(p, 0, p->len, ip_pseudo_csum(&p->src, &p->dst, IPPROTO_TCP_N, p->len))) != 0) {
-        tcp_count(bad_checksum);
+        net_count(NET_Tcp_InCsumErrors);
         pkt_free(p);
         return;
     }
     if (!parse(p, &r)) {
-        tcp_count(bad_header);
+        net_count(NET_Tcp_InErrs);
         pkt_free(p);
         return;
     }
@@ -157,7 +158,7 @@ void tcp_input(struct pkt *p)
         tcp_put(l);
         return;
     }
-    tcp_count(no_listener);
+    net_count(NET_Librettos_TcpNoListener);
     tcp_reset_reply(&r);
     pkt_free(p);
 }
@@ -193,15 +194,15 @@ void tcp_challenge_ack(struct tcp *t, nsec_t now)
 {
     /* And one connection answers a flood of them at 2 a second. */
     if (t->challenge_at && now - t->challenge_at < NSEC_PER_SEC / 2) {
-        tcp_count(challenge_limited);
+        net_count(NET_TcpExt_TCPACKSkippedChallenge);
         return;
     }
     if (!tcp_challenge_allowed(now)) {
-        tcp_count(challenge_limited);
+        net_count(NET_TcpExt_TCPACKSkippedChallenge);
         return;
     }
     t->challenge_at = now;
-    tcp_count(challenge_acks);
+    net_count(NET_TcpExt_TCPChallengeACK);
     tcp_send_ack(t, now);
 }
 
@@ -225,13 +226,13 @@ static void syn_sent_input(struct tcp *t, struct tcp_rx *r)
         if (r->ack != t->snd_nxt) {
             if (!(r->flags & TH_RST))
                 tcp_reset_reply(r);
-            tcp_count(bad_state);
+            net_count(NET_Librettos_TcpBadState);
             return;
         }
     }
     if (r->flags & TH_RST) {
         if (r->flags & TH_ACK) {
-            tcp_count(resets_received);
+            net_count(NET_Librettos_TcpResetsReceived);
             tcp_done(t, ECONNREFUSED);
         }
         return;
@@ -280,7 +281,7 @@ static bool acceptable(const struct tcp *t, const struct tcp_rx *r)
  * included. */
 static void out_of_window(struct tcp *t, struct tcp_rx *r)
 {
-    tcp_count(out_of_window);
+    net_count(NET_Librettos_TcpOutOfWindow);
     if (r->flags & TH_RST)
         return;
     if (t->state == TCP_SYN_RECV && (r->flags & TH_SYN)) {
@@ -300,7 +301,7 @@ static void out_of_window(struct tcp *t, struct tcp_rx *r)
     }
     /* Keepalives and window probes have no payload; answer, but not without limit. */
     if (r->now - t->oow_at < NSEC_PER_SEC / 2 && t->oow_at && t->oow_count >= 8) {
-        tcp_count(challenge_limited);
+        net_count(NET_TcpExt_TCPACKSkippedChallenge);
         return;
     }
     if (r->now - t->oow_at >= NSEC_PER_SEC / 2 || !t->oow_at) {
@@ -315,7 +316,7 @@ static void reset_received(struct tcp *t)
 {
     int error = ECONNRESET;
 
-    tcp_count(resets_received);
+    net_count(NET_Librettos_TcpResetsReceived);
     if (t->state == TCP_SYN_RECV)
         error = ECONNREFUSED;
     else if (t->state == TCP_CLOSE_WAIT)
@@ -330,7 +331,7 @@ static bool checks(struct tcp *t, struct tcp *listener, struct tcp_rx *r)
 {
     if (t->ts_on && r->has_ts && seq_before(r->tsval, t->ts_recent) && !(r->flags & TH_RST) &&
         r->now - t->ts_recent_at < PAWS_IDLE) {
-        tcp_count(paws_dropped);
+        net_count(NET_TcpExt_PAWSEstab);
         if (!(t->state == TCP_SYN_RECV && (r->flags & TH_SYN))) {
             out_of_window(t, r);
             return false;
@@ -376,7 +377,7 @@ static inline void note_timestamp(struct tcp *t, const struct tcp_rx *r)
 static bool leave_syn_recv(struct tcp *t, struct tcp *listener, struct tcp_rx *r)
 {
     if (r->ack != t->snd_nxt) {
-        tcp_count(bad_state);
+        net_count(NET_Librettos_TcpBadState);
         tcp_reset_reply(r);
         return false;
     }
@@ -478,11 +479,11 @@ void tcp_process_segment(struct tcp *t, struct tcp_rx *r)
     if (data) {
         if (!tcp_in(t, TCPF_CAN_RECV)) {
             if (seq_after(r->end, t->rcv_nxt))
-                tcp_count(bad_state);
+                net_count(NET_Librettos_TcpBadState);
             t->ack_now = true;
         } else if (unlikely(t->orphan && seq_after(r->end - (r->flags & TH_FIN), t->rcv_nxt))) {
             /* 3.6.1: nobody will ever read it, and the peer should know. */
-            tcp_count(after_close);
+            net_count(NET_TcpExt_TCPAbortOnData);
             tcp_abort(t, 0);
             goto drop;
         } else {

@@ -25,7 +25,7 @@ void tcp_reset_reply(const struct tcp_rx *r)
         reply.ack = r->end;
         reply.flags |= TH_ACK;
     }
-    tcp_count(resets_sent);
+    net_count(NET_Tcp_OutRsts);
     tcp_send_reply(&reply);
 }
 
@@ -85,7 +85,7 @@ bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now)
     if (accept_queue_full(l)) {
         /* The peer thinks that it is connected: our SYN-ACK, sent again later, gets another chance.
          */
-        tcp_count(accept_overflow);
+        net_count(NET_TcpExt_ListenOverflows);
         child->syn_acked = true;
         return false;
     }
@@ -179,7 +179,7 @@ static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_o
     struct tcp *c = make_child(l, r, o, r->seq);
 
     if (!c) {
-        tcp_count(syn_dropped);
+        net_count(NET_TcpExt_ListenDrops);
         return;
     }
     c->iss = tcp_make_isn(&c->e, r->now);
@@ -212,12 +212,12 @@ static void cookie_ack(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opt
     struct tcp *c;
 
     if (accept_queue_full(l)) {
-        tcp_count(accept_overflow);
+        net_count(NET_TcpExt_ListenOverflows);
         return;
     }
     c = make_child(l, r, o, r->seq - 1);
     if (!c) {
-        tcp_count(syn_dropped);
+        net_count(NET_TcpExt_ListenDrops);
         return;
     }
     c->iss = r->ack - 1;
@@ -260,16 +260,16 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
             return;
         }
         if (recent)
-            tcp_count(cookies_failed);
+            net_count(NET_TcpExt_SyncookiesFailed);
         tcp_reset_reply(r);
         return;
     }
     if (!(r->flags & TH_SYN) || (r->flags & TH_FIN))
         return;
-    tcp_count(passive_opens);
+    net_count(NET_Tcp_PassiveOpens);
     tcp_parse_syn_options(r, &o);
     if (accept_queue_full(l)) { /* the program does not keep up */
-        tcp_count(accept_overflow);
+        net_count(NET_TcpExt_ListenOverflows);
         return;
     }
     if (l->syn_count >= MAX(MIN(net_tunables.syn_backlog, l->backlog * 2), 16u)) {
@@ -277,7 +277,7 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
             l->cookies_sent_at = r->now;
             tcp_cookie_send(l, r, &o);
         } else {
-            tcp_count(syn_dropped);
+            net_count(NET_TcpExt_ListenDrops);
         }
         return;
     }

@@ -108,6 +108,7 @@ static void push_header(struct tcp *t, struct pkt *p, uint32_t seq, uint8_t flag
     t->rcv_wnd = window;
     t->rcv_wup = t->rcv_nxt;
     t->segs_out++;
+    net_count(NET_Tcp_OutSegs);
 }
 
 static int hand_down(struct tcp *t, struct pkt *p)
@@ -154,7 +155,7 @@ int tcp_transmit_seg(struct tcp *t, struct tcp_seg *g, nsec_t now)
     list_remove(&g->sent_link);
     list_push_back(&t->sent, &g->sent_link);
     if (!p) {
-        tcp_count(no_memory); /* as if lost on the way */
+        net_count(NET_Librettos_TcpNoMemory); /* as if lost on the way */
         return -ENOMEM;
     }
     if (g->len > t->mss) {
@@ -194,7 +195,7 @@ static void send_empty(struct tcp *t, uint32_t seq, uint8_t flags, nsec_t now)
     struct pkt *p = pkt_alloc(PKT_HEADROOM);
 
     if (!p) {
-        tcp_count(no_memory);
+        net_count(NET_Librettos_TcpNoMemory);
         if (flags == TH_ACK) /* owe it a little longer */
             tcp_set_deadline(t, TIMER_DELACK, now + TCP_DELACK);
         return;
@@ -217,7 +218,7 @@ void tcp_send_probe(struct tcp *t, nsec_t now)
 
 void tcp_send_reset(struct tcp *t, nsec_t now)
 {
-    tcp_count(resets_sent);
+    net_count(NET_Tcp_OutRsts);
     send_empty(t, t->snd_nxt, TH_RST | TH_ACK, now);
 }
 
@@ -261,6 +262,7 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
     t->rcv_wup = t->rcv_nxt;
     t->syn_at = now;
     t->segs_out++;
+    net_count(NET_Tcp_OutSegs);
     ip_csum_partial(p, &t->flow, 16);
     return ip_output(&t->flow, p);
 }
@@ -440,7 +442,7 @@ int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
     if (t->ca_state == CA_RECOVERY)
         t->prr_out += space;
     t->total_retrans++;
-    tcp_count(retransmits);
+    net_count(NET_Tcp_RetransSegs);
     return tcp_transmit_seg(t, g, now);
 }
 
@@ -558,7 +560,7 @@ void tcp_send_reply(const struct tcp_reply *r)
         return;
     p = pkt_alloc(PKT_HEADROOM);
     if (!p) {
-        tcp_count(no_memory);
+        net_count(NET_Librettos_TcpNoMemory);
         ip_flow_release(&flow);
         return;
     }
@@ -575,6 +577,7 @@ void tcp_send_reply(const struct tcp_reply *r)
     memset((uint8_t *)(h + 1) + r->opts_len, 0, n - r->opts_len);
     memcpy(h + 1, r->opts, r->opts_len);
     ip_csum_partial(p, &flow, 16);
+    net_count(NET_Tcp_OutSegs);
     ip_output(&flow, p);
     ip_flow_release(&flow);
 }

@@ -73,3 +73,53 @@ void tcp_proc_text(struct text_buf *b, bool v6)
     tcp_bind_for_each_listener(put_listener, &l);
     tcp_table_for_each(put_entry, &l);
 }
+
+struct sockstat {
+    unsigned inuse, orphan;
+    uint64_t bytes;
+    size_t alloc;
+};
+
+static void count_entry(struct tcp_entry *e, void *arg)
+{
+    struct sockstat *c = arg;
+
+    if (!e->time_wait) {
+        const struct tcp *t = tcp_of_entry(e);
+
+        c->inuse++;
+        c->orphan += t->orphan;
+        c->bytes += tcp_queued(t) + tcp_readable(t) + t->ooo_bytes;
+    }
+    tcp_entry_put(e);
+}
+
+static void count_listener(struct tcp *t, void *arg)
+{
+    struct sockstat *c = arg;
+
+    (void)t;
+    c->inuse++;
+}
+
+static bool count_objects(const char *name, size_t size, size_t used, void *arg)
+{
+    struct sockstat *c = arg;
+
+    (void)size;
+    if (!strcmp(name, "tcp"))
+        c->alloc = used;
+    return true;
+}
+
+void tcp_sockstat_text(struct text_buf *b)
+{
+    struct sockstat c = {0};
+
+    tcp_bind_for_each_listener(count_listener, &c);
+    tcp_table_for_each(count_entry, &c);
+    slab_for_each(count_objects, &c);
+    text_printf(b, "TCP: inuse %u orphan %u tw %u alloc %zu mem %llu\n", c.inuse, c.orphan,
+                tcp_tw_count(), c.alloc,
+                (unsigned long long)((c.bytes + PAGE_SIZE - 1) / PAGE_SIZE));
+}

@@ -106,7 +106,7 @@ void tcp_tlp_fire(struct tcp *t, nsec_t now)
         tcp_rearm_send_timer(t, now);
         return;
     }
-    tcp_count(loss_probes);
+    net_count(NET_TcpExt_TCPLossProbes);
     t->tlp_active = true;
     t->tlp_retrans = false;
     if (g) { /* one segment of new data, whatever the congestion window says */

@@ -157,7 +157,7 @@ static void ooo_insert(struct tcp *t, struct pkt *p)
     struct rb_node *n;
 
     if (!ooo_fits(t, p->len)) {
-        tcp_count(ooo_dropped);
+        net_count(NET_TcpExt_TCPOFODrop);
         pkt_free(p);
         return;
     }
@@ -258,7 +258,7 @@ void tcp_receive_data(struct tcp *t, struct tcp_rx *r)
         t->ack_now = true;
         fin = false;
         if (!fits) {
-            tcp_count(zero_window_drops);
+            net_count(NET_TcpExt_TCPZeroWindowDrop);
             pkt_free(p);
             return;
         }

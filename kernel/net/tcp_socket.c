@@ -8,28 +8,6 @@
 static struct slab *tcp_slab, *seg_slab;
 static uint64_t isn_key[2];
 
-uint64_t tcp_counters[MAX_CPUS_COUNTED][TCPC_COUNT + 7];
-
-uint64_t tcp_counter(enum tcp_counter c)
-{
-    uint64_t sum = 0;
-
-    for (unsigned i = 0; i < ARRAY_SIZE(tcp_counters); i++)
-        sum += tcp_counters[i][c];
-    return sum;
-}
-
-const char *tcp_counter_name(enum tcp_counter c)
-{
-    static const char *const names[] = {
-#define X(name) #name,
-        TCP_COUNTERS(X)
-#undef X
-    };
-
-    return names[c];
-}
-
 /* --- objects
  * ---------------------------------------------------------------------------------------- */
 
@@ -38,7 +16,7 @@ struct tcp_seg *tcp_alloc_seg(void)
     struct tcp_seg *g = slab_alloc(seg_slab);
 
     if (!g) {
-        tcp_count(no_memory);
+        net_count(NET_Librettos_TcpNoMemory);
         return NULL;
     }
     list_init(&g->sent_link);
@@ -97,7 +75,7 @@ struct tcp *tcp_alloc(int family)
     struct tcp *t = slab_alloc(tcp_slab);
 
     if (!t) {
-        tcp_count(no_memory);
+        net_count(NET_Librettos_TcpNoMemory);
         return NULL;
     }
     memset(t, 0, sizeof(*t));
@@ -360,7 +338,7 @@ static int start_connect(struct tcp *t, const struct sock_addr *addr)
     t->snd_sml = t->snd_up = t->snd_una;
     t->snd_wnd = 0;
     t->created_at = now;
-    tcp_count(active_opens);
+    net_count(NET_Tcp_ActiveOpens);
     tcp_enter_state(t, TCP_SYN_SENT);
     err = tcp_send_syn(t, now);
     if (err == -ENOMEM || err == -ENOBUFS)

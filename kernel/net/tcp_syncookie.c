@@ -80,7 +80,7 @@ void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn
         reply.opts, (uint16_t)(mtu - (v4 ? 40 : 60)),
         ts && o->wscale >= 0 && net_tunables.window_scaling ? l->rcv_wscale : -1,
         ts && o->sack && net_tunables.sack, ts != 0, ts, o->tsval);
-    tcp_count(cookies_sent);
+    net_count(NET_TcpExt_SyncookiesSent);
     tcp_send_reply(&reply);
 }
 
@@ -103,7 +103,7 @@ bool tcp_cookie_check(const struct tcp_rx *r, struct tcp_syn_opts *o)
             if ((bits & 15) <= TCP_MAX_WSCALE)
                 o->wscale = (int8_t)(bits & 15);
         }
-        tcp_count(cookies_ok);
+        net_count(NET_TcpExt_SyncookiesRecv);
         return true;
     }
     return false;

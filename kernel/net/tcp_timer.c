@@ -76,7 +76,7 @@ static void keepalive(struct tcp *t, nsec_t now)
     }
     if (t->user_timeout_ms ? idle >= t->user_timeout_ms * NSEC_PER_MSEC && t->keep_probes > 0
                            : t->keep_probes >= cnt) {
-        tcp_count(keepalive_drops);
+        net_count(NET_Librettos_TcpKeepaliveDrops);
         tcp_abort(t, t->soft_error ? t->soft_error : ETIMEDOUT);
         return;
     }
@@ -98,7 +98,7 @@ static bool gave_up(struct tcp *t, nsec_t now, int retries, int done)
 
 static void give_up(struct tcp *t)
 {
-    tcp_count(abort_timeout);
+    net_count(NET_TcpExt_TCPAbortOnTimeout);
     tcp_abort(t, t->soft_error ? t->soft_error : ETIMEDOUT);
 }
 
@@ -111,14 +111,14 @@ static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
     if (gave_up(t, now, retries, t->backoff)) {
         if (listener)
             tcp_child_unlink(listener, t);
-        tcp_count(abort_timeout);
+        net_count(NET_TcpExt_TCPAbortOnTimeout);
         tcp_done(t, t->soft_error ? t->soft_error : ETIMEDOUT);
         return;
     }
     t->backoff++;
     if (!(listener && t->syn_acked)) { /* deferred accept: the ACK came, data did not */
         t->total_retrans++;
-        tcp_count(retransmits);
+        net_count(NET_Tcp_RetransSegs);
         tcp_send_syn(t, now);
     } else if (t->backoff > 1) {
         tcp_send_syn(t, now);
@@ -172,7 +172,7 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
         give_up(t);
         return;
     }
-    tcp_count(rtos);
+    net_count(NET_TcpExt_TCPTimeouts);
     /* Large segments vanish, small ones pass: a path that drops without telling (RFC 4821 3, 7.7).
      */
     if (g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {

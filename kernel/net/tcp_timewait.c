@@ -118,7 +118,7 @@ void tcp_time_wait(struct tcp *t)
     if (waiting.count >= TW_MAX) {
         struct tcp_tw *old = oldest(NSEC_NEVER);
 
-        tcp_count(timewait_overflow);
+        net_count(NET_TcpExt_TCPTimeWaitOverflow);
         if (old) {
             leave_tables(old);
             tcp_tw_put(old);
@@ -200,7 +200,7 @@ bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r, uint32_t *isn_floor)
     bool paws = tw->ts_on && r->has_ts && seq_before(r->tsval, tw->ts_recent);
 
     if (may_reopen(tw, r)) {
-        tcp_count(timewait_recycled);
+        net_count(NET_TcpExt_TWRecycled);
         *isn_floor = tw->snd_nxt + 65535 + 2;
         if (!*isn_floor)
             *isn_floor = 1;

@@ -546,3 +546,17 @@ void udp_proc_text(struct text_buf *b, bool v6)
         spin_unlock_bh(&buckets[i].lock);
     }
 }
+
+unsigned udp_socket_count(void)
+{
+    struct dgram_socket *d;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        spin_lock_bh(&buckets[i].lock);
+        list_for_each (d, &buckets[i].list, link)
+            n++;
+        spin_unlock_bh(&buckets[i].lock);
+    }
+    return n;
+}

@@ -248,10 +248,10 @@ static int link_teardown(void **state)
 
 static void print_counters(void)
 {
-    for (int i = 0; i < TCPC_COUNT; i++)
-        if (tcp_counter((enum tcp_counter)i))
-            print_message("  %s %llu\n", tcp_counter_name((enum tcp_counter)i),
-                          (unsigned long long)tcp_counter((enum tcp_counter)i));
+    for (int i = 0; i < NET_STAT_COUNT; i++)
+        if (!strncmp(net_stat_group((enum net_stat)i), "Tcp", 3) && net_stat_read((enum net_stat)i))
+            print_message("  %s %llu\n", net_stat_name((enum net_stat)i),
+                          (unsigned long long)net_stat_read((enum net_stat)i));
 }
 
 static void clean_link(void **state)
