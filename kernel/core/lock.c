@@ -5,19 +5,21 @@
 #include "core/timer.h"
 
 #define DEADLOCK (5 * NSEC_PER_SEC)
+#define ROUND_TIME (100 * NSEC_PER_MSEC) /* the most that 65536 rounds of waiting count */
 
 void spin_wait(spinlock_t *l)
 {
-    nsec_t start = 0;
+    nsec_t last = 0, waited = 0;
 
     for (unsigned n = 1;; n++) {
         while (atomic_load_explicit(&l->locked, memory_order_relaxed)) {
             cpu_relax();
             if ((++n & 0xffff) == 0) {
                 nsec_t now = time_now();
-                if (!start)
-                    start = now;
-                else if (now - start > DEADLOCK)
+                /* A pause of the virtual machine is not time spent waiting. */
+                waited += last ? MIN(now - last, ROUND_TIME) : 0;
+                last = now;
+                if (waited > DEADLOCK)
                     panic("spin lock %p: deadlock", (void *)l);
             }
         }

@@ -165,8 +165,9 @@ static void run_due(struct bottom_half *bh)
             insert(q, t, t->due);
             continue;
         }
-        t->cpu = -1;
+        /* In this order: who finds the timer on no queue must find it running. */
         q->running = t;
+        __atomic_store_n(&t->cpu, -1, __ATOMIC_RELEASE);
         spin_unlock_irqrestore(&q->lock, flags);
         t->run(t); /* may free it */
         __atomic_store_n(&q->running, NULL, __ATOMIC_RELEASE);

@@ -43,6 +43,8 @@ static int check(const struct request *r)
         return -EINVAL;
     if (f & CLONE_PTRACE)
         return -EINVAL;
+    if ((f & CLONE_SETTLS) && r->tls >= USER_MAX)
+        return -EPERM; /* the CPU refuses addresses that are not canonical, in our context */
     return 0;
 }
 

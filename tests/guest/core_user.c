@@ -1,5 +1,6 @@
 /* The machine as a program sees it: clocks and vDSO, vector registers, TLS, faults, preemption. */
 #define _GNU_SOURCE
+#include <asm/prctl.h>
 #include <elf.h>
 #include <link.h>
 #include <pthread.h>
@@ -253,6 +254,41 @@ static void bad_pointers_give_efault(void)
     close(fds[1]);
 }
 
+static void thread_pointer_must_be_canonical(void)
+{
+    /* A child that got it would take the kernel down when it is switched to. */
+    CHECK_ERRNO(syscall(SYS_clone, CLONE_SETTLS | SIGCHLD, 0L, 0L, 0L, 0x8000000000000000L), EPERM);
+    CHECK_ERRNO(syscall(SYS_arch_prctl, ARCH_SET_FS, 0x8000000000000000L), EPERM);
+    CHECK_ERRNO(syscall(SYS_arch_prctl, ARCH_SET_GS, 0x800000000000L), EPERM);
+}
+
+/* Flags a program may set must not reach into the kernel: AC would lift SMAP, DF turn string
+ * instructions round, NT break IRET. */
+static void flags_do_not_enter_the_kernel(void)
+{
+    char *area = mmap(NULL, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(area != MAP_FAILED);
+    static const unsigned long sets[] = {0x40000, 0x400, 0x4000, 0x44400};
+    for (int i = 0; i < 4; i++) {
+        for (int page = i; page < 64; page += 4) {
+            unsigned long after;
+            long pid;
+            asm volatile("sub $128, %%rsp\n\t" /* the red zone */
+                         "pushfq; orq %3, (%%rsp); popfq\n\t"
+                         "movb $1, (%4)\n\t" /* a page fault */
+                         "mov %5, %%eax; syscall\n\t"
+                         "pushfq; pop %0; pushfq; andq %6, (%%rsp); popfq\n\t"
+                         "lea 128(%%rsp), %%rsp"
+                         : "=&r"(after), "=&a"(pid), "+m"(*area)
+                         : "r"(sets[i]), "r"(area + page * 4096L), "i"(SYS_getpid), "r"(~sets[i])
+                         : "rcx", "r11", "memory", "cc");
+            CHECK(pid == getpid());
+            CHECK((after & sets[i]) == sets[i]);
+        }
+    }
+    CHECK(munmap(area, 64 * 4096) == 0);
+}
+
 static void *touch_pages(void *arg)
 {
     char *area = arg;
@@ -342,6 +378,8 @@ int main(void)
     CASE(a_spinning_thread_is_preempted);
     CASE(faults_become_signals);
     CASE(bad_pointers_give_efault);
+    CASE(thread_pointer_must_be_canonical);
+    CASE(flags_do_not_enter_the_kernel);
     CASE(large_copies_stop_at_a_fault);
     CASE(mappings_change_under_threads);
     CASE(getcpu_and_affinity_agree);

@@ -83,6 +83,8 @@ static void icr_write(uint32_t apic_id, uint32_t v)
         registers[APIC_ICR_LOW * 4] = v;
         arch_irq_restore(flags);
     } else {
+        /* In x2APIC mode the write does not wait for earlier stores (SDM 3A, 11.12.3). */
+        asm volatile("mfence; lfence" : : : "memory");
         wrmsr(MSR_X2APIC + APIC_ICR_LOW, (uint64_t)apic_id << 32 | v);
     }
 }

@@ -17,20 +17,6 @@
         .popsection
         .endm
 
-        /* Becomes a NOP on CPUs without SMAP (cpu.c). */
-        .macro USER_ACCESS_ON
-771:    stac
-        .pushsection .feature_patches, "a"
-        .quad 771b
-        .popsection
-        .endm
-        .macro USER_ACCESS_OFF
-771:    clac
-        .pushsection .feature_patches, "a"
-        .quad 771b
-        .popsection
-        .endm
-
         .macro MOVE32 at
         mov \at(%rsi), %rax
         mov \at+8(%rsi), %rcx

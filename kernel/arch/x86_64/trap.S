@@ -41,6 +41,9 @@
         .endm
 
 /*
+ * Programs may have AC set, and copies from and to user space do: each entry but SYSCALL (whose mask
+ * clears it) takes it back, so that SMAP guards the handlers too. IRET restores it.
+ *
  * One stub per vector, 16 bytes apart. The slot of orig_rax holds the error code, or -1 where the CPU
  * pushes none; the vector travels in edi.
  */
@@ -69,6 +72,7 @@ trap_stubs:
         .balign 16
 interrupt_entry:
         PUSH_REST
+        USER_ACCESS_OFF
         testb $3, REGS_CS(%rsp)
         jz 1f
         swapgs
@@ -87,6 +91,7 @@ interrupt_entry:
         .balign 16
 trap_entry:
         PUSH_REST
+        USER_ACCESS_OFF
         testb $3, REGS_CS(%rsp)
         jz 1f
         swapgs
@@ -134,6 +139,7 @@ return_to_user:
         .balign 16
 paranoid_entry:
         PUSH_REST
+        USER_ACCESS_OFF
         cld
         mov %edi, %ebp
         mov $MSR_GS_BASE, %ecx
