@@ -18,12 +18,17 @@ static const char help[] =
     "  -e, --env K=V   set an environment variable; repeatable\n"
     "  -w, --workdir DIR  directory to start in (default: /)\n"
     "  -u, --user USER run the program as this user of the domain (default: root)\n"
-    "  -t, --tty       give the program a terminal\n";
+    "  -t, --tty       give the program a terminal\n"
+    "  -i, --interactive  (standard input is always passed on)\n";
 
 static const struct option long_options[] = {
-    {"help", no_argument, NULL, 'h'},          {"env", required_argument, NULL, 'e'},
-    {"workdir", required_argument, NULL, 'w'}, {"user", required_argument, NULL, 'u'},
-    {"tty", no_argument, NULL, 't'},           {NULL, 0, NULL, 0},
+    {"help", no_argument, NULL, 'h'},
+    {"env", required_argument, NULL, 'e'},
+    {"workdir", required_argument, NULL, 'w'},
+    {"user", required_argument, NULL, 'u'},
+    {"tty", no_argument, NULL, 't'},
+    {"interactive", no_argument, NULL, 'i'},
+    {NULL, 0, NULL, 0},
 };
 
 static int follow(int fd, const char *domain, const char *program, bool tty)
@@ -53,12 +58,12 @@ int cmd_exec(int argc, char **argv)
     bool tty = false;
     int opt, status = -1, fd = -1;
 
-    while (status < 0 && (opt = getopt_long(argc, argv, "+he:w:u:t", long_options, NULL)) != -1) {
+    while (status < 0 && (opt = getopt_long(argc, argv, "+he:w:u:ti", long_options, NULL)) != -1) {
         if (opt == 'h') {
             fputs(help, stdout);
             status = 0;
-        } else if (opt == 't') {
-            tty = true;
+        } else if (opt == 't' || opt == 'i') {
+            tty |= opt == 't';
         } else if (opt == 'w') {
             cwd = optarg;
         } else if (opt == 'u') {

@@ -44,6 +44,7 @@ static const char help[] =
     "                         reading only; repeatable\n"
     "  -u, --user USER        run the program as this user of the domain (default: root)\n"
     "  -t, --tty              give the program a terminal\n"
+    "  -i, --interactive      (standard input is always passed on, unless -d is given)\n"
     "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
     "  --package NAME         pack this Debian package's files too; repeatable\n"
     "  --tap DEV              connect to this tap device instead of the virtual switch\n"
@@ -101,6 +102,7 @@ static const struct option long_options[] = {
     {"volume", required_argument, NULL, 'v'},
     {"user", required_argument, NULL, 'u'},
     {"tty", no_argument, NULL, 't'},
+    {"interactive", no_argument, NULL, 'i'},
     {"file", required_argument, NULL, OPT_FILE},
     {"package", required_argument, NULL, OPT_PACKAGE},
     {"tap", required_argument, NULL, OPT_TAP},
@@ -161,7 +163,7 @@ static int parse_options(int argc, char **argv, struct run_options *o)
     };
     int opt;
 
-    while ((opt = getopt_long(argc, argv, "+hdtp:m:c:e:v:u:", long_options, NULL)) != -1) {
+    while ((opt = getopt_long(argc, argv, "+hdtip:m:c:e:v:u:", long_options, NULL)) != -1) {
         if (opt == 'h') {
             fputs(help, stdout);
             return 0;
@@ -172,8 +174,8 @@ static int parse_options(int argc, char **argv, struct run_options *o)
         }
         if (opt == 'd')
             o->detach = true;
-        else if (opt == 't')
-            o->tty = true;
+        else if (opt == 't' || opt == 'i')
+            o->tty |= opt == 't';
         else if (opt == OPT_TIMING)
             o->timing = true;
         else if (opt == OPT_FILE)
