@@ -17,6 +17,9 @@ static void boot_thread(void *arg)
         selftest_run();
         return;
     }
+    const char *role = bootarg("role");
+    if (role && strcmp(role, "app"))
+        klog(LOG_ERROR, "role %s is not known; this is an application domain", role);
     net_init();
     pci_init();
     fs_init();
