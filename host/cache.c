@@ -109,6 +109,8 @@ static char *make_key(const struct pack_request *rq, const char *program, const 
     free(here);
     for (size_t i = 0; rq->packages && i < rq->packages->n; i++)
         buf_printf(&b, "package %s\n", rq->packages->v[i]);
+    for (size_t i = 0; rq->volumes && i < rq->volumes->n; i++)
+        buf_printf(&b, "volume %s\n", rq->volumes->v[i]);
     buf_append(&b, "", 1);
     return (char *)b.data;
 }

@@ -151,7 +151,8 @@ int parse_volume(const char *arg, struct qemu_volume *out)
     char *guest = strrchr(path, ':');
 
     memset(out, 0, sizeof(*out));
-    if (!guest || guest == path || guest[1] != '/' || strpbrk(guest, ", \t\n")) {
+    if (!guest || guest == path || guest[1] != '/' || !guest[1 + strspn(guest + 1, "/")] ||
+        strpbrk(guest, ", \t\n")) {
         warn("-v %s: expected HOSTPATH:GUESTPATH[:ro], GUESTPATH absolute, without blank or comma",
              arg);
         free(path);
@@ -166,6 +167,8 @@ int parse_volume(const char *arg, struct qemu_volume *out)
         out->host = NULL;
     } else {
         out->guest = xstrdup(guest);
+        for (size_t n = strlen(out->guest); n > 1 && out->guest[n - 1] == '/'; n--)
+            out->guest[n - 1] = 0;
         out->read_only = read_only;
     }
     free(path);

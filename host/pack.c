@@ -172,11 +172,21 @@ bool pack_excluded(const char *path)
     return ends_with(path, ".a") || strstr(path, ".dpkg-");
 }
 
-/* Which entries of a package's own directories are packed; arg counts what was too large. */
+/* True for what a volume will hide: packing it would be for nothing. */
+static bool is_covered(const struct packer *p, const char *path)
+{
+    for (size_t i = 0; p->rq->volumes && i < p->rq->volumes->n; i++) {
+        const char *volume = p->rq->volumes->v[i];
+        if (starts_with(path, volume) && strchr("/", path[strlen(volume)]))
+            return true;
+    }
+    return false;
+}
+
+/* Which entries of a package's own directories are packed; arg is the packer. */
 static bool take_entry(const char *path, const struct stat *st, void *arg)
 {
-    (void)arg;
-    if (pack_excluded(path))
+    if (pack_excluded(path) || is_covered(arg, path))
         return false;
     if (S_ISREG(st->st_mode) &&
         (starts_with(path, "/var/log/") || starts_with(path, "/var/cache/")))
@@ -226,8 +236,8 @@ static void add_package_files(struct packer *p, struct dpkg_package *pkg)
             continue;
         }
         if (S_ISDIR(st.st_mode) && is_own_dir(p, path))
-            fileset_add_tree(p->fs, path, take_entry, NULL);
-        else if (take_entry(path, &st, NULL) && !starts_with(path, "/run/"))
+            fileset_add_tree(p->fs, path, take_entry, p);
+        else if (take_entry(path, &st, p) && !starts_with(path, "/run/"))
             fileset_add(p->fs, path, NULL);
     }
 }
@@ -237,7 +247,7 @@ static void add_config_word(struct packer *p, char *word)
 {
     struct stat st;
 
-    if (pack_excluded(word) || depth_of(word) < 2)
+    if (pack_excluded(word) || is_covered(p, word) || depth_of(word) < 2)
         return;
     if (lstat(word, &st) < 0) {
         /* What the program will write: only the directory can be there already. */
@@ -246,8 +256,8 @@ static void add_config_word(struct packer *p, char *word)
             return;
     }
     if (S_ISDIR(st.st_mode) && is_own_dir(p, word))
-        fileset_add_tree(p->fs, word, take_entry, NULL);
-    else if (S_ISREG(st.st_mode) && take_entry(word, &st, NULL))
+        fileset_add_tree(p->fs, word, take_entry, p);
+    else if (S_ISREG(st.st_mode) && take_entry(word, &st, p))
         fileset_add(p->fs, word, NULL);
 }
 
@@ -409,7 +419,7 @@ static int add_user_files(struct packer *p)
     }
     for (char *const *a = p->rq->args; a && *a; a++) {
         const char *path = pack_argument_file(*a);
-        int err = path ? add_named(p, path, false) : 0;
+        int err = path && !is_covered(p, path) ? add_named(p, path, false) : 0;
         if (err && err != -EPERM) {
             warn("cannot read %s: %s", path, strerror(-err));
             return STATUS_OURS;

@@ -12,6 +12,7 @@ struct pack_request {
     char *const *args;           /* its arguments, NULL-terminated */
     const struct strv *files;    /* --file: more host files or directories */
     const struct strv *packages; /* --package: more Debian packages */
+    const struct strv *volumes;  /* where volumes will cover what the image has */
     bool user_net;               /* the domain is on the virtual switch */
 };
 

@@ -535,6 +535,7 @@ int cmd_run(int argc, char **argv)
 {
     struct run_options o = {0};
     struct pack_result image = {0};
+    struct strv covered = {0};
     struct progress p = {.o = &o};
     const char *env = getenv("LIBRETTOS_TIMING");
     int fd = -1;
@@ -546,8 +547,11 @@ int cmd_run(int argc, char **argv)
                                   .args = o.program + 1,
                                   .files = &o.files,
                                   .packages = &o.packages,
+                                  .volumes = &covered,
                                   .user_net = !o.tap && !o.bridge};
         const char *slash = strrchr(o.program[0], '/');
+        for (size_t i = 0; i < o.volume_count; i++)
+            strv_addf(&covered, "%s", o.volumes[i].guest);
         p.program = slash ? slash + 1 : o.program[0];
         status = pack(&rq, &image);
         p.packed_ns = now_ns();
@@ -575,5 +579,6 @@ int cmd_run(int argc, char **argv)
     strv_free(&o.files);
     strv_free(&o.packages);
     strv_free(&o.qemu_args);
+    strv_free(&covered);
     return status;
 }

@@ -1,7 +1,7 @@
 /* The 9P client against a small server in memory, and against one that lies. */
 #include "test_fs_util.h"
 
-#include "fs/9p_rpc.h"
+#include "fs/9p_internal.h"
 
 /* --- the server ------------------------------------------------------------------------------- */
 
@@ -339,6 +339,8 @@ static struct p9_transport transport = {
 
 /* --- the tests -------------------------------------------------------------------------------- */
 
+static struct filesystem *volume;
+
 static int mount_volume(void **state)
 {
     if (make_root(state))
@@ -347,10 +349,10 @@ static int mount_volume(void **state)
     p9_transport_register(&transport);
     assert_ptr_equal(p9_transport_find("vol,x", 3), &transport);
     assert_null(p9_transport_find("volume", 6));
-    struct filesystem *fs = p9_create(&transport, NULL);
-    assert_false(IS_ERR(fs));
+    volume = p9_create(&transport, NULL);
+    assert_false(IS_ERR(volume));
     must_mkdir("/v", 0755);
-    assert_int_equal(vfs_mount(root(), fs, "/v", "vol", 0), 0);
+    assert_int_equal(vfs_mount(root(), volume, "/v", "vol", 0), 0);
     return 0;
 }
 
@@ -389,6 +391,34 @@ static void names(void **state)
     for (const char **n = (const char *[]){"/v/l", "/v/g", "/v/new", "/v/ro", NULL}; *n; n++)
         assert_int_equal(vfs_unlink(root(), NULL, *n, false), 0);
     assert_int_equal(fid_count, before + (fid_count > before)); /* the root's open one may stay */
+}
+
+/* The server is an ordinary user, 1000: what that user owns belongs to 33 here. */
+static void owner(void **state)
+{
+    (void)state;
+    struct p9_fs *p = container_of(volume, struct p9_fs, fs);
+    struct vattr a = {.mode = 0600};
+    p->has_owner = true;
+    p->owner = (struct p9_owner){.server_uid = 1000, .server_gid = 1001, .uid = 33, .gid = 34};
+    struct node *mine = &nodes[make(0, "mine", MODE_REG | 0644)];
+    struct node *other = &nodes[make(0, "other", MODE_REG | 0644)];
+    mine->uid = 1000, mine->gid = 1001, other->uid = 0, other->gid = 33;
+    assert_int_equal(attr_of("/v/mine").uid, 33);
+    assert_int_equal(attr_of("/v/mine").gid, 34);
+    assert_int_equal(attr_of("/v/other").uid, P9_NOBODY);
+    assert_int_equal(attr_of("/v/other").gid, P9_NOBODY);
+    struct cred c;
+    struct fs_context u = user(&c, 33, 34, -1);
+    assert_int_equal(change(&u, "/v/mine", a, SETATTR_MODE), 0);
+    assert_int_equal(mine->mode & 0777, 0600);
+    assert_int_equal(try_open(&u, "/v/mine", OPEN_RDWR), 0);
+    must_chown("/v/mine", 33, 34); /* that is so already, and no other can be had */
+    assert_int_equal(change(root(), "/v/mine", (struct vattr){.uid = 0}, SETATTR_UID), -EPERM);
+    assert_int_equal(mine->uid, 1000);
+    p->has_owner = false;
+    assert_int_equal(vfs_unlink(root(), NULL, "/v/mine", false), 0);
+    assert_int_equal(vfs_unlink(root(), NULL, "/v/other", false), 0);
 }
 
 static void data(void **state)
@@ -502,6 +532,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(owner),
         cmocka_unit_test(data),
         cmocka_unit_test(lies),
     };

@@ -77,8 +77,8 @@ static void addresses(void **state)
 static void volumes(void **state)
 {
     static const char *const bad[] = {
-        "",          "/tmp",      "/tmp:",   "/tmp:data",        ":/data", "/no/such:/data",
-        "/tmp:/a,b", "/tmp:/a b", "/tmp:ro", "/etc/passwd:/data"};
+        "",          "/tmp",      "/tmp:",   "/tmp:data",         ":/data", "/no/such:/data",
+        "/tmp:/a,b", "/tmp:/a b", "/tmp:ro", "/etc/passwd:/data", "/tmp:/"};
     struct qemu_volume v;
 
     (void)state;
@@ -88,7 +88,7 @@ static void volumes(void **state)
     assert_false(v.read_only);
     free(v.host);
     free(v.guest);
-    assert_int_equal(parse_volume("/tmp:/data:ro", &v), 0);
+    assert_int_equal(parse_volume("/tmp:/data/:ro", &v), 0);
     assert_string_equal(v.guest, "/data");
     assert_true(v.read_only);
     free(v.host);
