@@ -172,13 +172,13 @@ static void exec_fails_properly(void)
     char *args[] = {"x", NULL}, *env[] = {NULL};
     CHECK_ERRNO(execve("/no/such", args, env), ENOENT);
     CHECK_ERRNO(execve("/", args, env), EACCES);
-    int fd = open("/tmp/not-a-program", O_CREAT | O_WRONLY | O_TRUNC, 0644);
+    int fd = open("./not-a-program", O_CREAT | O_WRONLY | O_TRUNC, 0644);
     CHECK(fd >= 0 && write(fd, "garbage\n", 8) == 8);
     close(fd);
-    CHECK_ERRNO(execve("/tmp/not-a-program", args, env), EACCES);
-    chmod("/tmp/not-a-program", 0755);
-    CHECK_ERRNO(execve("/tmp/not-a-program", args, env), ENOEXEC);
-    CHECK_ERRNO(execve("/tmp/not-a-program/x", args, env), ENOTDIR);
+    CHECK_ERRNO(execve("./not-a-program", args, env), EACCES);
+    chmod("./not-a-program", 0755);
+    CHECK_ERRNO(execve("./not-a-program", args, env), ENOEXEC);
+    CHECK_ERRNO(execve("./not-a-program/x", args, env), ENOTDIR);
     size_t big = 200 * 1024;
     char *huge = malloc(big);
     memset(huge, 'a', big - 1);
@@ -186,24 +186,24 @@ static void exec_fails_properly(void)
     char *too_long[] = {"x", huge, NULL};
     CHECK_ERRNO(execve(self, too_long, env), E2BIG);
     free(huge);
-    unlink("/tmp/not-a-program");
+    unlink("./not-a-program");
 }
 
 static void scripts_run_their_interpreter(void)
 {
     char line[512];
-    int status, fd = open("/tmp/script", O_CREAT | O_WRONLY | O_TRUNC, 0755);
+    int status, fd = open("./script", O_CREAT | O_WRONLY | O_TRUNC, 0755);
     CHECK(fd >= 0);
     int n = snprintf(line, sizeof(line), "#! %s exec-script\nbody\n", self);
     CHECK(write(fd, line, (size_t)n) == n);
     close(fd);
     pid_t pid = fork();
     if (pid == 0) {
-        execl("/tmp/script", "ignored", "one", "two", NULL);
+        execl("./script", "ignored", "one", "two", NULL);
         _exit(99);
     }
     CHECK(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 6);
-    unlink("/tmp/script");
+    unlink("./script");
 }
 
 static void descriptors_close_on_exec(void)
@@ -284,7 +284,7 @@ static int child(int argc, char **argv)
     if (!strcmp(argv[1], "exec-fds"))
         return fcntl(atoi(argv[2]), F_GETFD) == 0 && fcntl(atoi(argv[3]), F_GETFD) == -1 ? 0 : 1;
     if (!strcmp(argv[1], "exec-script"))
-        return argc == 5 && !strcmp(argv[2], "/tmp/script") && !strcmp(argv[3], "one") &&
+        return argc == 5 && !strcmp(argv[2], "./script") && !strcmp(argv[3], "one") &&
                        !strcmp(argv[4], "two")
                    ? 6
                    : 1;
@@ -300,7 +300,7 @@ int main(int argc, char **argv)
     if (n > 0)
         path[n] = 0;
     self = n > 0 ? path : argv[0];
-    mkdir("/tmp", 01777);
+    own_directory();
     CASE(exit_status_reaches_the_parent);
     CASE(memory_is_copied_on_write);
     CASE(shared_memory_stays_shared);

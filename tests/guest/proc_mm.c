@@ -45,7 +45,7 @@ static int faults(volatile char *p, int write)
 
 static int file_of(size_t size)
 {
-    int fd = open("/tmp/mm-file", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    int fd = open("./mm-file", O_RDWR | O_CREAT | O_TRUNC, 0600);
     char block[PAGE];
     for (size_t i = 0; i < size; i += PAGE) {
         memset(block, (int)('a' + i / PAGE % 26), PAGE);
@@ -327,7 +327,7 @@ static void fork_under_writing_threads(void)
 
 int main(void)
 {
-    mkdir("/tmp", 01777);
+    own_directory();
     CASE(arguments_are_checked);
     CASE(anonymous_memory_is_zero);
     CASE(protection_splits_and_joins);
@@ -342,6 +342,6 @@ int main(void)
     CASE(limits_are_kept);
     CASE(wipe_and_dont_fork);
     CASE(fork_under_writing_threads);
-    unlink("/tmp/mm-file");
+    unlink("./mm-file");
     return check_result();
 }
