@@ -29,7 +29,7 @@ UAPI := -isystem /usr/include/x86_64-linux-gnu -isystem /usr/include
 # --- the kernel image ----------------------------------------------------------------------------
 
 KERNEL_DIRS := kernel/arch/x86_64 kernel/core kernel/drivers kernel/net kernel/fs kernel/linux \
-	kernel/linux/x86_64 kernel/servers
+	kernel/linux/x86_64 kernel/channel kernel/servers
 KERNEL_SRCS := $(wildcard $(addsuffix /*.c,$(KERNEL_DIRS)) $(addsuffix /*.S,$(KERNEL_DIRS)))
 KERNEL_OBJS := $(patsubst kernel/%,$(BUILD)/kernel/%.o,$(KERNEL_SRCS))
 KERNEL_CFLAGS := -std=gnu11 $(OPT) -g $(WARN) -ffreestanding -nostdinc \
@@ -61,7 +61,7 @@ endif
 
 # --- the anykernel library: the same floors on the host, for tests and fuzzers ----------------------
 
-ANY_SRCS := $(wildcard kernel/net/*.c kernel/fs/*.c kernel/servers/*.c) \
+ANY_SRCS := $(wildcard kernel/net/*.c kernel/fs/*.c kernel/channel/*.c kernel/servers/*.c) \
 	$(filter-out kernel/drivers/pci_host.c,$(wildcard kernel/drivers/*.c)) \
 	$(wildcard kernel/core/rbtree.c kernel/core/bootargs.c kernel/core/siphash.c kernel/core/text.c kernel/linux/elf.c) \
 	$(wildcard tests/floor/*.c)

@@ -1,0 +1,110 @@
+/* Packets in and out of a ring (channel/frame.h). */
+#include "channel/frame.h"
+
+#define COPY_WHOLE (PKT_BUF - PKT_HEADROOM) /* frames up to this long need no fragment */
+#define ETH_LEN 14u
+
+_Static_assert((int)GSO_NONE == CHANNEL_GSO_NONE && (int)GSO_TCP4 == CHANNEL_GSO_TCP4 &&
+                   (int)GSO_TCP6 == CHANNEL_GSO_TCP6 && (int)GSO_UDP == CHANNEL_GSO_UDP,
+               "the numbers agree");
+
+int channel_put_pkt(struct channel_producer *p, const struct pkt *pkt)
+{
+    if (unlikely(pkt->len < CHANNEL_FRAME_MIN || pkt->len > CHANNEL_FRAME_MAX))
+        return -EMSGSIZE;
+    uint8_t *to = channel_reserve(p, pkt->len);
+    if (unlikely(!to))
+        return p->broken ? -EPROTO : -EAGAIN;
+
+    struct channel_desc desc = {.len = pkt->len};
+    if (pkt->flags & PKT_CSUM_PARTIAL) {
+        desc.flags = CHANNEL_CSUM_PARTIAL;
+        desc.csum_start = pkt->csum_start;
+        desc.csum_offset = (uint8_t)pkt->csum_offset;
+        desc.gso_type = pkt->gso;
+        desc.gso_size = pkt->gso ? pkt->gso_size : 0;
+    } else if (pkt->flags & PKT_CSUM_OK) {
+        desc.flags = CHANNEL_CSUM_VALID;
+    }
+    if (pkt->nfrags && pkt->linear <= UINT8_MAX)
+        desc.header_len = (uint8_t)pkt->linear;
+
+    memcpy(to, pkt->data, pkt->linear);
+    to += pkt->linear;
+    for (unsigned i = 0; i < pkt->nfrags; i++) {
+        const struct pkt_frag *f = &pkt->frags[i];
+        memcpy(to, (const uint8_t *)page_addr(f->page) + f->off, f->len);
+        to += f->len;
+    }
+    channel_commit(p, &desc);
+    return 0;
+}
+
+/* Length of the link, network and TCP/UDP headers at the start of a frame, as far as they are
+ * plain, so that payload is not split between the linear part and the fragments. A hint: the stack
+ * parses for itself. n bytes of the frame, COPY_WHOLE or more, are at f in private memory. */
+static uint32_t header_len(const uint8_t *f, uint32_t n)
+{
+    uint32_t at, proto;
+
+    if (f[12] == 0x08 && f[13] == 0x00) {
+        at = ETH_LEN + (f[14] & 15) * 4u;
+        proto = f[23];
+    } else if (f[12] == 0x86 && f[13] == 0xdd) {
+        at = ETH_LEN + 40;
+        proto = f[20];
+    } else {
+        return PKT_HEADROOM;
+    }
+    if (proto == 6 && at + 20 <= n)
+        at += (f[at + 12] >> 4) * 4u;
+    else if (proto == 17)
+        at += 8;
+    return MIN(at, n);
+}
+
+static bool copy_pages(struct pkt *p, const uint8_t *from, uint32_t n)
+{
+    while (n) {
+        uint32_t part = MIN(n, (uint32_t)PAGE_SIZE);
+        struct page *page = page_alloc(0, PAGE_ATOMIC);
+        if (!page)
+            return false;
+        memcpy(page_addr(page), from, part);
+        if (!pkt_append_page(p, page, 0, part)) {
+            page_put(page);
+            return false;
+        }
+        from += part;
+        n -= part;
+    }
+    return true;
+}
+
+struct pkt *channel_get_pkt(const struct channel_frame *f)
+{
+    const struct channel_desc *d = &f->desc;
+    uint32_t headers = MIN(d->len, (uint32_t)COPY_WHOLE);
+    struct pkt *p = pkt_alloc(PKT_HEADROOM);
+
+    if (unlikely(!p))
+        return NULL;
+    memcpy(p->data, f->data, headers);
+    if (d->len > COPY_WHOLE)
+        headers = header_len(p->data, headers);
+    p->linear = p->len = headers;
+    if (unlikely(!copy_pages(p, f->data + headers, d->len - headers))) {
+        pkt_free(p);
+        return NULL;
+    }
+    if (d->flags & CHANNEL_CSUM_PARTIAL) {
+        p->flags = PKT_CSUM_PARTIAL;
+        p->csum_start = d->csum_start;
+        p->csum_offset = d->csum_offset;
+        p->gso = d->gso_type;
+        p->gso_size = d->gso_size;
+    } else if (d->flags & CHANNEL_CSUM_VALID) {
+        p->flags = PKT_CSUM_OK;
+    }
+    return p;
+}
