@@ -84,6 +84,11 @@ struct tcp_header {
 #define TCP_MAX_PAYLOAD (65535u - 100u)
 #define TCP_SEG_FRAGS (PKT_MAX_FRAGS - 1)
 
+/* When memory is short: what a connection may have unsent or offers as a window, */
+#define TCP_SCARCE_BUFFER 16384u
+/* and always: how many segments its queue may be cut into before small ones wait. */
+#define TCP_MANY_SEGS 4096u
+
 #define TCP_RTO_INITIAL NSEC_PER_SEC
 #define TCP_RTO_MIN (200 * NSEC_PER_MSEC)
 #define TCP_RTO_MAX (120 * NSEC_PER_SEC)
@@ -167,7 +172,7 @@ static inline uint32_t seg_end(const struct tcp_seg *g)
 struct tcp_rcb {
     struct rb_node node; /* out-of-order tree */
     uint32_t seq, end;   /* of the payload that is left */
-    uint32_t urgent;
+    uint32_t cost;       /* memory it was counted with */
     bool fin;
 };
 static inline struct tcp_rcb *tcp_rcb(struct pkt *p)
@@ -263,7 +268,6 @@ struct tcp {
     uint32_t ts_offset;
     uint32_t rcv_mss;   /* estimate of the peer's segment size, for ACK decisions */
     uint8_t quick_acks; /* so many full segments are acknowledged at once */
-    bool pingpong;      /* the program answers: ACKs ride on data */
     bool ack_now;
     bool dsack_due;
     uint32_t dsack_start, dsack_end;
@@ -276,7 +280,6 @@ struct tcp {
     uint32_t ooo_count, ooo_bytes;
     uint32_t rcv_space_seq; /* receive buffer autotuning: `copied` at the last measurement */
     nsec_t rcv_space_at;
-    nsec_t rcv_rtt;
     uint32_t advmss;
 
     /* Send side */
@@ -290,6 +293,7 @@ struct tcp {
     uint32_t max_payload;   /* per packet: several MSS where the path segments */
     struct list queue;      /* struct tcp_seg: all that is not acknowledged */
     struct tcp_seg *unsent; /* first that was never sent, or NULL */
+    uint32_t segs;          /* in the queue */
     struct list sent;       /* in flight, by time of transmission */
     struct ip_flow flow;
 
@@ -312,8 +316,9 @@ struct tcp {
 
     /* RTT */
     nsec_t srtt, rttvar, rto, min_rtt, min_rtt_at, last_rtt;
-    uint8_t backoff, probes, keep_probes;
-    nsec_t keep_probe_at;
+    uint8_t backoff, keep_probes;
+    uint8_t probes, unanswered; /* of a closed window: all, and those in a row without an answer */
+    nsec_t probe_at;            /* last keepalive or window probe */
     nsec_t last_sent;
     nsec_t first_unacked_at; /* time of the first retransmission that was not answered; 0: none */
 
@@ -322,7 +327,7 @@ struct tcp {
     uint32_t rack_end, rack_fack;
     uint8_t rack_reo_mult, rack_reo_persist;
     uint32_t rack_reo_round;
-    bool rack_seen_reordering, rack_dsack;
+    bool rack_seen_reordering;
     uint32_t tlp_end;
     bool tlp_active, tlp_retrans;
 
@@ -403,6 +408,11 @@ static inline uint32_t tcp_ts_now(const struct tcp *t, nsec_t now)
 {
     return (uint32_t)((uint64_t)now >> TCP_TS_SHIFT) + t->ts_offset;
 }
+/* The RTO after n doublings: RFC 6298 5.5. */
+static inline nsec_t tcp_backoff(const struct tcp *t, unsigned n)
+{
+    return MIN(t->rto << MIN(n, 12u), TCP_RTO_MAX); /* 12 of the least RTO are beyond the maximum */
+}
 static inline struct tcp_seg *tcp_head(struct tcp *t)
 {
     return list_empty(&t->queue) ? NULL : list_first(&t->queue, struct tcp_seg, link);
@@ -422,6 +432,30 @@ struct tcp_tw {
     bool ts_on;
     uint8_t wscale, tos;
 };
+
+/* --- tcp_memory.c ----------------------------------------------------------------------------- */
+
+enum tcp_memory { TCP_MEMORY_OK, TCP_MEMORY_LOW, TCP_MEMORY_FULL };
+#define TCP_MEMORY_STEP 18 /* the sum is looked at when a CPU's count passes a multiple of 2^18 */
+
+extern PERCPU int64_t tcp_memory_here;
+extern uint64_t tcp_memory_limit; /* bytes */
+
+void tcp_memory_init(void);
+uint64_t tcp_memory_held(void);
+enum tcp_memory tcp_memory_update(void);
+/* How short memory is. Any context. */
+enum tcp_memory tcp_memory(void);
+
+/* Counts n bytes (negative: freed) that a queue holds. bh disabled. */
+static inline void tcp_memory_add(int64_t n)
+{
+    int64_t *here = cpu_local(tcp_memory_here), old = *here;
+
+    *here = old + n;
+    if (unlikely((old ^ *here) >> TCP_MEMORY_STEP))
+        tcp_memory_update();
+}
 
 /* --- tcp_table.c: bh disabled ------------------------------------------------------------------
  */
@@ -499,13 +533,15 @@ void tcp_abort(struct tcp *t, int error);
 void tcp_wake(struct tcp *t, unsigned key);
 /* Room in the send buffer may have become free. Locked. */
 void tcp_wake_writers(struct tcp *t);
+/* How much may be queued now: SO_SNDBUF, or less when memory is short. */
+uint32_t tcp_send_limit(const struct tcp *t);
 void tcp_enter_state(struct tcp *t, enum tcp_state state);
 /* Initialises what depends on the peer's SYN options and the route: MSS, windows, SACK, ... */
 void tcp_setup_options(struct tcp *t, const struct tcp_syn_opts *o);
 /* The connection is established: windows, timers, congestion control. */
 void tcp_established(struct tcp *t, nsec_t now);
-void tcp_free_seg(struct tcp_seg *g);
-struct tcp_seg *tcp_alloc_seg(void);
+void tcp_free_seg(struct tcp *t, struct tcp_seg *g);
+struct tcp_seg *tcp_alloc_seg(struct tcp *t);
 /* Frees the send queue / the receive queues. Locked. */
 void tcp_purge_send(struct tcp *t);
 void tcp_purge_receive(struct tcp *t);
@@ -689,9 +725,9 @@ nsec_t tcp_fin_timeout(const struct tcp *t);
 int tcp_timewait_init(void);
 /* Turns the connection into a TIME-WAIT entry and ends it. Locked. */
 void tcp_time_wait(struct tcp *t);
-/* A segment for the entry. True: it is a new SYN that may reuse the 4-tuple; the entry is gone from
- * the table and the segment is the listener's. Otherwise takes ownership of the packet. */
-bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r, uint32_t *isn_floor);
+/* A segment for the entry. True: it is a new SYN that may reuse the 4-tuple, with r->isn_floor set:
+ * if there is a listener, tcp_tw_kill makes room. Otherwise takes ownership of the packet. */
+bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r);
 void tcp_tw_put(struct tcp_tw *tw);
 /* Takes the entry out of the table and off the list. */
 void tcp_tw_kill(struct tcp_tw *tw);

@@ -45,6 +45,15 @@ void tcp_set_rto(struct tcp *t)
     t->rto = MIN(rto, TCP_RTO_MAX);
 }
 
+/* The peer returns our clock: what it makes of it is checked to be a time since we connected. */
+static void timestamp_sample(struct tcp *t, const struct tcp_rx *r)
+{
+    nsec_t rtt = (nsec_t)(tcp_ts_now(t, r->now) - r->tsecr) << TCP_TS_SHIFT;
+
+    if (rtt <= r->now - t->created_at)
+        tcp_rtt_sample(t, rtt, r->now);
+}
+
 /* --- loss accounting
  * ------------------------------------------------------------------------------ */
 
@@ -169,7 +178,9 @@ void tcp_enter_loss(struct tcp *t, nsec_t now)
 /* The reduction was not called for: RFC 4015. */
 static void undo(struct tcp *t)
 {
+    struct list *at = t->sent.next; /* t->sent stays in the order of transmission */
     struct tcp_seg *g;
+    nsec_t last = 0;
 
     net_count(NET_Librettos_TcpRecoveryUndone);
     list_for_each (g, &t->queue, link) {
@@ -178,8 +189,15 @@ static void undo(struct tcp *t)
         if (g->state & SEG_LOST) {
             g->state &= (uint8_t)~SEG_LOST;
             t->lost_out -= seg_space(g);
-            if (list_empty(&g->sent_link))
-                list_push_back(&t->sent, &g->sent_link);
+            if (!list_empty(&g->sent_link))
+                continue;
+            if (g->sent_at < last)
+                at = t->sent.next;
+            while (at != &t->sent &&
+                   list_entry(at, struct tcp_seg, sent_link)->sent_at <= g->sent_at)
+                at = at->next;
+            list_insert_between(&g->sent_link, at->prev, at);
+            last = g->sent_at;
         }
     }
     t->cwnd = MAX(t->cwnd, t->prior_cwnd);
@@ -239,7 +257,7 @@ static void clean_queue(struct tcp *t, const struct tcp_rx *r, struct ack_work *
         tcp_seg_unaccount(t, g);
         list_remove(&g->link);
         list_remove(&g->sent_link);
-        tcp_free_seg(g);
+        tcp_free_seg(t, g);
     }
     w->acked = r->ack - t->snd_una;
     t->snd_una = r->ack;
@@ -308,7 +326,7 @@ static void grow_window(struct tcp *t, const struct ack_work *w, nsec_t now)
         return;
     t->cc->acked(t, w->delivered, now);
     /* The send buffer follows the window. */
-    if (!t->s.sndbuf_locked && t->s.sndbuf < 4 * t->cwnd)
+    if (!t->s.sndbuf_locked && t->s.sndbuf < 4 * t->cwnd && tcp_memory() == TCP_MEMORY_OK)
         t->s.sndbuf = MIN(4 * t->cwnd, MAX(net_tunables.wmem[2], t->s.sndbuf));
 }
 
@@ -448,7 +466,7 @@ bool tcp_ack(struct tcp *t, const struct tcp_rx *r)
     if (w.rtt_sent || w.sack.rtt_sent)
         tcp_rtt_sample(t, r->now - MAX(w.rtt_sent, w.sack.rtt_sent), r->now);
     else if (w.acked && t->ts_on && r->has_ts && r->tsecr) /* RFC 7323 4: all were sent again */
-        tcp_rtt_sample(t, (nsec_t)(tcp_ts_now(t, r->now) - r->tsecr) << TCP_TS_SHIFT, r->now);
+        timestamp_sample(t, r);
     if (unlikely(t->tlp_active))
         tcp_tlp_acked(t, r, &w.sack, w.duplicate && !w.acked);
     if (unlikely((r->flags & TH_ECE) && t->ecn_on))

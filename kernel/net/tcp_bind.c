@@ -170,24 +170,25 @@ int tcp_bind_port(struct tcp *t, uint16_t port)
     return 0;
 }
 
-/* For connect: a port may be shared with other connections to other peers, but not with sockets
- * that were bound by their program without SO_REUSEADDR, nor with listeners. */
-static bool try_connect(uint16_t port, void *arg)
+/* Becomes an owner of a port for connect: one that nobody has, or (`share`) one whose owners all
+ * came from connect or allow it, as long as no other connection has the same peer. */
+static bool take_port(struct tcp *t, uint16_t port, bool share)
 {
-    struct tcp *t = arg;
     struct port_bucket *b = bucket_of(port);
+    const struct tcp_bind *o;
     struct tcp_port *p;
-    bool usable = false;
+    bool usable;
 
     spin_lock(&b->lock);
     p = find_port(b, port);
-    if (!p) {
-        p = make_port(b, port);
-        if (p) {
-            t->bind.port = p;
-            list_push_back(&p->owners, &t->bind.link);
-            usable = true;
-        }
+    usable = share ? p && list_empty(&p->listeners) : !p && (p = make_port(b, port));
+    if (usable && share) {
+        list_for_each (o, &p->owners, link)
+            usable &= o->reuse_addr;
+    }
+    if (usable) {
+        t->bind.port = p;
+        list_push_back(&p->owners, &t->bind.link);
     }
     spin_unlock(&b->lock);
     if (!usable)
@@ -199,40 +200,19 @@ static bool try_connect(uint16_t port, void *arg)
     return false;
 }
 
-/* When every port of the range is taken: share one whose owners all came from connect or allow it.
- */
-static bool try_share(uint16_t port, void *arg)
+static bool try_connect(uint16_t port, void *t)
 {
-    struct tcp *t = arg;
-    struct port_bucket *b = bucket_of(port);
-    struct tcp_port *p;
-    const struct tcp_bind *o;
-    bool usable = false;
+    return take_port(t, port, false);
+}
 
-    spin_lock(&b->lock);
-    p = find_port(b, port);
-    if (p && list_empty(&p->listeners)) {
-        usable = true;
-        list_for_each (o, &p->owners, link)
-            usable &= o->reuse_addr;
-        if (usable) {
-            t->bind.port = p;
-            list_push_back(&p->owners, &t->bind.link);
-        }
-    }
-    spin_unlock(&b->lock);
-    if (!usable)
-        return false;
-    t->e.lport = port;
-    if (tcp_table_insert(t, NULL) == 0)
-        return true;
-    tcp_bind_release(&t->bind);
-    return false;
+/* When every port of the range is taken. */
+static bool try_share(uint16_t port, void *t)
+{
+    return take_port(t, port, true);
 }
 
 int tcp_bind_connect(struct tcp *t)
 {
-    bool reuse = t->s.reuse_addr;
     uint16_t port;
 
     bind_from_socket(&t->bind, &t->s);
@@ -240,7 +220,6 @@ int tcp_bind_connect(struct tcp *t)
     port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_connect, t);
     if (!port)
         port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_share, t);
-    (void)reuse;
     if (!port)
         return -EADDRNOTAVAIL;
     t->s.local.port = port;

@@ -2,6 +2,7 @@
  * Received segments: from the header to the connection (3.10.7, with the checks of RFC 5961 and
  * RFC 7323), in the order of the specification: sequence number, RST, SYN, ACK, payload, FIN.
  */
+#include "core/rand.h"
 #include "net/tcp.h"
 
 /* RFC 7323 5.5: after that a timestamp says nothing any more. */
@@ -116,9 +117,9 @@ static bool parse(struct pkt *p, struct tcp_rx *r)
 void tcp_input(struct pkt *p)
 {
     struct tcp_entry *e;
+    struct tcp_tw *tw = NULL;
     struct tcp *l = NULL;
     struct tcp_rx r;
-    uint32_t floor = 0;
 
     net_count(NET_Tcp_InSegs);
     if (unlikely(!(p->flags & PKT_CSUM_OK)) &&
@@ -142,18 +143,21 @@ void tcp_input(struct pkt *p)
         return;
     }
     if (e) {
-        struct tcp_tw *tw = container_of(e, struct tcp_tw, e);
-        bool reopen = tcp_tw_input(tw, &r, &floor);
-
-        tcp_tw_put(tw);
-        if (!reopen)
+        tw = container_of(e, struct tcp_tw, e);
+        if (!tcp_tw_input(tw, &r)) {
+            tcp_tw_put(tw);
             return;
+        }
     }
     if (!ip_is_multicast(&p->src) && !ip_is_any(&p->src) && !(p->flags & PKT_BROADCAST))
         l = tcp_bind_lookup_listener(&p->dst, r.dport, &p->src, r.sport,
                                      p->netif ? p->netif->index : 0);
+    if (tw) { /* who cannot connect does not end TIME-WAIT either */
+        if (l)
+            tcp_tw_kill(tw);
+        tcp_tw_put(tw);
+    }
     if (l) {
-        r.isn_floor = floor;
         tcp_listener_input(l, &r);
         tcp_put(l);
         return;
@@ -166,7 +170,8 @@ void tcp_input(struct pkt *p)
 /* --- RFC 5961 challenge ACKs
  * ---------------------------------------------------------------------- */
 
-#define CHALLENGES_PER_SECOND 1000
+#define CHALLENGES_PER_SECOND                                                                      \
+    1000 /* half of it to one and a half: who counts them learns nothing */
 
 static struct {
     spinlock_t lock;
@@ -182,7 +187,7 @@ bool tcp_challenge_allowed(nsec_t now)
     spin_lock(&challenge.lock);
     if (now - challenge.since >= NSEC_PER_SEC || !challenge.since) {
         challenge.since = now + 1;
-        challenge.left = CHALLENGES_PER_SECOND;
+        challenge.left = CHALLENGES_PER_SECOND / 2 + rand_u32() % CHALLENGES_PER_SECOND;
     }
     ok = challenge.left > 0;
     challenge.left -= ok;
@@ -458,10 +463,10 @@ void tcp_process_segment(struct tcp *t, struct tcp_rx *r)
     struct pkt *p = r->p;
     bool data;
 
-    note_timestamp(t, r);
     t->last_rcv = r->now;
     if (!tcp_ack(t, r))
         goto drop;
+    note_timestamp(t, r); /* not before: who guesses ACK numbers must not move the clock */
     if (unlikely(t->fin_queued) && !t->unsent && t->snd_una == t->snd_nxt && !fin_acked(t, r->now))
         goto drop;
     if (unlikely(t->ecn_on)) { /* RFC 3168 6.1.3 */

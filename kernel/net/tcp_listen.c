@@ -174,6 +174,19 @@ static struct tcp *make_child(struct tcp *l, struct tcp_rx *r, const struct tcp_
     return c;
 }
 
+/* Locks the child, as it is not complete yet, and enters it into the table. False: the 4-tuple is
+ * there, the child is gone. */
+static bool enter_table(struct tcp *c)
+{
+    spin_lock(&c->s.lock);
+    if (tcp_table_insert(c, NULL) == 0)
+        return true;
+    tcp_enter_state(c, TCP_CLOSE);
+    spin_unlock(&c->s.lock);
+    tcp_put(c);
+    return false;
+}
+
 static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
     struct tcp *c = make_child(l, r, o, r->seq);
@@ -191,12 +204,8 @@ static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_o
     c->snd_wnd = r->window;
     c->ecn_on = net_tunables.ecn && (r->flags & (TH_ECE | TH_CWR)) == (TH_ECE | TH_CWR);
     tcp_enter_state(c, TCP_SYN_RECV);
-    if (tcp_table_insert(c, NULL) < 0) { /* its twin came in on another CPU */
-        tcp_enter_state(c, TCP_CLOSE);
-        tcp_put(c);
+    if (!enter_table(c)) /* its twin came in on another CPU */
         return;
-    }
-    spin_lock(&c->s.lock);
     tcp_bind_inherit(&c->bind, &l->bind, &c->e.local);
     c->listener = l;
     tcp_get(l);
@@ -220,6 +229,7 @@ static void cookie_ack(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opt
         net_count(NET_TcpExt_ListenDrops);
         return;
     }
+    c->rcv_wscale = c->wscale_on ? l->rcv_wscale : 0; /* as the SYN-ACK told */
     c->iss = r->ack - 1;
     c->snd_una = c->snd_nxt = c->write_seq = r->ack;
     c->snd_sml = c->snd_up = c->snd_una;
@@ -228,12 +238,8 @@ static void cookie_ack(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opt
     c->snd_wl2 = r->ack;
     c->rcv_wnd = MIN(tcp_full_window(c), 65535u);
     tcp_enter_state(c, TCP_ESTABLISHED);
-    if (tcp_table_insert(c, NULL) < 0) {
-        tcp_enter_state(c, TCP_CLOSE);
-        tcp_put(c);
+    if (!enter_table(c))
         return;
-    }
-    spin_lock(&c->s.lock);
     tcp_bind_inherit(&c->bind, &l->bind, &c->e.local);
     tcp_established(c, r->now);
     list_push_back(&l->accept_queue, &c->accept_link);
@@ -268,6 +274,10 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
         return;
     net_count(NET_Tcp_PassiveOpens);
     tcp_parse_syn_options(r, &o);
+    if (unlikely(tcp_memory() == TCP_MEMORY_FULL)) {
+        net_count(NET_TcpExt_ListenDrops);
+        return;
+    }
     if (accept_queue_full(l)) { /* the program does not keep up */
         net_count(NET_TcpExt_ListenOverflows);
         return;

@@ -60,6 +60,8 @@ uint32_t tcp_select_window(struct tcp *t)
 
     if ((int32_t)told < 0)
         told = 0;
+    if (unlikely(tcp_memory() != TCP_MEMORY_OK))
+        full = MIN(full, TCP_SCARCE_BUFFER);
     if (t->window_clamp)
         full = MIN(full, t->window_clamp);
     room = full > used ? full - used : 0;
@@ -272,7 +274,7 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
 
 struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
 {
-    struct tcp_seg *rest = tcp_alloc_seg();
+    struct tcp_seg *rest = tcp_alloc_seg(t);
     uint32_t left = n;
     unsigned i = 0;
 
@@ -304,7 +306,6 @@ struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
     list_init(&rest->sent_link);
     if (!list_empty(&g->sent_link))
         list_insert_between(&rest->sent_link, &g->sent_link, g->sent_link.next);
-    (void)t;
     return rest;
 }
 
@@ -314,6 +315,7 @@ void tcp_trim_seg(struct tcp_seg *g, uint32_t n)
 
     g->seq += n;
     g->len -= n;
+    tcp_memory_add(-(int64_t)n);
     while (n && n >= g->frags[i].len) {
         n -= g->frags[i].len;
         page_put(g->frags[i++].page);
@@ -336,6 +338,8 @@ static bool may_send_small(const struct tcp *t, const struct tcp_seg *g)
         return true;
     if (t->cork || t->more)
         return false;
+    if (unlikely(t->segs > TCP_MANY_SEGS)) /* each costs more than its few bytes */
+        return t->snd_una == t->snd_nxt;
     return t->nodelay || !seq_after(t->snd_sml, t->snd_una);
 }
 
@@ -470,10 +474,10 @@ void tcp_retransmit_lost(struct tcp *t, nsec_t now)
 
 void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
 {
-    nsec_t rto = MIN(t->rto << t->backoff, TCP_RTO_MAX), at;
+    nsec_t rto = tcp_backoff(t, t->backoff), at;
 
     if (t->snd_una == t->snd_nxt) {
-        nsec_t wait = MIN(t->rto << t->probes, TCP_RTO_MAX);
+        nsec_t wait = tcp_backoff(t, t->probes);
 
         if (!t->unsent) {
             t->deadline[TIMER_SEND] = NSEC_NEVER;

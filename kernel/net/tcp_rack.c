@@ -100,7 +100,7 @@ void tcp_tlp_fire(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = t->unsent;
     uint32_t old = t->snd_nxt, cwnd = t->cwnd;
-    nsec_t rto = MIN(t->rto << t->backoff, TCP_RTO_MAX);
+    nsec_t rto = tcp_backoff(t, t->backoff);
 
     if (t->snd_una == t->snd_nxt) {
         tcp_rearm_send_timer(t, now);

@@ -39,6 +39,20 @@ static bool join_last(struct tcp *t, struct pkt *p)
     return true;
 }
 
+/* What a queued packet takes: itself and its pages, however little is in them. */
+static void count_packet(struct pkt *p)
+{
+    uint32_t cost = (uint32_t)sizeof(*p) + MAX(p->len, (uint32_t)(p->nfrags * PAGE_SIZE));
+
+    tcp_rcb(p)->cost = cost;
+    tcp_memory_add(cost);
+}
+
+static void uncount_packet(struct pkt *p)
+{
+    tcp_memory_add(-(int64_t)tcp_rcb(p)->cost);
+}
+
 /* Appends payload that begins at rcv_nxt. Takes ownership. */
 static void append(struct tcp *t, struct pkt *p)
 {
@@ -46,10 +60,12 @@ static void append(struct tcp *t, struct pkt *p)
 
     WRITE_ONCE(t->rcv_nxt, t->rcv_nxt + n);
     t->bytes_received += n;
-    if (!n)
+    if (!n) {
         pkt_free(p);
-    else if (!join_last(t, p))
+    } else if (!join_last(t, p)) {
+        count_packet(p);
         pkt_queue_push(&t->rcv_queue, p);
+    }
 }
 
 static int compare(const struct rb_node *a, const struct rb_node *b)
@@ -65,6 +81,7 @@ static void ooo_remove(struct tcp *t, struct pkt *p)
     rb_remove(&t->ooo, &tcp_rcb(p)->node);
     t->ooo_count--;
     t->ooo_bytes -= p->len;
+    uncount_packet(p);
 }
 
 /* What the peer's FIN does to the state. */
@@ -146,6 +163,8 @@ static void report_duplicate(struct tcp *t, uint32_t start, uint32_t end)
 /* Memory that the tree takes: packets have a cost of their own. */
 static bool ooo_fits(const struct tcp *t, uint32_t n)
 {
+    if (unlikely(tcp_memory() != TCP_MEMORY_OK) && t->ooo_bytes + n > TCP_SCARCE_BUFFER)
+        return false;
     return (uint64_t)t->ooo_bytes + n + (uint64_t)(t->ooo_count + 1) * 768 <=
            (uint64_t)t->s.rcvbuf + 65536;
 }
@@ -164,6 +183,7 @@ static void ooo_insert(struct tcp *t, struct pkt *p)
     rb_insert(&t->ooo, &c->node, compare);
     t->ooo_count++;
     t->ooo_bytes += p->len;
+    count_packet(p);
     n = rb_prev(&c->node);
     if (n) {
         struct tcp_rcb *before = container_of(n, struct tcp_rcb, node);
@@ -197,8 +217,7 @@ static void ooo_insert(struct tcp *t, struct pkt *p)
             pkt_trim_to(p, keep);
             c->end = after->seq;
             if (!keep) {
-                t->ooo_count--;
-                rb_remove(&t->ooo, &c->node);
+                ooo_remove(t, p);
                 pkt_free(p);
                 return;
             }
@@ -266,6 +285,11 @@ void tcp_receive_data(struct tcp *t, struct tcp_rx *r)
         len = fits;
     }
     measure_mss(t, p, len);
+    if (unlikely(tcp_memory() == TCP_MEMORY_FULL) && len && t->rcv_queue.head) {
+        net_count(NET_TcpExt_TCPRcvQDrop); /* the program has something to read before */
+        pkt_free(p);
+        return;
+    }
     if (likely(seq == t->rcv_nxt)) {
         append(t, p);
         if (unlikely(t->ooo_count)) {
@@ -290,6 +314,8 @@ void tcp_receive_data(struct tcp *t, struct tcp_rx *r)
 
 void tcp_purge_receive(struct tcp *t)
 {
+    for (struct pkt *p = t->rcv_queue.head; p; p = p->next)
+        uncount_packet(p);
     pkt_queue_free(&t->rcv_queue);
     tcp_reset_ooo(t);
 }
@@ -336,6 +362,7 @@ static void consume(struct tcp *t, struct pkt *p, uint32_t n)
     t->rcv_queue.bytes -= n;
     if (n == p->len) {
         t->rcv_queue.bytes += n;
+        uncount_packet(p);
         pkt_free(pkt_queue_pop(&t->rcv_queue));
         return;
     }
@@ -389,6 +416,7 @@ static void after_read(struct tcp *t)
     if (unlikely(space >= full / 2)) {
         now = time_now();
         if (!t->s.rcvbuf_locked && t->s.rcvbuf < net_tunables.rmem[2] &&
+            tcp_memory() == TCP_MEMORY_OK &&
             now - t->rcv_space_at <= 2 * (t->srtt ? t->srtt : TCP_DELACK)) {
             t->s.rcvbuf = MIN(t->s.rcvbuf * 2, net_tunables.rmem[2]);
             full = tcp_full_window(t);

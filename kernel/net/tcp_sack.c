@@ -39,14 +39,14 @@ static void mark_block(struct tcp *t, uint32_t start, uint32_t end, struct tcp_s
             uint32_t cut = start - g->seq;
 
             cut = DIV_ROUND_UP(cut, t->mss) * t->mss;
-            if (cut < g->len)
+            if (cut < g->len && t->segs < TCP_MANY_SEGS)
                 tcp_split_seg(t, g, cut);
             continue; /* the rest is next */
         }
         if (seq_after(seg_end(g), end)) {
             uint32_t cut = (end - g->seq) / t->mss * t->mss;
 
-            if (!cut || cut >= g->len || !tcp_split_seg(t, g, cut))
+            if (!cut || cut >= g->len || t->segs >= TCP_MANY_SEGS || !tcp_split_seg(t, g, cut))
                 break;
         }
         mark_sacked(t, g, res, now);

@@ -48,7 +48,7 @@ static struct tcp_seg *open_segment(struct tcp *t)
         if (g->len < t->max_payload && g->nfrags < TCP_SEG_FRAGS)
             return g;
     }
-    g = tcp_alloc_seg();
+    g = tcp_alloc_seg(t);
     if (!g)
         return NULL;
     g->seq = t->write_seq;
@@ -66,7 +66,7 @@ static void drop_if_empty(struct tcp *t, struct tcp_seg *g)
     if (t->unsent == g)
         t->unsent = NULL;
     list_remove(&g->link);
-    tcp_free_seg(g);
+    tcp_free_seg(t, g);
 }
 
 static void add_bytes(struct tcp *t, struct tcp_seg *g, struct page *page, uint32_t off, uint32_t n)
@@ -80,6 +80,7 @@ static void add_bytes(struct tcp *t, struct tcp_seg *g, struct page *page, uint3
         g->frags[g->nfrags++] = (struct pkt_frag){page, off, n};
     }
     g->len += n;
+    tcp_memory_add(n);
     WRITE_ONCE(t->write_seq, t->write_seq + n);
 }
 
@@ -116,7 +117,7 @@ static bool unsent_low(const struct tcp *t)
 
 static inline uint32_t send_space(const struct tcp *t)
 {
-    uint32_t queued = tcp_queued(t), size = t->s.sndbuf;
+    uint32_t queued = tcp_queued(t), size = tcp_send_limit(t);
 
     return size > queued ? size - queued : 0;
 }
@@ -307,7 +308,7 @@ void tcp_queue_fin(struct tcp *t)
     if (t->unsent) {
         g = list_last(&t->queue, struct tcp_seg, link);
     } else {
-        g = tcp_alloc_seg();
+        g = tcp_alloc_seg(t);
         if (!g) { /* no room for a goodbye */
             tcp_abort(t, ENOMEM);
             return;

@@ -11,7 +11,7 @@ static uint64_t isn_key[2];
 /* --- objects
  * ---------------------------------------------------------------------------------------- */
 
-struct tcp_seg *tcp_alloc_seg(void)
+struct tcp_seg *tcp_alloc_seg(struct tcp *t)
 {
     struct tcp_seg *g = slab_alloc(seg_slab);
 
@@ -23,13 +23,17 @@ struct tcp_seg *tcp_alloc_seg(void)
     g->sent_at = 0;
     g->len = 0;
     g->flags = g->state = g->nfrags = 0;
+    t->segs++;
+    tcp_memory_add(sizeof(*g));
     return g;
 }
 
-void tcp_free_seg(struct tcp_seg *g)
+void tcp_free_seg(struct tcp *t, struct tcp_seg *g)
 {
     for (unsigned i = 0; i < g->nfrags; i++)
         page_put(g->frags[i].page);
+    t->segs--;
+    tcp_memory_add(-(int64_t)(sizeof(*g) + g->len));
     slab_free(seg_slab, g);
 }
 
@@ -38,7 +42,7 @@ void tcp_purge_send(struct tcp *t)
     struct tcp_seg *g, *tmp;
 
     list_for_each_safe (g, tmp, &t->queue, link)
-        tcp_free_seg(g);
+        tcp_free_seg(t, g);
     list_init(&t->queue);
     list_init(&t->sent);
     t->unsent = NULL;
@@ -142,13 +146,18 @@ void tcp_wake(struct tcp *t, unsigned key)
         wake_up_key(&t->s.wait, key);
 }
 
+uint32_t tcp_send_limit(const struct tcp *t)
+{
+    return tcp_memory() == TCP_MEMORY_FULL ? MIN(t->s.sndbuf, TCP_SCARCE_BUFFER) : t->s.sndbuf;
+}
+
 static bool writable(const struct tcp *t)
 {
     uint32_t queued = tcp_queued(t);
 
     if (t->notsent_lowat && READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) >= t->notsent_lowat)
         return false;
-    return queued <= t->s.sndbuf / 3 * 2;
+    return queued <= tcp_send_limit(t) / 3 * 2;
 }
 
 void tcp_wake_writers(struct tcp *t)
@@ -718,6 +727,7 @@ const struct socket_ops tcp_ops = {
 
 void tcp_init(void)
 {
+    tcp_memory_init();
     tcp_slab = slab_create("tcp", sizeof(struct tcp), 64);
     seg_slab = slab_create("tcp_segment", sizeof(struct tcp_seg), 16);
     rand_bytes(isn_key, sizeof(isn_key));

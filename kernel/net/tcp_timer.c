@@ -63,7 +63,7 @@ static void keepalive(struct tcp *t, nsec_t now)
     int intvl = t->keep_intvl_s ? t->keep_intvl_s : net_tunables.keepalive_intvl_s;
     int cnt = t->keep_cnt ? t->keep_cnt : net_tunables.keepalive_probes;
 
-    if (t->keep_probes && t->last_rcv > t->keep_probe_at)
+    if (t->keep_probes && t->last_rcv > t->probe_at)
         t->keep_probes = 0; /* it answered */
     if (!t->s.keepalive || t->snd_una != t->snd_nxt ||
         t->unsent) { /* retransmissions test the peer */
@@ -81,9 +81,15 @@ static void keepalive(struct tcp *t, nsec_t now)
         return;
     }
     t->keep_probes++;
-    t->keep_probe_at = now;
+    t->probe_at = now;
     tcp_send_probe(t, now);
     tcp_set_deadline(t, TIMER_KEEP, now + intvl * NSEC_PER_SEC);
+}
+
+/* When memory is short, what nobody waits for goes first. */
+static bool expendable(const struct tcp *t)
+{
+    return t->orphan && tcp_memory() == TCP_MEMORY_FULL;
 }
 
 /* Whether retransmitting has gone on for too long: RFC 9293 3.8.3, RFC 5482. */
@@ -123,7 +129,7 @@ static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
     } else if (t->backoff > 1) {
         tcp_send_syn(t, now);
     }
-    tcp_set_deadline(t, TIMER_SEND, now + MIN(t->rto << t->backoff, TCP_RTO_MAX));
+    tcp_set_deadline(t, TIMER_SEND, now + tcp_backoff(t, t->backoff));
 }
 
 /* The window is closed or a small segment was held back. RFC 9293 3.8.6.1: probing goes on as long
@@ -148,12 +154,20 @@ static void persist(struct tcp *t, nsec_t now)
         t->nodelay = nodelay;
         return;
     }
-    if (gave_up(t, now, t->orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES, t->probes)) {
+    if (t->unanswered && t->last_rcv >= t->probe_at) { /* it is there, and has no room */
+        t->unanswered = 0;
+        if (!t->user_timeout_ms)
+            t->first_unacked_at = 0;
+    }
+    if (gave_up(t, now, TCP_RETRIES, t->unanswered) ||
+        (t->orphan && t->probes >= TCP_ORPHAN_RETRIES) || expendable(t)) {
         give_up(t);
         return;
     }
-    if (t->probes < 30)
+    if (t->probes < 255)
         t->probes++;
+    t->unanswered++;
+    t->probe_at = now;
     tcp_send_probe(t, now);
     tcp_rearm_send_timer(t, now);
 }
@@ -168,7 +182,7 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
         tcp_rearm_send_timer(t, now);
         return;
     }
-    if (gave_up(t, now, retries, t->backoff)) {
+    if (gave_up(t, now, retries, t->backoff) || expendable(t)) {
         give_up(t);
         return;
     }

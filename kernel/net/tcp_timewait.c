@@ -133,6 +133,7 @@ void tcp_time_wait(struct tcp *t)
     memset(tw, 0, sizeof(*tw));
     ref_init(&tw->refs, 2); /* the table's and the list's */
     list_init(&tw->bind.link);
+    list_init(&tw->link); /* once it is in the table others may look, before it is on the list */
     tw->e.local = t->e.local;
     tw->e.remote = t->e.remote;
     tw->e.lport = t->e.lport;
@@ -195,16 +196,15 @@ static bool may_reopen(const struct tcp_tw *tw, const struct tcp_rx *r)
     return seq_after(r->seq, tw->rcv_nxt);
 }
 
-bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r, uint32_t *isn_floor)
+bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r)
 {
     bool paws = tw->ts_on && r->has_ts && seq_before(r->tsval, tw->ts_recent);
 
     if (may_reopen(tw, r)) {
         net_count(NET_TcpExt_TWRecycled);
-        *isn_floor = tw->snd_nxt + 65535 + 2;
-        if (!*isn_floor)
-            *isn_floor = 1;
-        tcp_tw_kill(tw);
+        r->isn_floor = tw->snd_nxt + 65535 + 2;
+        if (!r->isn_floor)
+            r->isn_floor = 1;
         return true;
     }
     /* RFC 1337: a RST does not end TIME-WAIT. */
