@@ -13,17 +13,20 @@
 
 #define FLAG_FREE 0x80u /* first page of a block on a free list */
 
-#define CACHE_MAX 64    /* single pages a CPU keeps, */
+#define CACHE_MIN 64    /* single pages a CPU keeps at least, */
+#define CACHE_MAX 512   /* at most: what a burst of received data holds; */
 #define CACHE_BATCH 32  /* moved at a time */
+#define CACHE_SHIFT 8   /* 1/256 of memory in between */
 #define RESERVE_SHIFT 8 /* 1/256 of memory is for PAGE_ATOMIC only */
 #define MAX_SHRINKERS 8
 #define SHRINK_PAGES 256
 
 struct page_cache_cpu {
-    struct list pages;
     int count;
+    struct page *pages[CACHE_MAX]; /* the last is the warmest */
 };
 static PERCPU struct page_cache_cpu cpu_cache;
+static int cache_max = CACHE_MIN;
 
 static struct {
     spinlock_t lock; /* bh */
@@ -82,45 +85,47 @@ static struct page *take_block(unsigned order)
     return p;
 }
 
+/* Fills an empty cache; false if there is nothing to be had. */
+static bool refill_cpu(struct page_cache_cpu *c)
+{
+    spin_lock(&zone.lock);
+    while (c->count < CACHE_BATCH && zone.free_pages > zone.reserve) {
+        struct page *p = take_block(0);
+        if (!p)
+            break;
+        c->pages[c->count++] = p;
+    }
+    spin_unlock(&zone.lock);
+    return c->count > 0;
+}
+
+/* Gives the coldest pages of a full cache back. */
+static void drain_cpu(struct page_cache_cpu *c)
+{
+    spin_lock(&zone.lock);
+    for (int i = 0; i < CACHE_BATCH; i++)
+        free_block(c->pages[i], 0);
+    spin_unlock(&zone.lock);
+    c->count -= CACHE_BATCH;
+    memmove(c->pages, c->pages + CACHE_BATCH, (size_t)c->count * sizeof(c->pages[0]));
+}
+
 static struct page *take_from_cpu(void)
 {
     struct page_cache_cpu *c = cpu_local(cpu_cache);
 
-    if (!c->count) {
-        if (!c->pages.next)
-            list_init(&c->pages);
-        spin_lock(&zone.lock);
-        while (c->count < CACHE_BATCH && zone.free_pages > zone.reserve) {
-            struct page *p = take_block(0);
-            if (!p)
-                break;
-            list_push_back(&c->pages, &p->link);
-            c->count++;
-        }
-        spin_unlock(&zone.lock);
-        if (!c->count)
-            return NULL;
-    }
-    c->count--;
-    return list_pop_front(&c->pages, struct page, link);
+    if (unlikely(!c->count) && !refill_cpu(c))
+        return NULL;
+    return c->pages[--c->count];
 }
 
 static void give_to_cpu(struct page *p)
 {
     struct page_cache_cpu *c = cpu_local(cpu_cache);
 
-    if (!c->pages.next)
-        list_init(&c->pages);
-    list_push_front(&c->pages, &p->link);
-    if (++c->count <= CACHE_MAX)
-        return;
-    spin_lock(&zone.lock);
-    for (; c->count > CACHE_MAX - CACHE_BATCH; c->count--) {
-        struct page *cold = list_last(&c->pages, struct page, link);
-        list_remove(&cold->link);
-        free_block(cold, 0);
-    }
-    spin_unlock(&zone.lock);
+    if (unlikely(c->count == cache_max))
+        drain_cpu(c);
+    c->pages[c->count++] = p;
 }
 
 bool page_reclaim(void)
@@ -236,6 +241,8 @@ void page_init(void)
             add_range(ranges[i].start, ranges[i].end);
     }
     zone.reserve = zone.total_pages >> RESERVE_SHIFT;
+    cache_max =
+        (int)MIN(MAX(zone.total_pages >> CACHE_SHIFT, (size_t)CACHE_MIN), (size_t)CACHE_MAX);
 }
 
 void mem_register_shrinker(size_t (*fn)(size_t pages))

@@ -52,8 +52,9 @@ ssize_t strncpy_from_user(char *dst, uaddr_t src, size_t size)
 
 enum direction { READ, WRITE, ZERO };
 
-/* Moves n <= resid bytes and advances. */
-static int transfer(struct uio *u, char *buf, size_t n, enum direction dir)
+/* Moves n <= resid bytes and advances. Inline: the direction is known where it is called. */
+static inline __attribute__((always_inline)) int transfer(struct uio *u, char *buf, size_t n,
+                                                          enum direction dir)
 {
     while (n) {
         uint64_t base = u->segs->base + u->seg_off;
@@ -107,7 +108,8 @@ int uio_zero(struct uio *u, size_t n)
     return transfer(u, NULL, MIN(n, u->resid), ZERO);
 }
 
-static int transfer_nofault(struct uio *u, char *buf, size_t n, enum direction dir)
+static inline __attribute__((always_inline)) int transfer_nofault(struct uio *u, char *buf,
+                                                                  size_t n, enum direction dir)
 {
     struct thread *t = thread_current();
     bool before = t->fault_safe;
