@@ -13,7 +13,7 @@ from conftest import LIBRETTOS, free_port, wait_for
 
 def test_help_of_every_command(librettos):
     text = librettos("--help").stdout
-    for command in ("run", "ps", "stop", "logs", "signal", "exec"):
+    for command in ("run", "ps", "stop", "logs", "signal", "exec", "image"):
         assert command in text
         assert "usage" in librettos(command, "--help").stdout.lower()
 
@@ -117,3 +117,25 @@ def test_nothing_is_left_running(librettos):
     pid = domain["pid"]
     librettos("stop", "kv")
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), 10, "QEMU to end")
+
+
+def test_image(librettos, tmp_path):
+    (tmp_path / "page").write_text("packed\n")
+    out = tmp_path / "nginx.cpio"
+    librettos("image", "-o", out, "--file", f"{tmp_path}/page:/srv/page", "--", "/usr/sbin/nginx")
+    with open(out, "rb") as archive:
+        names = subprocess.run(["cpio", "-t", "--quiet"], stdin=archive, stdout=subprocess.PIPE,
+                               text=True, check=True).stdout.split("\n")
+    assert {"usr/sbin/nginx", "etc/nginx/nginx.conf", "srv/page", "etc/passwd"} <= set(names)
+    assert sorted(os.listdir(tmp_path)) == ["nginx.cpio", "page"]
+    for args, status in ((["-o", "/no/such/folder/x", "nginx"], 125), (["-o", out, "no-such"], 127),
+                         (["nginx"], 125), (["-o", out], 125)):
+        done = librettos("image", *args, check=False)
+        assert done.returncode == status and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_arguments_for_qemu(librettos):
+    done = librettos("run", "--qemu-arg", "-name", "--qemu-arg", "other", "/bin/echo", "fine")
+    assert done.stdout == "fine\n"
+    done = librettos("run", "--qemu-arg", "-nonsense", "/bin/true", check=False)
+    assert done.returncode == 125 and "nonsense" in done.stderr and done.stderr.count("\n") == 1
