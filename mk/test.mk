@@ -3,8 +3,8 @@
 demo:
 	scripts/demo $(BUILD)
 
-TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair
-$(BUILD)/impair: tests/tools/impair.c
+TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho
+$(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
 

@@ -151,10 +151,11 @@ class Wire:
         assert done.returncode == 0, done.stdout
         return out
 
-    def machine(self, ns, command, files=(), queues=1, image=None, **kw):
+    def machine(self, ns, command, files=(), queues=1, image=None, make_tap=True,
+                netdev="tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off", **kw):
         """A domain on a tap of the namespace."""
-        ns.tap(queues)
-        netdev = "tap,id=n0,ifname=tap0,script=no,downscript=no,vhost=off"
+        if make_tap:
+            ns.tap(queues)
         device = ""
         if queues > 1:
             netdev += f",queues={queues}"
