@@ -75,6 +75,7 @@ void linux_init(void)
     vdso_init();
     futex_init();
     process_init();
+    posix_timers_init();
     machine_init();
     sysinfo_register();
     proc_pid_init();

@@ -91,6 +91,7 @@ void sysinfo_register(void);
  * ------------------------------------------------------------------------------- */
 void itimer_real_expired(struct timer *timer);
 void posix_timers_release(struct process *p);
+void posix_timers_init(void);
 /* User and system time so far. process: ended tasks included. */
 void task_times(struct task *t, nsec_t *user, nsec_t *system);
 void process_times(struct process *p, nsec_t *user, nsec_t *system);

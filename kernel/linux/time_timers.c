@@ -12,13 +12,26 @@
 /* Protects real_interval and the POSIX timers' settings against their expiry. */
 static spinlock_t timers_lock = SPINLOCK_INIT;
 
+/* A program may ask for an interval of a nanosecond; it must not get all of a CPU by it.
+ * Expirations that are nearer to each other than this are taken together and counted as overruns.
+ */
+#define INTERVAL_MIN (100 * NSEC_PER_USEC)
+
+/* How many intervals after `due` the next expiry is: 1 unless some were missed or are too near. */
+static int64_t intervals_to_next(nsec_t due, nsec_t interval)
+{
+    nsec_t late = time_now() - due + MIN(interval, INTERVAL_MIN);
+    return late > interval ? DIV_ROUND_UP(late, interval) : 1;
+}
+
 void itimer_real_expired(struct timer *timer)
 {
     struct process *p = container_of(timer, struct process, real_timer);
     signal_send_process(p, SIGALRM_N, NULL);
     spin_lock_bh(&timers_lock);
-    if (p->real_interval)
-        timer_arm(&p->real_timer, time_after(p->real_timer.due, p->real_interval));
+    nsec_t due = p->real_timer.due, interval = p->real_interval;
+    if (interval)
+        timer_arm(&p->real_timer, time_after(due, intervals_to_next(due, interval) * interval));
     spin_unlock_bh(&timers_lock);
 }
 
@@ -104,6 +117,10 @@ struct posix_timer {
     int overrun;
 };
 
+/* Held while a system call uses a timer: another task of the process may be deleting it. Expiry
+ * does not take it. */
+static struct mutex calls_lock;
+
 #define TIMERS_MAX 4096
 #define SIGEV_SIGNAL 0
 #define SIGEV_NONE 1
@@ -115,12 +132,12 @@ static void posix_timer_expired(struct timer *timer)
     struct posix_timer *pt = container_of(timer, struct posix_timer, timer);
     struct process *p = pt->process;
     spin_lock_bh(&timers_lock);
-    nsec_t due = pt->timer.due, now = time_now();
+    nsec_t due = pt->timer.due;
     pt->overrun = 0;
     if (pt->interval) {
-        if (now > due)
-            pt->overrun = (int)MIN((now - due) / pt->interval, INT32_MAX);
-        timer_arm(&pt->timer, time_after(due, pt->interval * (pt->overrun + 1)));
+        int64_t n = intervals_to_next(due, pt->interval);
+        pt->overrun = (int)MIN(n - 1, INT32_MAX);
+        timer_arm(&pt->timer, time_after(due, n * pt->interval));
     }
     spin_unlock_bh(&timers_lock);
     struct siginfo_k info = {
@@ -139,6 +156,7 @@ static void posix_timer_expired(struct timer *timer)
     spin_unlock_bh(&process_lock);
 }
 
+/* With calls_lock held. */
 static struct posix_timer *find_timer(int id)
 {
     struct posix_timer *pt, *found = NULL;
@@ -197,13 +215,14 @@ long sys_timer_create(int clock, uaddr_t event, uaddr_t id)
     pt->notify = ev.notify;
     pt->signo = ev.signo;
     pt->tid = ev.tid;
-    int count = 0;
+    int count = 0, new_id;
     spin_lock_bh(&timers_lock);
     list_for_each (other, &p->posix_timers, link) {
         pt->id = MAX(pt->id, other->id + 1);
         count++;
     }
     pt->value = event ? ev.value : (uint64_t)pt->id;
+    new_id = pt->id;
     if (count < TIMERS_MAX)
         list_push_back(&p->posix_timers, &pt->link);
     spin_unlock_bh(&timers_lock);
@@ -211,60 +230,11 @@ long sys_timer_create(int clock, uaddr_t event, uaddr_t id)
         kfree(pt);
         return -EAGAIN;
     }
-    if (copy_to_user(id, &pt->id, sizeof(int))) {
-        sys_timer_delete(pt->id);
+    if (copy_to_user(id, &new_id, sizeof(new_id))) { /* pt may be gone by now */
+        sys_timer_delete(new_id);
         return -EFAULT;
     }
     return 0;
-}
-
-static void get_timer(struct posix_timer *pt, struct timespec_k it[2])
-{
-    it[0] = timespec_of(pt->interval);
-    it[1] = timespec_of(timer_armed(&pt->timer) ? MAX(pt->timer.due - time_now(), 1) : 0);
-}
-
-long sys_timer_gettime(int id, uaddr_t dst)
-{
-    struct posix_timer *pt = find_timer(id);
-    struct timespec_k it[2];
-    if (!pt)
-        return -EINVAL;
-    get_timer(pt, it);
-    return copy_to_user(dst, it, sizeof(it)) ? -EFAULT : 0;
-}
-
-long sys_timer_settime(int id, int flags, uaddr_t src, uaddr_t old)
-{
-    struct posix_timer *pt = find_timer(id);
-    struct timespec_k it[2], was[2];
-    nsec_t interval, value;
-    if (!pt)
-        return -EINVAL;
-    if (copy_from_user(it, src, sizeof(it)))
-        return -EFAULT;
-    if (timespec_to_ns(&it[0], &interval) || timespec_to_ns(&it[1], &value))
-        return -EINVAL;
-    get_timer(pt, was);
-    timer_cancel_sync(&pt->timer);
-    spin_lock_bh(&timers_lock);
-    pt->interval = interval;
-    pt->overrun = 0;
-    if (value) {
-        nsec_t deadline = time_after(time_now(), value);
-        bool realtime = pt->clock == CLOCK_REALTIME || pt->clock == CLOCK_TAI;
-        if (flags & TIMER_ABSTIME)
-            deadline = realtime ? value - time_realtime() + time_now() : value;
-        timer_arm(&pt->timer, deadline);
-    }
-    spin_unlock_bh(&timers_lock);
-    return old && copy_to_user(old, was, sizeof(was)) ? -EFAULT : 0;
-}
-
-long sys_timer_getoverrun(int id)
-{
-    struct posix_timer *pt = find_timer(id);
-    return pt ? pt->overrun : -EINVAL;
 }
 
 static void timer_free(struct posix_timer *pt)
@@ -277,17 +247,89 @@ static void timer_free(struct posix_timer *pt)
     kfree(pt);
 }
 
-long sys_timer_delete(int id)
+static void get_timer(struct posix_timer *pt, struct timespec_k it[2])
 {
+    it[0] = timespec_of(pt->interval);
+    it[1] = timespec_of(timer_armed(&pt->timer) ? MAX(pt->timer.due - time_now(), 1) : 0);
+}
+
+static void set_timer(struct posix_timer *pt, nsec_t value, nsec_t interval, bool absolute)
+{
+    timer_cancel_sync(&pt->timer);
+    spin_lock_bh(&timers_lock);
+    pt->interval = interval;
+    pt->overrun = 0;
+    if (value) {
+        nsec_t deadline = time_after(time_now(), value);
+        bool realtime = pt->clock == CLOCK_REALTIME || pt->clock == CLOCK_TAI;
+        if (absolute)
+            deadline = realtime ? value - time_realtime() + time_now() : value;
+        timer_arm(&pt->timer, MAX(deadline, 0));
+    }
+    spin_unlock_bh(&timers_lock);
+}
+
+long sys_timer_gettime(int id, uaddr_t dst)
+{
+    struct timespec_k it[2];
+    mutex_lock(&calls_lock);
     struct posix_timer *pt = find_timer(id);
+    if (pt)
+        get_timer(pt, it);
+    mutex_unlock(&calls_lock);
     if (!pt)
         return -EINVAL;
-    timer_free(pt);
-    return 0;
+    return copy_to_user(dst, it, sizeof(it)) ? -EFAULT : 0;
+}
+
+long sys_timer_settime(int id, int flags, uaddr_t src, uaddr_t old)
+{
+    struct timespec_k it[2], was[2];
+    nsec_t interval, value;
+    if (copy_from_user(it, src, sizeof(it)))
+        return -EFAULT;
+    if (timespec_to_ns(&it[0], &interval) || timespec_to_ns(&it[1], &value))
+        return -EINVAL;
+    mutex_lock(&calls_lock);
+    struct posix_timer *pt = find_timer(id);
+    if (pt) {
+        get_timer(pt, was);
+        set_timer(pt, value, interval, flags & TIMER_ABSTIME);
+    }
+    mutex_unlock(&calls_lock);
+    if (!pt)
+        return -EINVAL;
+    return old && copy_to_user(old, was, sizeof(was)) ? -EFAULT : 0;
+}
+
+long sys_timer_getoverrun(int id)
+{
+    mutex_lock(&calls_lock);
+    struct posix_timer *pt = find_timer(id);
+    long overrun = pt ? pt->overrun : -EINVAL;
+    mutex_unlock(&calls_lock);
+    return overrun;
+}
+
+long sys_timer_delete(int id)
+{
+    mutex_lock(&calls_lock);
+    struct posix_timer *pt = find_timer(id);
+    if (pt)
+        timer_free(pt);
+    mutex_unlock(&calls_lock);
+    return pt ? 0 : -EINVAL;
 }
 
 void posix_timers_release(struct process *p)
 {
+    mutex_lock(&calls_lock);
     while (!list_empty(&p->posix_timers))
         timer_free(list_first(&p->posix_timers, struct posix_timer, link));
+    mutex_unlock(&calls_lock);
+}
+
+void posix_timers_init(void)
+{
+    mutex_init(&calls_lock);
 }
