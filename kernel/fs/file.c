@@ -22,7 +22,9 @@ void file_put(struct file *f)
 {
     if (!ref_put(&f->refs))
         return;
-    if (!list_empty(&f->epoll_items) || f->async)
+    /* Not by epoll_items: an epoll instance that ends just now may have emptied the list, but not
+     * have let go of its lock. */
+    if (f->in_epoll || f->async)
         file_epoll_release(f);
     if (f->vnode && !list_empty(&f->vnode->locks)) {
         vnode_unlock_owner(f->vnode, LOCK_OFD, f);

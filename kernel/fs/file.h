@@ -106,6 +106,7 @@ struct file {
     uint64_t pos;
     void *data;              /* the operations' own */
     struct list epoll_items; /* linux/epoll: registrations of this file */
+    bool in_epoll;           /* it has, or had, registrations */
     spinlock_t epoll_lock;
     void *async;   /* linux/async: O_ASYNC */
     int owner_pid; /* F_SETOWN */
@@ -127,8 +128,7 @@ static inline bool file_writable(const struct file *f)
 }
 /* Drops a reference; the last one releases it. Thread context. */
 void file_put(struct file *f);
-/* Set by linux/epoll: takes a file with epoll_items or async out of all epoll sets before release.
- */
+/* Set by linux/epoll: takes a file with in_epoll or async out of all epoll sets before release. */
 extern void (*file_epoll_release)(struct file *f);
 
 #endif

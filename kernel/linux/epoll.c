@@ -138,43 +138,75 @@ static void put_ready(struct epoll *ep, struct list *rest, struct list *again)
     spin_unlock_irqrestore(&ep->lock, flags);
 }
 
-/* Copies out at most max ready events; their number, or -EFAULT. */
-static int collect(struct epoll *ep, uaddr_t out, int max)
-{
-    enum { BATCH = 16 };
-    struct epoll_event buf[BATCH];
-    struct list batch, again;
-    int n = 0, copied = 0, err = 0;
+/* Events that were found, on their way to the program. */
+struct found {
+    unsigned n;
+    struct epoll_event events[16];
+    struct item *items[16];
+};
 
-    list_init(&again);
-    mutex_lock(&ep->mutex);
-    take_ready(ep, &batch);
-    while (n < max && !err && !list_empty(&batch)) {
-        struct item *it = list_first(&batch, struct item, ready_link);
+/* Moves ready items from `batch` to `f`, at most max. */
+static void find_events(struct list *batch, struct found *f, unsigned max)
+{
+    f->n = 0;
+    max = MIN(max, (unsigned)ARRAY_SIZE(f->items));
+    while (f->n < max && !list_empty(batch)) {
+        struct item *it = list_first(batch, struct item, ready_link);
         item_unqueue(it);
         uint32_t events = item_poll(it);
         if (!events)
             continue;
-        buf[n - copied] = (struct epoll_event){events, it->data};
-        n++;
+        f->events[f->n] = (struct epoll_event){events, it->data};
+        f->items[f->n++] = it;
+    }
+}
+
+/* The program has been told: one-shot items are disarmed, level-triggered ones stay ready. */
+static void events_told(const struct found *f, struct list *again)
+{
+    for (unsigned i = 0; i < f->n; i++) {
+        struct item *it = f->items[i];
         if (it->events & EPOLL_ONESHOT)
             WRITE_ONCE(it->events, it->events & EPOLL_PRIVATE);
         else if (!(it->events & EPOLL_ET) && !atomic_exchange(&it->queued, true))
-            list_push_back(&again, &it->ready_link);
-        if (n - copied == BATCH) {
-            err = copy_to_user(out + (size_t)copied * sizeof(*buf), buf, sizeof(buf));
-            copied = n;
+            list_push_back(again, &it->ready_link);
+    }
+}
+
+/* The program's buffer is not there: the items are as ready as they were. */
+static void events_not_told(const struct found *f, struct list *batch)
+{
+    for (unsigned i = f->n; i-- > 0;)
+        if (!atomic_exchange(&f->items[i]->queued, true))
+            list_push_front(batch, &f->items[i]->ready_link);
+}
+
+/* Copies out at most max ready events; their number, or -EFAULT. */
+static int collect(struct epoll *ep, uaddr_t out, int max)
+{
+    struct found f;
+    struct list batch, again;
+    int n = 0, err = 0;
+
+    list_init(&again);
+    mutex_lock(&ep->mutex);
+    take_ready(ep, &batch);
+    while (n < max && !list_empty(&batch)) {
+        find_events(&batch, &f, (unsigned)(max - n));
+        err = copy_to_user(out + (size_t)n * sizeof(*f.events), f.events, f.n * sizeof(*f.events));
+        if (err) {
+            events_not_told(&f, &batch);
+            break;
         }
+        events_told(&f, &again);
+        n += (int)f.n;
     }
     put_ready(ep, &batch, &again);
     bool more = !list_empty(&ep->ready);
     mutex_unlock(&ep->mutex);
-    if (n > copied && !err)
-        err = copy_to_user(out + (size_t)copied * sizeof(*buf), buf,
-                           (size_t)(n - copied) * sizeof(*buf));
     if (more && !list_empty(&ep->wait.entries))
         wake_up_max(&ep->wait, ~0u, 1);
-    return err ? err : n;
+    return n ? n : err;
 }
 
 /* An epoll file is readable if an item really is; items that are no longer leave the list. */
@@ -291,6 +323,7 @@ static int item_add(struct epoll *ep, struct file *f, int fd, const struct epoll
     rb_insert(&ep->items, &it->node, item_compare);
     spin_lock(&f->epoll_lock);
     list_push_back(&f->epoll_items, &it->file_link);
+    f->in_epoll = true;
     spin_unlock(&f->epoll_lock);
 
     struct item_hooker h = {.pt = {hook_queue}, .item = it};
