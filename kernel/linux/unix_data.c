@@ -51,20 +51,21 @@ static struct unix_message *message_make(struct unix_socket *from, struct uio *u
 /* --- sending ------------------------------------------------------------------------------------
  */
 
-/* Waits until `cost` more bytes may be under way. */
-static int wait_room(struct unix_socket *s, size_t cost, unsigned flags)
+/* Waits until one more message may be under way; as on Linux, the last one may be too long. So who
+ * is told that it can write can write a message of any size. */
+static inline bool may_send(const struct unix_socket *s)
 {
-#define HAS_ROOM(s)                                                                                \
-    (READ_ONCE((s)->inflight) == 0 || READ_ONCE((s)->inflight) + cost <= (s)->sndbuf)
-#define MAY_SEND(s) (HAS_ROOM(s) || READ_ONCE((s)->shut) & UNIX_SHUT_WRITE)
-    if (MAY_SEND(s))
+    return READ_ONCE(s->inflight) < s->sndbuf || READ_ONCE(s->shut) & UNIX_SHUT_WRITE;
+}
+
+static int wait_room(struct unix_socket *s, unsigned flags)
+{
+    if (may_send(s))
         return 0;
     if (flags & SOCK_MSG_DONTWAIT)
         return -EAGAIN;
-    int err = wait_event_timeout(&s->wait, MAY_SEND(s), unix_deadline(s->snd_timeout));
+    int err = wait_event_timeout(&s->wait, may_send(s), unix_deadline(s->snd_timeout));
     return err == -ETIMEDOUT ? -EAGAIN : err;
-#undef MAY_SEND
-#undef HAS_ROOM
 }
 
 /* Queues m at `to` unless it takes no more; the error then. */
@@ -98,7 +99,7 @@ static ssize_t stream_send(struct unix_socket *s, struct sock_msg *m, struct out
     int err = 0;
     while (m->uio->resid) {
         size_t n = MIN(m->uio->resid, (size_t)MIN(STREAM_CHUNK, s->sndbuf / 2));
-        err = wait_room(s, MESSAGE_COST(n), m->flags);
+        err = wait_room(s, m->flags);
         if (err)
             break;
         if (READ_ONCE(s->shut) & UNIX_SHUT_WRITE) {
@@ -131,7 +132,7 @@ static ssize_t message_send(struct unix_socket *s, struct unix_socket *to, struc
     size_t len = m->uio->resid;
     if (len > s->sndbuf - 32)
         return -EMSGSIZE;
-    int err = wait_room(s, MESSAGE_COST(len), m->flags);
+    int err = wait_room(s, m->flags);
     if (err)
         return err;
     if (READ_ONCE(s->shut) & UNIX_SHUT_WRITE)
@@ -222,13 +223,37 @@ ssize_t unix_write(struct file *f, struct uio *u, uint64_t *pos)
 /* --- receiving ----------------------------------------------------------------------------------
  */
 
+static struct unix_message *peek_queue(struct unix_socket *s)
+{
+    return list_empty(&s->queue) ? NULL : list_first(&s->queue, struct unix_message, link);
+}
+
 static struct unix_message *first_message(struct unix_socket *s)
 {
     spin_lock(&s->lock);
-    struct unix_message *m =
-        list_empty(&s->queue) ? NULL : list_first(&s->queue, struct unix_message, link);
+    struct unix_message *m = peek_queue(s);
     spin_unlock(&s->lock);
     return m;
+}
+
+/* What a reader finds at once: 1: a message, 0: end of file, -EAGAIN: nothing yet, or an error. All
+ * under one lock: what was sent before the end is seen before the end. */
+static int look(struct unix_socket *s)
+{
+    int result = -EAGAIN;
+    spin_lock(&s->lock);
+    if (peek_queue(s)) {
+        result = 1;
+    } else if (s->error) {
+        result = -s->error;
+        s->error = 0;
+    } else if (s->shut & UNIX_SHUT_READ) {
+        result = 0;
+    } else if (unix_connection_type(s) && s->state != UNIX_CONNECTED) {
+        result = s->type == SOCK_STREAM_N ? -EINVAL : -ENOTCONN;
+    }
+    spin_unlock(&s->lock);
+    return result;
 }
 
 static void consume(struct unix_socket *s, struct unix_message *m)
@@ -243,16 +268,8 @@ static void consume(struct unix_socket *s, struct unix_message *m)
 /* Waits for a message with read_lock held (given up meanwhile). 1: there is one, 0: end of file. */
 static int wait_message(struct unix_socket *s, unsigned flags, nsec_t deadline)
 {
-    while (!first_message(s)) {
-        if (s->error) {
-            int err = -s->error;
-            s->error = 0;
-            return err;
-        }
-        if (READ_ONCE(s->shut) & UNIX_SHUT_READ)
-            return 0;
-        if (unix_connection_type(s) && READ_ONCE(s->state) != UNIX_CONNECTED)
-            return s->type == SOCK_STREAM_N ? -EINVAL : -ENOTCONN;
+    int found;
+    while ((found = look(s)) == -EAGAIN) {
         if (flags & SOCK_MSG_DONTWAIT)
             return -EAGAIN;
         mutex_unlock(&s->read_lock);
@@ -264,7 +281,7 @@ static int wait_message(struct unix_socket *s, unsigned flags, nsec_t deadline)
         if (err)
             return err == -ETIMEDOUT ? -EAGAIN : err;
     }
-    return 1;
+    return found;
 }
 
 static int deliver_control(struct unix_socket *s, struct unix_message *msg, struct sock_msg *m)

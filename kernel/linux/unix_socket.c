@@ -261,6 +261,10 @@ static int enter_backlog(struct unix_socket *l, struct unix_socket *s, struct un
         err = -ECONNREFUSED;
     } else if (backlog_full(l)) {
         err = 1;
+    } else if (s->state != UNIX_IDLE) {
+        /* Looked at before its lock is taken: a listener's is never taken second, so two listeners
+         * that are connected to each other do not wait for each other's locks. */
+        err = s->state == UNIX_CONNECTED ? -EISCONN : -EINVAL;
     } else {
         spin_lock(&s->lock);
         if (s->state != UNIX_IDLE)
