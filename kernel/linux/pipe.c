@@ -195,8 +195,10 @@ static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
         if (!broken && pipe_room(p) >= needed)
             n = put_bytes(p, u, pipe_room(p));
         mutex_unlock(&p->lock);
-        if (broken)
-            return done ? done : broken_pipe();
+        if (broken) {
+            ssize_t err = broken_pipe(); /* SIGPIPE in any case */
+            return done ? done : err;
+        }
         if (n > 0) {
             done += n;
             wake_up_key(&p->read_wait, POLL_IN | POLL_RDNORM);
@@ -422,8 +424,7 @@ long pipe_set_size(struct file *f, uint64_t size)
     return (long)pipe_size(p);
 }
 
-/* Waits for the first byte: 1, 0 at the end of file, or the error. */
-static int wait_data(struct file *f, bool nonblock)
+int pipe_wait_data(struct file *f, bool nonblock)
 {
     struct pipe *p = f->data;
     if (pipe_used(p))
@@ -439,7 +440,7 @@ static int wait_data(struct file *f, bool nonblock)
 ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock)
 {
     struct pipe *p = in->data;
-    int ready = wait_data(in, nonblock);
+    int ready = pipe_wait_data(in, nonblock);
     if (ready <= 0)
         return ready;
     uint8_t *copy = kmalloc(PAGE_SIZE);
@@ -450,9 +451,10 @@ ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock)
     if (n)
         memcpy(copy, bytes_at(p, p->tail), n);
     mutex_unlock(&p->lock);
+    struct file to = {.data = out->data, .flags = out->flags | (nonblock ? OPEN_NONBLOCK : 0)};
     struct iovec_k seg;
     struct uio u = uio_kernel(&seg, copy, n);
-    ssize_t r = n ? pipe_write(out, &u, NULL) : 0;
+    ssize_t r = n ? pipe_write(&to, &u, NULL) : 0;
     kfree(copy);
     return r;
 }
@@ -483,7 +485,7 @@ ssize_t pipe_drain(struct file *f, size_t len, bool nonblock,
                    uint64_t *pos)
 {
     struct pipe *p = f->data;
-    int ready = wait_data(f, nonblock);
+    int ready = pipe_wait_data(f, nonblock);
     if (ready <= 0)
         return ready;
     ssize_t done = 0, r = 0;

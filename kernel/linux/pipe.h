@@ -13,6 +13,8 @@ long pipe_set_size(struct file *f, uint64_t size);
 long pipe_get_size(struct file *f);
 /* tee(2): copies up to `len` bytes of in's content to the end of out without taking them. */
 ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock);
+/* Waits for the first byte: 1, 0 at the end of file, or -EAGAIN, -ERESTARTSYS. */
+int pipe_wait_data(struct file *f, bool nonblock);
 /* splice(2) into a pipe: waits until there is room; the room, 0 never, or -EPIPE (with SIGPIPE),
  * -EAGAIN, -ERESTARTSYS. */
 ssize_t pipe_wait_room(struct file *f, bool nonblock);

@@ -170,18 +170,15 @@ long sys_sendfile(int out_fd, int in_fd, uaddr_t offset, size_t count)
     long n = -EBADF;
     out = fd_hold(out_fd);
     if (out.file) {
-        if (!offset)
-            mutex_lock(&in.file->pos_lock);
+        /* The position is not locked meanwhile, nor is it on Linux: `out` may be the same file, or
+         * being sent the other way. */
         if (!offset)
             pos = in.file->pos;
         n = send_file(out.file, in.file, &pos, count);
-        if (!offset) {
-            if (n > 0)
-                in.file->pos = pos;
-            mutex_unlock(&in.file->pos_lock);
-        } else if (n > 0 && copy_to_user(offset, &pos, sizeof(pos))) {
+        if (!offset && n > 0)
+            in.file->pos = pos;
+        else if (n > 0 && copy_to_user(offset, &pos, sizeof(pos)))
             n = -EFAULT;
-        }
         fd_drop(out);
     }
     fd_drop(in);
@@ -228,9 +225,14 @@ static ssize_t do_splice(struct file *in, uint64_t *pos_in, struct file *out, ui
     if (in->data == out->data && from_pipe && to_pipe)
         return -EINVAL;
     bool nonblock = flags & SPLICE_NONBLOCK;
-    if (from_pipe)
-        return pipe_drain(in, len, nonblock, splice_sink, out, pos_out);
-    return splice_to_pipe(in, pos_in, out, len, nonblock || out->flags & OPEN_NONBLOCK);
+    if (to_pipe && from_pipe) { /* by copying: one pipe's lock is not held while the other's is */
+        int ready = pipe_wait_data(in, nonblock);
+        if (ready <= 0)
+            return ready;
+    }
+    if (to_pipe)
+        return splice_to_pipe(in, pos_in, out, len, nonblock || out->flags & OPEN_NONBLOCK);
+    return pipe_drain(in, len, nonblock, splice_sink, out, pos_out);
 }
 
 /* Runs fn on two descriptors and the positions behind two optional user pointers. */
