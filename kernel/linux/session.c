@@ -44,6 +44,8 @@ static void session_put(struct session_io *s)
 {
     if (!ref_put(&s->refs))
         return;
+    if (s->tty)
+        tty_put(s->tty);
     kfree(s->in);
     kfree(s);
 }
@@ -335,10 +337,8 @@ static void session_end(struct session_io *s, uint32_t kind, uint32_t value)
     WRITE_ONCE(s->over, true);
     wake_up(&s->out_wait);
     wake_up(&s->in_wait);
-    if (s->tty) {
+    if (s->tty)
         tty_detach(s->tty);
-        tty_put(s->tty);
-    }
     bool main_program = s->id == 1;
     mutex_lock(&sessions_lock);
     list_remove(&s->link);

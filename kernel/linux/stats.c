@@ -45,9 +45,14 @@ static void add_processes(struct text_buf *b)
     text_printf(b, "\"processes\":[");
     for (int from = 2; (p = process_next(from)); process_put(p)) {
         from = p->pid + 1;
+        char name[sizeof(p->leader->comm)] = "?";
+        spin_lock_bh(&process_lock); /* execve may change the leader */
+        if (p->leader)
+            str_copy(name, p->leader->comm, sizeof(name));
+        spin_unlock_bh(&process_lock);
         text_printf(b, "%s{\"pid\":%d,\"tasks\":%d,\"name\":", first ? "" : ",", p->pid,
                     p->task_count);
-        add_name(b, p->leader ? p->leader->comm : "?");
+        add_name(b, name);
         text_printf(b, "}");
         first = false;
     }

@@ -91,6 +91,16 @@ static size_t cook(const struct tty *t, const uint8_t *in, size_t n, uint8_t *ou
     return k;
 }
 
+/* How many of the n bytes of input have their output among the first `put` bytes of it. */
+static size_t cooked_from(const struct tty *t, const uint8_t *in, size_t n, size_t put)
+{
+    uint8_t pair[2];
+    size_t i = 0;
+    for (size_t k = 0; i < n && (k += cook(t, in + i, 1, pair)) <= put; i++)
+        ;
+    return i;
+}
+
 /* Hands processed bytes to the other side; with output_lock held. */
 static ssize_t emit(struct tty *t, const uint8_t *data, size_t n, bool nonblock)
 {
@@ -357,15 +367,22 @@ static ssize_t tty_write(struct file *f, struct uio *u, uint64_t *pos)
     mutex_lock(&t->output_lock);
     while (u->resid && !err) {
         size_t n = MIN(u->resid, sizeof(in));
+        struct uio before = *u;
         err = uio_read(in, n, u);
         if (err)
             break;
         size_t k = cook(t, in, n, out);
         ssize_t w = emit(t, out, k, f->flags & OPEN_NONBLOCK);
+        size_t sent = w < 0 ? 0 : cooked_from(t, in, n, (size_t)w);
+        if (sent < n) {
+            *u = before;
+            uio_skip(u, sent);
+        }
+        done += (ssize_t)sent;
         if (w < 0)
             err = (int)w;
-        else
-            done += (ssize_t)n; /* a part that did not fit is dropped: it cannot be told apart */
+        else if (w < (ssize_t)k && f->flags & OPEN_NONBLOCK)
+            err = -EAGAIN;
     }
     mutex_unlock(&t->output_lock);
     return done ? done : err;
@@ -481,7 +498,8 @@ static long set_group(struct tty *t, uaddr_t arg)
     return 0;
 }
 
-/* A session leader without a terminal takes one of its own job's. */
+/* A session leader without a terminal takes that of its own program: processes do not count in the
+ * life of a terminal, and the program's lives as long as its last process. */
 static long take_terminal(struct tty *t)
 {
     struct process *p = current_process();
@@ -489,7 +507,7 @@ static long take_terminal(struct tty *t)
         return 0;
     spin_lock(&t->lock);
     bool free = !t->sid;
-    if (free && p->pid == p->sid && !p->tty) {
+    if (free && p->pid == p->sid && !p->tty && t->arg == p->session) {
         t->sid = p->sid;
         t->pgid = p->pgid;
     } else {
