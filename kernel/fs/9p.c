@@ -148,6 +148,13 @@ int p9_fetch_attr(struct p9_fs *p, uint32_t fid, struct vattr *a)
     return err;
 }
 
+int p9_refetch_attr(struct vnode *v, struct vattr *a)
+{
+    int err = p9_fetch_attr(p9_fs_of(v), p9_node_of(v)->fid, a);
+    /* What a vnode is made of depends on its type: that stays, whatever the server says. */
+    return !err && (a->mode ^ v->attr.mode) & MODE_FMT ? -ESTALE : err;
+}
+
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 static struct vnode *find_node(struct p9_fs *p, const struct vattr *a)
@@ -180,7 +187,7 @@ static struct vnode *new_node(struct p9_fs *p, uint32_t fid, const struct vattr 
     v->data = n;
     n->vnode = v;
     n->fid = fid;
-    n->open_fid = P9_NOFID;
+    n->open_fid = n->read_fid = P9_NOFID;
     mutex_init(&n->open_lock);
     spin_lock(&p->lock);
     list_push_front(&p->nodes[a->ino % NODE_BUCKETS], &n->link);
@@ -232,7 +239,7 @@ static int vnode_of_fid(struct p9_fs *p, uint32_t fid, struct vnode **out)
 
 int p9_getattr(struct vnode *v, struct vattr *out)
 {
-    int err = p9_fetch_attr(p9_fs_of(v), p9_node_of(v)->fid, out);
+    int err = p9_refetch_attr(v, out);
     if (!err)
         refresh(v, out);
     if (err == -ENOENT && p9_node_of(v)->open_fid != P9_NOFID) {
@@ -260,8 +267,23 @@ static void p9_release(struct vnode *v)
     spin_unlock(&p->lock);
     if (n->open_fid != P9_NOFID)
         p9_clunk(p, n->open_fid);
+    if (n->read_fid != P9_NOFID)
+        p9_clunk(p, n->read_fid);
     p9_clunk(p, n->fid);
     kfree(n);
+}
+
+bool p9_adopt_open_fid(struct vnode *v, uint32_t fid)
+{
+    struct p9_node *n = v->data;
+    mutex_lock(&n->open_lock);
+    bool adopted = n->open_fid == P9_NOFID;
+    if (adopted) {
+        n->open_fid = fid;
+        n->writable = true;
+    }
+    mutex_unlock(&n->open_lock);
+    return adopted;
 }
 
 /* The fid for reading or writing: opened when first needed, for both if the server lets us. */
@@ -289,8 +311,7 @@ int p9_open_fid(struct vnode *v, bool write, uint32_t *out)
                 p9_clunk(p, fid);
                 continue;
             }
-            if (n->open_fid != P9_NOFID)
-                p9_clunk(p, n->open_fid);
+            n->read_fid = n->open_fid;
             n->open_fid = fid;
             n->writable = writable;
         }

@@ -44,13 +44,8 @@ static int create_file(struct vnode *dir, const char *name, size_t len, uint32_t
     }
     if (!err)
         err = made(dir, name, len, cred, out);
-    struct p9_node *n = err ? NULL : p9_node_of(*out);
-    if (n && n->open_fid == P9_NOFID && vnode_type(*out) == MODE_REG) {
-        n->open_fid = fid; /* nobody else has the vnode yet: the directory is locked */
-        n->writable = true;
-    } else {
+    if (err || vnode_type(*out) != MODE_REG || !p9_adopt_open_fid(*out, fid))
         p9_clunk(p, fid);
-    }
     return err;
 }
 

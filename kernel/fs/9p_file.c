@@ -83,7 +83,7 @@ static ssize_t p9_write(struct file *f, struct uio *u, uint64_t *pos)
     int err = 0;
     struct vattr a;
     if (f->flags & OPEN_APPEND) {
-        err = p9_fetch_attr(p9_fs_of(v), p9_node_of(v)->fid, &a);
+        err = p9_refetch_attr(v, &a);
         if (!err)
             *pos = a.size;
     }
@@ -109,7 +109,7 @@ static ssize_t p9_write(struct file *f, struct uio *u, uint64_t *pos)
         *pos += done;
         if (!f->keeps_setid)
             vnode_clear_setid(v);
-        if (!p9_fetch_attr(p9_fs_of(v), p9_node_of(v)->fid, &a))
+        if (!p9_refetch_attr(v, &a))
             v->attr = a;
         else /* removed meanwhile */
             WRITE_ONCE(v->attr.size, MAX(v->attr.size, *pos));

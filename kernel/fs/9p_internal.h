@@ -26,6 +26,7 @@ struct p9_node {
     uint32_t fid;
     struct mutex open_lock;
     uint32_t open_fid; /* or P9_NOFID */
+    uint32_t read_fid; /* open_fid before it was opened for writing too: may still be in use */
     bool writable;     /* how it is open */
 };
 
@@ -47,6 +48,10 @@ int p9_call_end(struct p9_msg *m);
 int p9_walk(struct p9_fs *p, uint32_t fid, const char *name, size_t len, uint32_t *out);
 void p9_clunk(struct p9_fs *p, uint32_t fid);
 int p9_fetch_attr(struct p9_fs *p, uint32_t fid, struct vattr *a);
+/* The same for a vnode; -ESTALE if the server says now that it is a file of another type. */
+int p9_refetch_attr(struct vnode *v, struct vattr *a);
+/* Makes fid the open one, for reading and writing, if there is none; else false. */
+bool p9_adopt_open_fid(struct vnode *v, uint32_t fid);
 /* The fid for reading or writing: opened when first needed, for both if the server lets us. */
 int p9_open_fid(struct vnode *v, bool write, uint32_t *out);
 /* Reads or, with Treaddir, lists: bytes into buf. */

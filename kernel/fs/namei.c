@@ -3,6 +3,15 @@
 
 #define CAP_MKNOD_BIT CAP_BIT(27)
 
+/* Held by a rename or a rmdir, which lock more than one directory: the shape of the tree does not
+ * change under them. */
+static struct mutex rename_mutex;
+
+void namei_init(void)
+{
+    mutex_init(&rename_mutex);
+}
+
 /* A name about to be changed: the walk stands at its directory, whose lock is held. */
 struct target {
     struct walk w;
@@ -250,25 +259,23 @@ int vfs_unlink(const struct fs_context *ctx, const struct path *at, const char *
     if (t.w.last_type != LAST_NAME) {
         err = bad_removal(t.w.last_type, dir);
     } else {
+        /* A directory is locked after its parent. A rename cannot always tell which of two is the
+         * other's (names that are not cached have several dentries): one of them at a time. */
+        if (dir)
+            mutex_lock(&rename_mutex);
         rwlock_write(&t.dir->lock);
         err = target_lookup(&t);
         if (!err)
             err = remove_name(&t, ctx->cred, dir);
         rwlock_write_done(&t.dir->lock);
+        if (dir)
+            mutex_unlock(&rename_mutex);
     }
     target_end(&t);
     return err;
 }
 
 /* --- rename ----------------------------------------------------------------------------------- */
-
-/* Held by a rename: the shape of the tree of directories does not change under it. */
-static struct mutex rename_mutex;
-
-void namei_init(void)
-{
-    mutex_init(&rename_mutex);
-}
 
 /* Locks two directories in the order that everybody keeps: ancestors first. */
 static void lock_dirs(struct target *a, struct target *b)

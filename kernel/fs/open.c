@@ -77,10 +77,11 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
     f->vnode = v;
     vnode_get(v);
     int err = flags & OPEN_PATH ? 0 : choose_ops(v, f);
-    if (!err && (flags & OPEN_TRUNC) && vnode_type(v) == MODE_REG && v->cache)
+    if (err)
+        f->ops = &path_file_ops; /* not opened, so not released */
+    else if ((flags & OPEN_TRUNC) && vnode_type(v) == MODE_REG && v->cache)
         err = vnode_truncate(v, 0);
     if (err) {
-        f->ops = &path_file_ops;
         file_put(f);
         return err;
     }

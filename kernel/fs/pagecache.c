@@ -82,39 +82,44 @@ static void **find_slot(struct page_cache *c, uint64_t index)
     return slot;
 }
 
-static struct radix_node *node_alloc(void)
+/* A node for the tree: the spare one, which the caller has allocated without the lock. */
+static struct radix_node *take_node(struct radix_node **spare)
 {
-    return kzalloc(sizeof(struct radix_node));
+    struct radix_node *n = *spare;
+    *spare = NULL;
+    return n;
 }
 
 /* Adds a level above: what was the tree becomes its first slot. */
-static int grow(struct page_cache *c)
+static bool grow(struct page_cache *c, struct radix_node **spare)
 {
     if (c->root) {
-        struct radix_node *n = node_alloc();
+        struct radix_node *n = take_node(spare);
         if (!n)
-            return -ENOMEM;
+            return false;
         n->slots[0] = c->root;
         n->count = 1;
         c->root = n;
     }
     c->height++;
-    return 0;
+    return true;
 }
 
-/* The slot of index, made if need be, and the node it is in (NULL: the root itself); NULL when out
- * of memory. Empty nodes that stay behind then do no harm. */
-static void **make_slot(struct page_cache *c, uint64_t index, struct radix_node **node)
+/* The slot of index, made if need be, and the node it is in (NULL: the root itself). NULL if that
+ * takes a node more than *spare: the caller comes again with another. Empty nodes that stay behind
+ * meanwhile, or for good, do no harm. */
+static void **make_slot(struct page_cache *c, uint64_t index, struct radix_node **node,
+                        struct radix_node **spare)
 {
     while (!covers(c->height, index)) {
-        if (grow(c))
+        if (!grow(c, spare))
             return NULL;
     }
     struct radix_node *parent = NULL;
     void **slot = &c->root;
     for (unsigned level = c->height; level-- > 0;) {
         if (!*slot) {
-            *slot = node_alloc();
+            *slot = take_node(spare);
             if (!*slot)
                 return NULL;
             if (parent)
@@ -124,6 +129,24 @@ static void **make_slot(struct page_cache *c, uint64_t index, struct radix_node 
         slot = &parent->slots[slot_of(index, level)];
     }
     *node = parent;
+    return slot;
+}
+
+/* make_slot with as many nodes as it takes. Called and left with the lock held, which is given up
+ * for allocations: they may sleep. NULL when out of memory. */
+static void **lock_slot(struct page_cache *c, uint64_t index, struct radix_node **node)
+{
+    struct radix_node *spare = NULL;
+    void **slot;
+    while (!(slot = make_slot(c, index, node, &spare))) {
+        spin_unlock(&c->lock);
+        spare = kzalloc(sizeof(*spare));
+        spin_lock(&c->lock);
+        if (!spare)
+            return NULL;
+    }
+    if (unlikely(spare != NULL)) /* somebody else has made what was missing */
+        kfree(spare);
     return slot;
 }
 
@@ -227,7 +250,7 @@ int page_cache_insert(struct vnode *v, uint64_t index, struct page *page)
         return -ENOSPC;
     struct radix_node *node;
     spin_lock(&c->lock);
-    void **slot = make_slot(c, index, &node);
+    void **slot = lock_slot(c, index, &node);
     int err = !slot ? -ENOMEM : *slot ? -EEXIST : 0;
     if (!err) {
         take_slot(c, slot, index, page);
@@ -256,7 +279,7 @@ int page_cache_insert_run(struct vnode *v, uint64_t index, const char *data, siz
     for (; done < n; done++, index++) {
         if (node && index % RADIX_SLOTS) /* the next slot of the same node */
             slot++;
-        else if (!(slot = make_slot(c, index, &node)))
+        else if (!(slot = lock_slot(c, index, &node)))
             break;
         take_slot(c, slot, index, page_of(data + done * PAGE_SIZE));
         if (node)

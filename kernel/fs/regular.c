@@ -1,5 +1,6 @@
 /* Operations of regular files, on the page cache, and of directories. */
 #include "fs/internal.h"
+#include "core/thread.h"
 #include "core/timer.h"
 
 #define FILE_SIZE_MAX INT64_MAX
@@ -236,19 +237,24 @@ int vnode_truncate(struct vnode *v, uint64_t size)
 #define FALLOC_KEEP_SIZE 1
 #define FALLOC_PUNCH_HOLE 2
 
-/* Gives every page of the range memory now. */
+/* Gives every page of the range memory now; on failure what lies behind the end has none. */
 static int allocate_range(struct vnode *v, uint64_t start, uint64_t end)
 {
     struct filesystem *fs = v->fs;
     uint64_t first = start / PAGE_SIZE, last = DIV_ROUND_UP(end, PAGE_SIZE);
-    if (fs->max_pages && last - first > (uint64_t)fs->max_pages)
+    struct mem_stats mem;
+    mem_stats(&mem);
+    if (last - first > (fs->max_pages ? (uint64_t)fs->max_pages : mem.total_pages))
         return -ENOSPC;
     for (uint64_t i = first; i < last; i++) {
         struct page *page;
         int err = page_cache_grab(v, i, &page);
-        if (err)
+        if (err) {
+            page_cache_drop(v, MAX(first, DIV_ROUND_UP(v->attr.size, PAGE_SIZE)), UINT64_MAX);
             return err == -ENOMEM ? -ENOSPC : err;
+        }
         page_put(page);
+        cond_resched();
     }
     return 0;
 }
