@@ -261,7 +261,7 @@ void procfs_link_follow(struct vnode *link,
 struct dynamic_dir {
     int (*lookup)(struct filesystem *fs, void *arg, const char *name, size_t len,
                   struct vnode **out);
-    int (*list)(void *arg, uint64_t pos, char *name, size_t size, unsigned *type);
+    int (*list)(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type);
     void *arg;
     void (*release)(void *arg);
 };
@@ -278,9 +278,11 @@ static int dynamic_dir_readdir(struct vnode *dir, uint64_t *pos, struct dir_emit
     char name[64];
     unsigned type;
     for (;; ++*pos) {
-        int more = d->list(d->arg, *pos - DIR_FIRST_POS, name, sizeof(name), &type);
+        uint64_t at = *pos - DIR_FIRST_POS;
+        int more = d->list(d->arg, &at, name, sizeof(name), &type);
         if (more <= 0)
             return more;
+        *pos = at + DIR_FIRST_POS;
         if (!emit->emit(emit, name, strlen(name), DYNAMIC_BASE + *pos, type, *pos + 1))
             return 0;
     }
@@ -300,7 +302,7 @@ static const struct vnode_ops dynamic_dir_ops = {
 struct vnode *procfs_dir_vnode(struct filesystem *fs, uint64_t ino, uint32_t mode,
                                int (*lookup)(struct filesystem *fs, void *arg, const char *name,
                                              size_t len, struct vnode **out),
-                               int (*list)(void *arg, uint64_t pos, char *name, size_t size,
+                               int (*list)(void *arg, uint64_t *pos, char *name, size_t size,
                                            unsigned *type),
                                void *arg, void (*release)(void *arg))
 {

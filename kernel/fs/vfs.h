@@ -373,12 +373,13 @@ struct vnode *procfs_link_vnode(struct filesystem *fs, uint64_t ino,
 /* Makes a link of procfs_link_vnode a magic one: see vnode_ops.follow. */
 void procfs_link_follow(struct vnode *link,
                         int (*follow)(void *arg, struct path *path, struct file **file));
-/* list: the name and type (MODE_*) of entry `pos` (0, 1, ...): 1, or 0 at the end, or negative. The
- * names of such a directory are looked up every time. */
+/* list: the name and type (MODE_*) of the first entry at or behind *pos (from 0), which is set to
+ * where it is: 1, or 0 at the end, or negative. An entry's position does not change while others
+ * come and go. The names of such a directory are looked up every time. */
 struct vnode *procfs_dir_vnode(struct filesystem *fs, uint64_t ino, uint32_t mode,
                                int (*lookup)(struct filesystem *fs, void *arg, const char *name,
                                              size_t len, struct vnode **out),
-                               int (*list)(void *arg, uint64_t pos, char *name, size_t size,
+                               int (*list)(void *arg, uint64_t *pos, char *name, size_t size,
                                            unsigned *type),
                                void *arg, void (*release)(void *arg));
 

@@ -64,8 +64,10 @@ static long list_directory(int fd, uaddr_t buf, unsigned count, bool old)
         mutex_lock(&f->pos_lock);
         uint64_t before = f->pos;
         n = f->ops->readdir(f, &l.emit);
-        if (!n)
-            n = l.used ? (long)l.used : l.full ? -EINVAL : 0;
+        if (l.used) /* an error comes again with the next call */
+            n = (long)l.used;
+        else if (!n && l.full)
+            n = -EINVAL;
         if (n > 0 && copy_to_user(buf, l.buf, l.used)) {
             f->pos = before;
             n = -EFAULT;
@@ -333,9 +335,10 @@ long sys_readlinkat(int dirfd, uaddr_t name, uaddr_t buf, int size)
     long n = at_lookup(&a, dirfd, name, AT_SYMLINK_NOFOLLOW_N | AT_EMPTY_PATH_N, &p);
     if (n)
         return n;
-    size_t room = MIN((size_t)size, (size_t)VFS_PATH_MAX);
-    char *text = kmalloc(room);
-    n = text ? vfs_readlink(a.ctx, &p, text, room) : -ENOMEM;
+    /* The whole target, of which the program gets what it has room for. */
+    char *text = kmalloc(VFS_PATH_MAX);
+    n = text ? vfs_readlink(a.ctx, &p, text, VFS_PATH_MAX) : -ENOMEM;
+    n = MIN(n, (long)size);
     if (n > 0 && copy_to_user(buf, text, (size_t)n))
         n = -EFAULT;
     kfree(text);
@@ -352,7 +355,8 @@ long sys_readlink(uaddr_t name, uaddr_t buf, int size)
  */
 
 #define CAP_SYS_ADMIN_N 21
-#define MS_KNOWN (MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | 0x200c00u /* *ATIME   \
+#define MS_KNOWN                                                                                   \
+    (MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | 0x200c00u /* *ATIME   \
                                                                                         */)
 
 long sys_mount(uaddr_t source, uaddr_t where, uaddr_t type, uint64_t flags, uaddr_t data)

@@ -4,8 +4,11 @@
 #include "linux/async.h"
 #include "linux/pipe.h"
 #include "linux/process.h"
+#include "linux/signals.h"
 #include "linux/syscall.h"
 
+#define SIGIO_N 29
+#define CAP_KILL_N 5
 #define O_ASYNC_FLAG 020000u
 #define O_DIRECT_FLAG 040000u
 #define O_NOATIME_FLAG 01000000u
@@ -144,15 +147,36 @@ long sys_flock(int fd, int operation)
 /* --- owner of SIGIO ----------------------------------------------------------------------------
  */
 
+/* owner: a process, or minus a group, or 0. SIGIO ends programs that do not expect it, so it may
+ * only be pointed at processes that the caller could send a signal. */
+static long owner_set(struct file *f, int owner)
+{
+    bool allowed = true;
+    if (owner == INT32_MIN)
+        return -EINVAL;
+    if (owner > 0) {
+        struct process *p = process_find(owner);
+        if (!p)
+            return -ESRCH;
+        allowed = !signal_permission(p, SIGIO_N);
+        process_put(p);
+    } else if (owner < 0) {
+        allowed = -owner == current_process()->pgid || capable(CAP_KILL_N);
+    }
+    if (!allowed)
+        return -EPERM;
+    f->owner_pid = owner;
+    return 0;
+}
+
 static long owner_set_ex(struct file *f, uaddr_t arg)
 {
     struct f_owner_ex ex;
     if (copy_from_user(&ex, arg, sizeof(ex)))
         return -EFAULT;
-    if (ex.type < F_OWNER_TID || ex.type > F_OWNER_PGRP)
+    if (ex.type < F_OWNER_TID || ex.type > F_OWNER_PGRP || ex.pid < 0)
         return -EINVAL;
-    f->owner_pid = ex.type == F_OWNER_PGRP ? -ex.pid : ex.pid;
-    return 0;
+    return owner_set(f, ex.type == F_OWNER_PGRP ? -ex.pid : ex.pid);
 }
 
 static long owner_get_ex(struct file *f, uaddr_t arg)
@@ -167,6 +191,8 @@ static long owner_get_ex(struct file *f, uaddr_t arg)
 
 static long set_status_flags(struct file *f, unsigned flags)
 {
+    if (flags & O_DIRECT_FLAG && file_is_pipe(f))
+        return -EINVAL; /* packets: not there */
     if ((flags ^ f->flags) & O_ASYNC_FLAG) {
         int err = async_set(f, flags & O_ASYNC_FLAG);
         if (err)
@@ -214,8 +240,7 @@ static long do_fcntl(struct file *f, int fd, unsigned cmd, uint64_t arg)
     case F_OFD_SETLKW:
         return lock_set(f, arg, true, cmd == F_OFD_SETLKW);
     case F_SETOWN:
-        f->owner_pid = (int)arg;
-        return 0;
+        return owner_set(f, (int)arg);
     case F_GETOWN:
         return f->owner_pid;
     case F_SETOWN_EX:

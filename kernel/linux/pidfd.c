@@ -76,6 +76,7 @@ long sys_pidfd_open(int pid, unsigned flags)
         return -ESRCH;
     int fd = pidfd_create(p, &f);
     if (!fd) {
+        f->flags |= flags;
         fd = fd_install(f, 0, true);
         if (fd < 0)
             file_put(f);

@@ -210,34 +210,30 @@ static int fdinfo_lookup(struct filesystem *fs, void *arg, const char *name, siz
     return fd_entry(fs, arg, name, len, true, out);
 }
 
-static int fd_name_at(struct process *p, uint64_t pos, char *name, size_t size)
+/* An entry's position is its descriptor. */
+static int fd_name_at(struct process *p, uint64_t *pos, char *name, size_t size)
 {
-    struct fd_table *files = files_get(p);
-    int fd = -1;
+    struct fd_table *files = *pos <= INT32_MAX ? files_get(p) : NULL;
+    struct file *f = NULL;
     if (!files)
         return 0;
-    for (uint64_t i = 0; i <= pos; i++) {
-        struct file *f = NULL;
-        fd = fd_table_next(files, fd + 1, &f);
-        if (f)
-            file_put(f);
-        if (fd < 0)
-            break;
-    }
+    int fd = fd_table_next(files, (int)*pos, &f);
     fd_table_put(files);
     if (fd < 0)
         return 0;
+    file_put(f);
+    *pos = (uint64_t)fd;
     snprintf(name, size, "%d", fd);
     return 1;
 }
 
-static int fd_list(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+static int fd_list(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     *type = MODE_LNK;
     return fd_name_at(((struct proc_entry *)arg)->process, pos, name, size);
 }
 
-static int fdinfo_list(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+static int fdinfo_list(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     *type = MODE_REG;
     return fd_name_at(((struct proc_entry *)arg)->process, pos, name, size);
@@ -369,22 +365,23 @@ static const char *const links[] = {[LINK_EXE] = "exe", [LINK_CWD] = "cwd", [LIN
 static int task_dir(struct filesystem *fs, struct process *p, struct task *t, bool of_process,
                     struct vnode **out);
 
-static int task_list(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+/* Tasks are listed by number, whatever order they are in: an entry's position is its number. */
+static int task_list(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     struct process *p = ((struct proc_entry *)arg)->process;
     struct task *t;
-    int tid = 0;
+    int tid = INT32_MAX;
     *type = MODE_DIR;
     spin_lock_bh(&process_lock);
-    list_for_each (t, &p->tasks, group_link) {
-        if (pos-- == 0) {
-            tid = t->tid;
-            break;
-        }
-    }
+    list_for_each (t, &p->tasks, group_link)
+        if ((uint64_t)t->tid >= *pos)
+            tid = MIN(tid, t->tid);
     spin_unlock_bh(&process_lock);
+    if (tid == INT32_MAX)
+        return 0;
+    *pos = (uint64_t)tid;
     snprintf(name, size, "%d", tid);
-    return tid != 0;
+    return 1;
 }
 
 static int task_lookup(struct filesystem *fs, void *arg, const char *name, size_t len,
@@ -413,7 +410,7 @@ static const struct {
     uint32_t mode;
     int (*lookup)(struct filesystem *fs, void *arg, const char *name, size_t len,
                   struct vnode **out);
-    int (*list)(void *arg, uint64_t pos, char *name, size_t size, unsigned *type);
+    int (*list)(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type);
 } dirs[] = {
     {"fd", 0500, fd_lookup, fd_list},
     {"fdinfo", 0555, fdinfo_lookup, fdinfo_list},
@@ -475,10 +472,10 @@ static int process_lookup(struct filesystem *fs, void *arg, const char *name, si
     return lookup_in(fs, arg, ARRAY_SIZE(dirs), name, len, out);
 }
 
-static int process_list(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+static int process_list(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     (void)arg;
-    return list_in(ARRAY_SIZE(dirs), pos, name, size, type);
+    return list_in(ARRAY_SIZE(dirs), *pos, name, size, type);
 }
 
 static int one_task_lookup(struct filesystem *fs, void *arg, const char *name, size_t len,
@@ -487,10 +484,10 @@ static int one_task_lookup(struct filesystem *fs, void *arg, const char *name, s
     return lookup_in(fs, arg, ARRAY_SIZE(dirs) - 1, name, len, out);
 }
 
-static int one_task_list(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+static int one_task_list(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     (void)arg;
-    return list_in(ARRAY_SIZE(dirs) - 1, pos, name, size, type);
+    return list_in(ARRAY_SIZE(dirs) - 1, *pos, name, size, type);
 }
 
 static int task_dir(struct filesystem *fs, struct process *p, struct task *t, bool of_process,

@@ -142,12 +142,12 @@ static void show_memory_lines(struct text_buf *b, struct process *p)
     struct memory m = memory_of(p);
     if (!m.size)
         return;
+    ull code = MIN((ull)(m.code_end - m.code_start) / 1024, m.text * PAGE_KB);
     text_printf(b, "VmPeak:\t%8llu kB\nVmSize:\t%8llu kB\nVmLck:\t%8u kB\nVmPin:\t%8u kB\n",
                 m.size * PAGE_KB, m.size * PAGE_KB, 0, 0);
     text_printf(b, "VmHWM:\t%8llu kB\nVmRSS:\t%8llu kB\n", m.peak * PAGE_KB, m.rss * PAGE_KB);
     text_printf(b, "VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\nVmLib:\t%8llu kB\n",
-                m.data * PAGE_KB, m.stack * PAGE_KB, (ull)(m.code_end - m.code_start) / 1024,
-                m.text * PAGE_KB - (ull)(m.code_end - m.code_start) / 1024);
+                m.data * PAGE_KB, m.stack * PAGE_KB, code, m.text * PAGE_KB - code);
     text_printf(b, "VmSwap:\t%8u kB\n", 0);
 }
 

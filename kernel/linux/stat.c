@@ -66,6 +66,17 @@ static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out)
     return err;
 }
 
+/* A time before 1970 has negative seconds, but never negative nanoseconds. */
+static int64_t seconds_of(int64_t ns)
+{
+    return ns / NSEC_PER_SEC - (ns % NSEC_PER_SEC < 0);
+}
+static uint32_t nanoseconds_of(int64_t ns)
+{
+    int64_t rest = ns % NSEC_PER_SEC;
+    return (uint32_t)(rest < 0 ? rest + NSEC_PER_SEC : rest);
+}
+
 static int put_stat(uaddr_t to, const struct vattr *a)
 {
     struct stat st = {
@@ -79,12 +90,12 @@ static int put_stat(uaddr_t to, const struct vattr *a)
         .st_size = (long)a->size,
         .st_blksize = a->blksize,
         .st_blocks = (long)a->blocks,
-        .st_atime = (unsigned long)(a->atime_ns / NSEC_PER_SEC),
-        .st_atime_nsec = (unsigned long)(a->atime_ns % NSEC_PER_SEC),
-        .st_mtime = (unsigned long)(a->mtime_ns / NSEC_PER_SEC),
-        .st_mtime_nsec = (unsigned long)(a->mtime_ns % NSEC_PER_SEC),
-        .st_ctime = (unsigned long)(a->ctime_ns / NSEC_PER_SEC),
-        .st_ctime_nsec = (unsigned long)(a->ctime_ns % NSEC_PER_SEC),
+        .st_atime = (unsigned long)seconds_of(a->atime_ns),
+        .st_atime_nsec = nanoseconds_of(a->atime_ns),
+        .st_mtime = (unsigned long)seconds_of(a->mtime_ns),
+        .st_mtime_nsec = nanoseconds_of(a->mtime_ns),
+        .st_ctime = (unsigned long)seconds_of(a->ctime_ns),
+        .st_ctime_nsec = nanoseconds_of(a->ctime_ns),
     };
     return copy_to_user(to, &st, sizeof(st));
 }
@@ -120,8 +131,7 @@ long sys_fstat(int fd, uaddr_t buf)
 
 static struct statx_timestamp statx_time(int64_t ns)
 {
-    return (struct statx_timestamp){.tv_sec = ns / NSEC_PER_SEC,
-                                    .tv_nsec = (uint32_t)(ns % NSEC_PER_SEC)};
+    return (struct statx_timestamp){.tv_sec = seconds_of(ns), .tv_nsec = nanoseconds_of(ns)};
 }
 
 long sys_statx(int dirfd, uaddr_t name, int flags, unsigned mask, uaddr_t buf)

@@ -171,14 +171,14 @@ static int lookup7(struct filesystem *fs, void *arg, const char *name, size_t le
     return 0;
 }
 
-static int list7(void *arg, uint64_t pos, char *name, size_t size, unsigned *type)
+static int list7(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
 {
     (void)arg;
     static const char *names[] = {"status", "exe", "root", "file"};
-    if (pos >= ARRAY_SIZE(names))
+    if (*pos >= ARRAY_SIZE(names))
         return 0;
-    str_copy(name, names[pos], size);
-    *type = pos ? MODE_LNK : MODE_REG;
+    str_copy(name, names[*pos], size);
+    *type = *pos ? MODE_LNK : MODE_REG;
     return 1;
 }
 
