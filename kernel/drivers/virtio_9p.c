@@ -16,6 +16,7 @@
 
 #define MAX_MESSAGE (128u * 1024)
 #define MAX_SEGMENTS 40 /* a message of 128 KiB in pages, its headers, and some to spare */
+#define MIN_SEGMENTS 4  /* what fs/9p.h promises */
 
 struct p9_request {
     bool done;
@@ -100,7 +101,7 @@ static ssize_t p9_rpc(struct p9_transport *t, const struct iovec_k *tx, unsigned
     struct p9_request r = {0};
     int queued = 0;
 
-    if (ntx + nrx > MAX_SEGMENTS)
+    if (ntx + nrx > t->max_segments)
         return -EINVAL;
     for (unsigned i = 0; i < ntx + nrx; i++) {
         const struct iovec_k *v = i < ntx ? &tx[i] : &rx[i - ntx];
@@ -151,7 +152,6 @@ static int p9_probe(struct virtio_device *dev)
     spin_init(&d->lock);
     wait_queue_init(&d->changed);
     d->transport.max_message = MAX_MESSAGE;
-    d->transport.max_segments = MAX_SEGMENTS;
     d->transport.rpc = p9_rpc;
     d->irq = (struct irq){.handler = p9_irq, .owner = d, .name = dev->name};
     err = read_tag(dev, d->transport.tag, sizeof(d->transport.tag));
@@ -159,11 +159,16 @@ static int p9_probe(struct virtio_device *dev)
         err = virtio_vector(dev, 0, &d->irq, 0);
     if (!err) {
         err = virtio_queue(dev, 0, 128, 0, &d->vq);
+        /* A chain longer than the queue would wait for room for ever. */
+        d->transport.max_segments = MIN(MAX_SEGMENTS, d->vq.size);
+        if (!err && d->vq.size < MIN_SEGMENTS)
+            err = -EINVAL;
         if (err)
             virtio_vector_free(dev, 0, &d->irq);
     }
     if (err) {
         virtio_fail(dev);
+        virtq_destroy(&d->vq);
         kfree(d);
         return err;
     }

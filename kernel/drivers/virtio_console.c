@@ -421,7 +421,7 @@ static int start(struct console *c)
 {
     struct virtio_device *dev = c->dev;
     uint32_t max_ports = 1;
-    int err;
+    int err = 0;
 
     c->multiport = virtio_has(dev, CONSOLE_F_MULTIPORT);
     if (c->multiport)
@@ -429,17 +429,15 @@ static int start(struct console *c)
     c->nports = MAX(1u, MIN(max_ports, MAX_PORTS));
     work_init(&c->work, control_work);
     c->irq = (struct irq){.handler = console_irq, .owner = c, .name = dev->name};
-    err = virtio_vector(dev, 0, &c->irq, 0);
-    if (err)
-        return err;
     if (c->multiport)
         err = control_init(c);
     for (unsigned i = 0; i < c->nports && !err; i++)
         err = port_init(c, i);
+    if (!err) /* not before: the handler looks at all of them */
+        err = virtio_vector(dev, 0, &c->irq, 0);
     if (!err)
         return 0;
     virtio_fail(dev);
-    virtio_vector_free(dev, 0, &c->irq);
     queues_free(c);
     return err;
 }

@@ -158,6 +158,18 @@ static const struct path_ops vnet_ops = {
 /* --- set-up -------------------------------------------------------------------------------------
  */
 
+/* Every receive descriptor owns a page: all of them together get 1/64 of memory. */
+static uint16_t rx_queue_size(const struct vnet *net)
+{
+    uint16_t size = VNET_QUEUE_SIZE;
+    struct mem_stats m;
+
+    mem_stats(&m);
+    while (size > VNET_MIN_QUEUE && (uint64_t)size * net->npairs > m.total_pages / 64)
+        size /= 2;
+    return size;
+}
+
 static int pair_init(struct vnet *net, int i)
 {
     struct virtio_device *dev = net->dev;
@@ -170,11 +182,7 @@ static int pair_init(struct vnet *net, int i)
     spin_init(&q->tx_lock);
     bh_init(&q->bh, pair_poll);
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
-    err = virtio_vector(dev, vector, &q->irq, i);
-    if (err)
-        return err;
-    q->irq_set = true;
-    err = virtio_queue(dev, (uint16_t)(2 * i), VNET_QUEUE_SIZE, vector, &q->rx);
+    err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)
         err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_QUEUE_SIZE, vector, &q->tx);
     if (err)
@@ -185,7 +193,11 @@ static int pair_init(struct vnet *net, int i)
     if (!q->tx_hdrs)
         return -ENOMEM;
     virtq_irq_disable(&q->tx);
-    return vnet_rx_fill(q);
+    err = vnet_rx_fill(q);
+    if (!err) /* not before: the device is not trusted to wait until it is told to begin */
+        err = virtio_vector(dev, vector, &q->irq, i);
+    q->irq_set = !err;
+    return err;
 }
 
 static int queues_init(struct vnet *net, uint16_t max_pairs)
@@ -196,12 +208,13 @@ static int queues_init(struct vnet *net, uint16_t max_pairs)
     bh_init(&net->config_bh, config_poll);
     net->config_irq =
         (struct irq){.handler = config_irq, .owner = net, .name = net->path.name, .cpu = 0};
-    err = virtio_vector(dev, VECTOR_CONFIG, &net->config_irq, 0);
+    err = vnet_ctrl_init(net, (uint16_t)(2 * max_pairs), VECTOR_CONFIG);
+    if (!err)
+        err = virtio_vector(dev, VECTOR_CONFIG, &net->config_irq, 0);
     if (err)
         return err;
     net->config_irq_set = true;
     dev->config_vector = VECTOR_CONFIG;
-    err = vnet_ctrl_init(net, (uint16_t)(2 * max_pairs), VECTOR_CONFIG);
     for (int i = 0; i < net->npairs && !err; i++)
         err = pair_init(net, i);
     return err;
@@ -276,6 +289,8 @@ static int vnet_probe(struct virtio_device *dev)
     err = queues_init(net, max_pairs);
     if (!err) {
         net->path.link_up = link_is_up(net);
+        for (int i = 0; i < net->npairs; i++) /* an early interrupt may have turned them off */
+            virtq_irq_enable(&net->pairs[i].rx);
         net->running = true;
         virtio_ready(dev);
         for (int i = 0; i < net->npairs; i++)

@@ -83,6 +83,7 @@ static uint8_t get_status(struct virtio_device *dev)
 
 static void set_status(struct virtio_device *dev, uint8_t status)
 {
+    struct pci_device *pci = to_pci(dev)->pci;
     char *c = to_pci(dev)->common;
 
     mmio_write8(c + COMMON_DEVICE_STATUS, status);
@@ -101,6 +102,8 @@ static void set_status(struct virtio_device *dev, uint8_t status)
             deadline = time_now() + RESET_TIMEOUT;
         if (time_now() > deadline) {
             klog(LOG_ERROR, "%s: does not reset", dev->name);
+            /* The memory it was given is freed next: it must not reach it any more. */
+            pci_write(pci, PCI_COMMAND, 2, pci_read16(pci, PCI_COMMAND) & ~PCI_COMMAND_MASTER);
             return;
         }
         thread_yield();

@@ -103,6 +103,7 @@ static int fake_vector_set(struct virtio_device *dev, uint16_t i, struct irq *ir
 {
     irq->cpu = cpu;
     fake_of(dev)->irqs[i] = irq;
+    irq->handler(irq); /* nothing keeps a device from interrupting at once */
     return 0;
 }
 
