@@ -1,0 +1,205 @@
+/* The options of `librettos run`. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base.h"
+#include "client.h"
+#include "run.h"
+
+static const char help[] =
+    "usage: librettos run [OPTIONS] PROGRAM [ARGS...]\n"
+    "\n"
+    "Runs a program that is installed on this machine, unmodified, in a domain of its own: a "
+    "small\n"
+    "virtual machine with the LibrettOS kernel.\n"
+    "\n"
+    "  --name NAME            name of the domain (default: the program's)\n"
+    "  -d, --detach           return when the program has started; print the domain's name\n"
+    "  -p [IP:]HOST:GUEST[/udp]  lead a port of this machine (127.0.0.1 unless IP is given) to "
+    "the\n"
+    "                         domain's port; repeatable\n"
+    "  -m, --memory MEM       memory, e.g. 64M or 1G (default: 256M, more for large images)\n"
+    "  -c, --cpus N           virtual CPUs (default: 1)\n"
+    "  -e, --env K=V          set an environment variable; -e K passes the one from here; "
+    "repeatable\n"
+    "  -v HOSTPATH:GUESTPATH[:ro]  share a directory of this machine with the domain, with ro for\n"
+    "                         reading only; repeatable\n"
+    "  -u, --user USER        run the program as this user of the domain (default: root)\n"
+    "  -t, --tty              give the program a terminal\n"
+    "  -i, --interactive      (standard input is always passed on, unless -d is given)\n"
+    "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
+    "  --package NAME         pack this Debian package's files too; repeatable\n"
+    "  --tap DEV              connect to this tap device instead of the virtual switch\n"
+    "  --bridge BRIDGE        connect to this bridge of the host (root)\n"
+    "  --ip ADDR/LEN[,gw=ADDR][,dns=ADDR]  address for --tap and --bridge (default: DHCP)\n"
+    "  --kernel FILE          kernel image (default: $LIBRETTOS_KERNEL, else beside this command)\n"
+    "  --accel auto|kvm|tcg   how to run the virtual machine (default: auto)\n"
+    "  --cpu MODEL            QEMU's CPU model\n"
+    "  --qemu-arg ARG         pass this argument to QEMU, last; repeatable (debugging, plugins)\n"
+    "  --loglevel error|warn|info|debug  what the kernel logs (default: warn)\n"
+    "  --timing               print how long each step of the start took\n"
+    "\n"
+    "Arguments that name existing files of this machine are packed as well. The exit status is "
+    "the\n"
+    "program's; 128+n if signal n ended it, 125 if the domain could not be run, 126 or 127 if the\n"
+    "program could not. Ctrl-C interrupts the program; a second one ends the domain.\n";
+enum {
+    OPT_NAME = 256,
+    OPT_FILE,
+    OPT_PACKAGE,
+    OPT_TAP,
+    OPT_BRIDGE,
+    OPT_IP,
+    OPT_KERNEL,
+    OPT_ACCEL,
+    OPT_CPU,
+    OPT_QEMU_ARG,
+    OPT_LOGLEVEL,
+    OPT_TIMING
+};
+
+static const struct option long_options[] = {
+    {"help", no_argument, NULL, 'h'},
+    {"name", required_argument, NULL, OPT_NAME},
+    {"detach", no_argument, NULL, 'd'},
+    {"publish", required_argument, NULL, 'p'},
+    {"memory", required_argument, NULL, 'm'},
+    {"cpus", required_argument, NULL, 'c'},
+    {"env", required_argument, NULL, 'e'},
+    {"volume", required_argument, NULL, 'v'},
+    {"user", required_argument, NULL, 'u'},
+    {"tty", no_argument, NULL, 't'},
+    {"interactive", no_argument, NULL, 'i'},
+    {"file", required_argument, NULL, OPT_FILE},
+    {"package", required_argument, NULL, OPT_PACKAGE},
+    {"tap", required_argument, NULL, OPT_TAP},
+    {"bridge", required_argument, NULL, OPT_BRIDGE},
+    {"ip", required_argument, NULL, OPT_IP},
+    {"kernel", required_argument, NULL, OPT_KERNEL},
+    {"accel", required_argument, NULL, OPT_ACCEL},
+    {"cpu", required_argument, NULL, OPT_CPU},
+    {"qemu-arg", required_argument, NULL, OPT_QEMU_ARG},
+    {"loglevel", required_argument, NULL, OPT_LOGLEVEL},
+    {"timing", no_argument, NULL, OPT_TIMING},
+    {NULL, 0, NULL, 0},
+};
+
+/* Takes one option that may be repeated or has a form to check. Returns 0 or -EINVAL. */
+static int take_checked(struct run_options *o, int opt, const char *arg)
+{
+    uint64_t n;
+
+    switch (opt) {
+    case 'p':
+        if (o->port_count < RUN_MAX_PORTS)
+            return parse_port(arg, &o->ports[o->port_count++]);
+        warn("more than %d ports", RUN_MAX_PORTS);
+        return -EINVAL;
+    case 'v':
+        if (o->volume_count < RUN_MAX_VOLUMES)
+            return parse_volume(arg, &o->volumes[o->volume_count++]);
+        warn("more than %d volumes", RUN_MAX_VOLUMES);
+        return -EINVAL;
+    case 'm':
+        return parse_memory(arg, &o->memory_mib);
+    case 'e':
+        return add_env(&o->env, arg);
+    case 'c':
+        if (!parse_u64(arg, 1, 64, &n)) {
+            o->cpus = (unsigned)n;
+            return 0;
+        }
+        warn("-c %s: expected a number of CPUs from 1 to 64", arg);
+        return -EINVAL;
+    default: /* OPT_NAME */
+        o->name = arg;
+        if (name_is_valid(arg))
+            return 0;
+        warn("--name %s: use letters, digits, '-', '_' and '.', at most 63", arg);
+        return -EINVAL;
+    }
+}
+
+int run_parse_options(int argc, char **argv, struct run_options *o)
+{
+    const char **plain[] = {
+        ['u'] = &o->user,    [OPT_TAP] = &o->tap,           [OPT_BRIDGE] = &o->bridge,
+        [OPT_IP] = &o->ip,   [OPT_KERNEL] = &o->kernel,     [OPT_ACCEL] = &o->accel,
+        [OPT_CPU] = &o->cpu, [OPT_LOGLEVEL] = &o->loglevel,
+    };
+    int opt;
+
+    while ((opt = getopt_long(argc, argv, "+hdtip:m:c:e:v:u:", long_options, NULL)) != -1) {
+        if (opt == 'h') {
+            fputs(help, stdout);
+            return 0;
+        }
+        if (opt == '?') {
+            warn("`librettos run --help` shows the options");
+            return STATUS_OURS;
+        }
+        if (opt == 'd')
+            o->detach = true;
+        else if (opt == 't' || opt == 'i')
+            o->tty |= opt == 't';
+        else if (opt == OPT_TIMING)
+            o->timing = true;
+        else if (opt == OPT_FILE)
+            strv_addf(&o->files, "%s", optarg);
+        else if (opt == OPT_PACKAGE)
+            strv_addf(&o->packages, "%s", optarg);
+        else if (opt == OPT_QEMU_ARG)
+            strv_addf(&o->qemu_args, "%s", optarg);
+        else if (opt < (int)ARRAY_SIZE(plain) && plain[opt])
+            *plain[opt] = optarg;
+        else if (take_checked(o, opt, optarg))
+            return STATUS_OURS;
+    }
+    if (optind >= argc) {
+        warn("which program? Try: librettos run -p 8080:80 nginx");
+        return STATUS_OURS;
+    }
+    if ((o->tap || o->bridge) && o->port_count) {
+        warn("-p needs the virtual switch; with --tap or --bridge the domain has its own address");
+        return STATUS_OURS;
+    }
+    if (o->ip && !o->tap && !o->bridge) {
+        warn("--ip is for --tap and --bridge; the virtual switch gives addresses itself");
+        return STATUS_OURS;
+    }
+    if (o->tap && o->bridge) {
+        warn("--tap and --bridge exclude each other; make the tap device a port of the bridge");
+        return STATUS_OURS;
+    }
+    if (o->ip && check_ip(o->ip))
+        return STATUS_OURS;
+    if (o->user && base_user(o->user, &o->uid, &o->gid)) {
+        warn("-u %s: no such user", o->user);
+        return STATUS_OURS;
+    }
+    static const char *const levels[] = {"error", "warn", "info", "debug"};
+    bool level_ok = !o->loglevel;
+    for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
+        level_ok |= o->loglevel && !strcmp(o->loglevel, levels[i]);
+    if (!level_ok) {
+        warn("--loglevel %s: use error, warn, info or debug", o->loglevel);
+        return STATUS_OURS;
+    }
+    o->program = argv + optind;
+    return -1;
+}
+
+void run_free_options(struct run_options *o)
+{
+    for (size_t i = 0; i < o->volume_count; i++) {
+        free(o->volumes[i].host);
+        free(o->volumes[i].guest);
+    }
+    strv_free(&o->env);
+    strv_free(&o->files);
+    strv_free(&o->packages);
+    strv_free(&o->qemu_args);
+}
