@@ -19,8 +19,7 @@ static void ring(struct channel_path_queue *pq)
     dev->ring(dev, pq->peer, (unsigned)pq->index);
 }
 
-/* --- transmit ------------------------------------------------------------------------------------
- */
+/* --- transmit --------------------------------------------------------------------------------- */
 
 static void flush_locked(struct channel_path_queue *pq)
 {
@@ -90,8 +89,7 @@ static void tx_poll(struct channel_path_queue *pq)
         path_tx_ready(&pq->owner->path, pq->index);
 }
 
-/* --- receive -------------------------------------------------------------------------------------
- */
+/* --- receive ---------------------------------------------------------------------------------- */
 
 static int rx_poll(struct channel_path_queue *pq)
 {
@@ -126,8 +124,7 @@ static int rx_poll(struct channel_path_queue *pq)
     return n;
 }
 
-/* --- the bottom half -----------------------------------------------------------------------------
- */
+/* --- the bottom half -------------------------------------------------------------------------- */
 
 /* Answers a new generation, or notices that the server went away. */
 static void follow_server(struct channel_path_queue *pq)
@@ -189,8 +186,7 @@ void channel_path_interrupt(struct channel_path *cp, unsigned i)
     }
 }
 
-/* --- set-up and tear-down ------------------------------------------------------------------------
- */
+/* --- set-up and tear-down --------------------------------------------------------------------- */
 
 /* The server filters for what was granted, whatever an application asks for. */
 static int set_mac(struct net_path *path, const uint8_t mac[MAC_LEN])

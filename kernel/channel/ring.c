@@ -8,8 +8,7 @@
 #define PUBLISH(word, value) __atomic_exchange_n(&(word), (value), __ATOMIC_SEQ_CST)
 #define LOOK(word) __atomic_load_n(&(word), __ATOMIC_SEQ_CST)
 
-/* --- the producer -------------------------------------------------------------------------------
- */
+/* --- the producer ----------------------------------------------------------------------------- */
 
 static bool accept_head(struct channel_producer *p, uint32_t head)
 {
@@ -105,8 +104,7 @@ bool channel_want_room(struct channel_producer *p)
     return accept_head(p, head) && there;
 }
 
-/* --- the consumer -------------------------------------------------------------------------------
- */
+/* --- the consumer ----------------------------------------------------------------------------- */
 
 /* V4 to V6. */
 static bool desc_valid(const struct channel_consumer *c, const struct channel_desc *d)
@@ -184,8 +182,7 @@ bool channel_want_data(struct channel_consumer *c)
     return accept_tail(c, LOOK(c->peer->tail));
 }
 
-/* --- queue pairs --------------------------------------------------------------------------------
- */
+/* --- queue pairs ------------------------------------------------------------------------------ */
 
 int channel_queue_create(struct channel_queue *q, uint8_t *base, const struct channel_layout *l,
                          uint32_t index, bool server, uint32_t features)

@@ -48,8 +48,7 @@ struct channel_frame {
     const uint8_t *data;
 };
 
-/* --- the producer -------------------------------------------------------------------------------
- */
+/* --- the producer ----------------------------------------------------------------------------- */
 
 /* Room for a frame of len bytes (CHANNEL_FRAME_MIN to CHANNEL_FRAME_MAX), to be filled in and
  * committed; NULL if there is none: ask channel_want_room. Nothing is taken until the commit. */
@@ -69,8 +68,7 @@ static inline uint32_t channel_outstanding(const struct channel_producer *p)
     return p->tail - p->head;
 }
 
-/* --- the consumer -------------------------------------------------------------------------------
- */
+/* --- the consumer ----------------------------------------------------------------------------- */
 
 /* Takes the next frame. False: there is none, or the ring is (now) broken. */
 bool channel_take(struct channel_consumer *c, struct channel_frame *f);
@@ -81,8 +79,7 @@ bool channel_notify_room(struct channel_consumer *c);
 /* Asks for a doorbell when the next descriptor is published. True: there is one, take it first. */
 bool channel_want_data(struct channel_consumer *c);
 
-/* --- queue pairs --------------------------------------------------------------------------------
- */
+/* --- queue pairs ------------------------------------------------------------------------------ */
 
 /* One side's end of a queue pair. */
 struct channel_queue {
