@@ -1,9 +1,10 @@
 /*
  * Boot arguments: what the supervisor tells a kernel through the PVH command line.
  *
- * The command line is a list of blank-separated KEY=VALUE words, optionally followed by "--" and the
- * program to run with its arguments. Unknown keys are reported in the log and ignored, so that an
- * older kernel boots under a newer supervisor. A key is given at most once, except net0, net1, ...
+ * The command line is a list of blank-separated KEY=VALUE words, optionally followed by "--" and
+ * the program to run with its arguments. Unknown keys are reported in the log and ignored, so that
+ * an older kernel boots under a newer supervisor. A key is given at most once, except net0, net1,
+ * ...
  *
  *   role=app|net|storage   what this domain is (default: app)
  *   hostname=NAME          uname(2)'s nodename (default: librettos)
@@ -12,16 +13,16 @@
  *                          configure it statically: IPv4 and IPv6 in any order
  *   control=1              a virtio-console port speaks abi/control.h; programs come through it
  *   volumes=TAG:PATH[:ro][:owner=HUID.HGID.UID.GID][,...]
- *                          mount the virtio-9p device with mount tag TAG at PATH, which holds no ','
- *                          or ':'; ro: read-only; owner: the device acts as the host's user HUID and
- *                          group HGID, who are UID and GID in the domain (others are nobody)
- *   loglevel=error|warn|info|debug   least severe kernel message to print (default: info)
+ *                          mount the virtio-9p device with mount tag TAG at PATH, which holds no
+ * ',' or ':'; ro: read-only; owner: the device acts as the host's user HUID and group HGID, who are
+ * UID and GID in the domain (others are nobody) loglevel=error|warn|info|debug   least severe
+ * kernel message to print (default: info)
  *   -- PROGRAM ARGS...     without control: run this with stdio on the console, then power off;
  *                          words are split at blanks, there is no quoting
  *
- * Module 0 (QEMU's -initrd) is the boot image: a cpio "newc" archive that becomes the writable root.
- * File data in it may be aligned to 4096 bytes by padding names with further NUL bytes; such data is
- * used in place, without a copy.
+ * Module 0 (QEMU's -initrd) is the boot image: a cpio "newc" archive that becomes the writable
+ * root. File data in it may be aligned to 4096 bytes by padding names with further NUL bytes; such
+ * data is used in place, without a copy.
  *
  * How a domain ends:
  *   - power-off (ACPI S5, or isa-debug-exit with BOOT_EXIT_OK where there is no ACPI): orderly end.

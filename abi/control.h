@@ -2,15 +2,16 @@
  * The control channel: how the supervisor runs programs in a domain and hears of them.
  *
  * One byte stream each way over a virtio-console port, cut into frames: a struct ctl_header, then
- * `length` bytes of payload. All integers are little-endian. Each side treats the other as hostile: a
- * frame longer than CTL_MAX_PAYLOAD, of an unknown type or for an unknown session is a protocol
- * error; the receiver logs it and drops the frame (unknown type or session) or the channel (length).
+ * `length` bytes of payload. All integers are little-endian. Each side treats the other as hostile:
+ * a frame longer than CTL_MAX_PAYLOAD, of an unknown type or for an unknown session is a protocol
+ * error; the receiver logs it and drops the frame (unknown type or session) or the channel
+ * (length).
  *
  * A session is one program started by the supervisor, numbered by it from 1. Session 1 is the
  * domain's main program: the domain powers off when it has ended, after its EXIT frame was sent. A
  * session ends when its last process has ended: a program that goes to the background as a daemon
- * lives on. Its status is that of the program's first process, unless that ended with 0 and the last
- * one did not.
+ * lives on. Its status is that of the program's first process, unless that ended with 0 and the
+ * last one did not.
  *
  * The device is QEMU's virtio-serial-pci with one virtserialport (nr=1), which pushes back when the
  * supervisor does not read; its console port would drop bytes.
@@ -20,9 +21,9 @@
  *                   both: data frames        domain: EXIT (after the last OUT/ERR of the session)
  *
  * Flow control: each direction of a session's data starts with CTL_WINDOW bytes of credit. A sender
- * uses it up with the payload of IN, OUT and ERR (OUT and ERR share one window); the receiver returns
- * it with CREDIT once it has consumed data. So a program whose output nobody reads blocks in write(2)
- * and disturbs no other session.
+ * uses it up with the payload of IN, OUT and ERR (OUT and ERR share one window); the receiver
+ * returns it with CREDIT once it has consumed data. So a program whose output nobody reads blocks
+ * in write(2) and disturbs no other session.
  */
 #ifndef ABI_CONTROL_H
 #define ABI_CONTROL_H
@@ -34,8 +35,8 @@
 #define CTL_WINDOW 65536u
 
 struct ctl_header {
-    uint32_t length; /* bytes of payload that follow */
-    uint16_t type;   /* enum ctl_type */
+    uint32_t length;  /* bytes of payload that follow */
+    uint16_t type;    /* enum ctl_type */
     uint16_t session; /* 0 where no session is meant */
 };
 
@@ -76,8 +77,8 @@ struct ctl_welcome {
 
 /*
  * EXEC payload: this header, then NUL-terminated strings back to back: working directory, user name
- * ("" = root), program (looked up in the environment's PATH if it holds no '/'), then argc arguments
- * (argv[0] included), then envc environment strings "K=V".
+ * ("" = root), program (looked up in the environment's PATH if it holds no '/'), then argc
+ * arguments (argv[0] included), then envc environment strings "K=V".
  */
 struct ctl_exec {
     uint32_t flags; /* CTL_EXEC_* */
@@ -98,8 +99,8 @@ struct ctl_exit {
 struct ctl_listen {
     uint16_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
     uint16_t port;
-    uint16_t family; /* 4 or 6 */
-    uint16_t open;   /* 1: began, 0: ended */
+    uint16_t family;  /* 4 or 6 */
+    uint16_t open;    /* 1: began, 0: ended */
     uint8_t addr[16]; /* IPv4 in the first four bytes */
 };
 

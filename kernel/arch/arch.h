@@ -2,11 +2,10 @@
  * The architecture interface: everything that core and the floors above need from a machine. An
  * architecture is a folder arch/NAME with
  *
- *   include/arch/cpu.h      inline: cpu_id, thread_current, bh_disable/bh_enable/in_bh, arch_irq_save/
- *                           arch_irq_restore, cpu_relax, per-CPU data
- *   include/arch/context.h  struct arch_context (saved kernel context of a thread), struct user_regs
- *   the functions below, and those of core/aspace.h, core/user.h, core/uio.h (user access) and
- *   core/irq.h.
+ *   include/arch/cpu.h      inline: cpu_id, thread_current, bh_disable/bh_enable/in_bh,
+ * arch_irq_save/ arch_irq_restore, cpu_relax, per-CPU data include/arch/context.h  struct
+ * arch_context (saved kernel context of a thread), struct user_regs the functions below, and those
+ * of core/aspace.h, core/user.h, core/uio.h (user access) and core/irq.h.
  *
  * Nothing outside arch/ and core/ includes this file.
  */
@@ -27,8 +26,8 @@ int arch_memory_map(struct mem_range *ranges, int max);
 /* Any physical address in the direct map. */
 void *arch_direct(paddr_t pa);
 
-/* Switches kernel stacks: returns in `to`. Interrupts off. `from`'s on_cpu is cleared once its context
- * is saved. */
+/* Switches kernel stacks: returns in `to`. Interrupts off. `from`'s on_cpu is cleared once its
+ * context is saved. */
 void arch_switch(struct thread *from, struct thread *to);
 /* Prepares t->context so that the first switch to it runs fn(t) on t->stack. */
 void arch_context_init(struct thread *t, void (*fn)(struct thread *t));

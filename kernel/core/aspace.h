@@ -1,6 +1,6 @@
 /*
- * User address spaces, the hardware's half: which page is mapped where with which rights. What *should*
- * be mapped (regions, files, copy-on-write) is the personality's business (linux/mm).
+ * User address spaces, the hardware's half: which page is mapped where with which rights. What
+ * *should* be mapped (regions, files, copy-on-write) is the personality's business (linux/mm).
  *
  * Changes that take rights away (unmap, protect, replace) are visible on all CPUs when the call
  * returns: TLB shootdown is inside, and is skipped for CPUs that do not run this address space.
@@ -33,8 +33,9 @@ int aspace_map(struct aspace *as, uaddr_t va, struct page *page, unsigned prot);
 struct page *aspace_lookup(struct aspace *as, uaddr_t va, unsigned *prot);
 /* Whether the page was accessed/dirtied through this mapping; clears both if asked to. */
 void aspace_test_dirty(struct aspace *as, uaddr_t va, bool *accessed, bool *dirty, bool clear);
-/* Takes rights away from what is mapped in [start, end): new rights = old & keep. Write protection at
- * fork and mprotect; rights are added page by page with aspace_map when a fault asks for them. */
+/* Takes rights away from what is mapped in [start, end): new rights = old & keep. Write protection
+ * at fork and mprotect; rights are added page by page with aspace_map when a fault asks for them.
+ */
 void aspace_restrict(struct aspace *as, uaddr_t start, uaddr_t end, unsigned keep);
 /* Unmaps [start, end); drop is called for each page after the TLB flush (dirty as the hardware saw
  * it). */

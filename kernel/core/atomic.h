@@ -10,7 +10,10 @@ typedef struct {
     atomic_int n;
 } refcount_t;
 
-static inline void ref_init(refcount_t *r, int n) { atomic_init(&r->n, n); }
+static inline void ref_init(refcount_t *r, int n)
+{
+    atomic_init(&r->n, n);
+}
 
 static inline void ref_get(refcount_t *r)
 {

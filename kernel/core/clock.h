@@ -1,6 +1,6 @@
 /*
- * How the machine's counter becomes time. The clock page is read by the kernel and, mapped read-only,
- * by programs (vDSO). Readers retry while `sequence` is odd or has changed.
+ * How the machine's counter becomes time. The clock page is read by the kernel and, mapped
+ * read-only, by programs (vDSO). Readers retry while `sequence` is odd or has changed.
  */
 #ifndef CORE_CLOCK_H
 #define CORE_CLOCK_H
@@ -11,10 +11,10 @@ struct clock_page {
     uint32_t sequence;
     uint32_t reserved;
     uint64_t base_counter;
-    int64_t base_ns;      /* monotonic time at base_counter */
-    uint64_t mult;        /* nanoseconds per count, times 2^32 */
-    int64_t realtime_ns;  /* to add to monotonic time for CLOCK_REALTIME */
-    uint64_t inverse;     /* counts per nanosecond, times 2^32; the kernel's */
+    int64_t base_ns;     /* monotonic time at base_counter */
+    uint64_t mult;       /* nanoseconds per count, times 2^32 */
+    int64_t realtime_ns; /* to add to monotonic time for CLOCK_REALTIME */
+    uint64_t inverse;    /* counts per nanosecond, times 2^32; the kernel's */
 };
 
 #ifdef __KERNEL_IMAGE__

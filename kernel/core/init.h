@@ -1,5 +1,5 @@
-/* Boot order. core's kernel_main runs these after memory, scheduler, clock and the other CPUs are up,
- * in the first kernel thread. Each floor provides its own function; they may sleep. */
+/* Boot order. core's kernel_main runs these after memory, scheduler, clock and the other CPUs are
+ * up, in the first kernel thread. Each floor provides its own function; they may sleep. */
 #ifndef CORE_INIT_H
 #define CORE_INIT_H
 

@@ -4,7 +4,6 @@
 
 #include "core/base.h"
 
-
 struct klog_record {
     uint64_t seq; /* counts up from 0 */
     nsec_t time;
@@ -12,8 +11,8 @@ struct klog_record {
     char text[232]; /* longer lines are cut */
 };
 
-/* The first record with a number >= seq that is still there; false if there is none yet. Any context
- * but hard interrupts. */
+/* The first record with a number >= seq that is still there; false if there is none yet. Any
+ * context but hard interrupts. */
 bool klog_read(uint64_t seq, struct klog_record *out);
 /* Least severe level that is printed on the console. */
 void klog_set_console_level(enum log_level level);

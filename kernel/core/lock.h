@@ -27,7 +27,10 @@ typedef struct {
         0                                                                                          \
     }
 
-static inline void spin_init(spinlock_t *l) { atomic_init(&l->locked, 0); }
+static inline void spin_init(spinlock_t *l)
+{
+    atomic_init(&l->locked, 0);
+}
 
 /* Contended path: waits, and panics with a backtrace after some seconds (a deadlock is a bug). */
 void spin_wait(spinlock_t *l);

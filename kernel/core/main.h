@@ -6,14 +6,14 @@
 
 /* Boot. arch has memory mapped, descriptor tables loaded, interrupts off. */
 NORETURN void kernel_main(void);
-/* A CPU's timers, bottom halves and scheduler; it runs its idle thread from now on. On that CPU, before it
- * takes interrupts or is counted as running. */
+/* A CPU's timers, bottom halves and scheduler; it runs its idle thread from now on. On that CPU,
+ * before it takes interrupts or is counted as running. */
 void core_init_cpu(int cpu);
 /* A CPU started by arch_start_cpus, on its own stack, interrupts off. */
 NORETURN void cpu_main(int cpu);
 
-/* Bracket every interrupt handler (hard interrupt context); irq_exit runs bottom halves. from_user: it
- * interrupted a program. */
+/* Bracket every interrupt handler (hard interrupt context); irq_exit runs bottom halves. from_user:
+ * it interrupted a program. */
 void irq_enter(bool from_user);
 void irq_exit(void);
 /* The interrupt of vector; false if nobody owns it. */

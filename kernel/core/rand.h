@@ -1,4 +1,5 @@
-/* Random numbers: a ChaCha20 generator seeded from RDRAND/RDSEED, timing jitter and the supervisor. */
+/* Random numbers: a ChaCha20 generator seeded from RDRAND/RDSEED, timing jitter and the supervisor.
+ */
 #ifndef CORE_RAND_H
 #define CORE_RAND_H
 

@@ -1,4 +1,5 @@
-/* The table of function names, made from the linked image (mk/symbols.mk). Empty in the first link. */
+/* The table of function names, made from the linked image (mk/symbols.mk). Empty in the first link.
+ */
 #ifndef CORE_SYMBOLS_H
 #define CORE_SYMBOLS_H
 
@@ -6,7 +7,7 @@
 
 struct symbol_table {
     uint32_t count;
-    uint32_t names;  /* offset of the names from the table's beginning */
+    uint32_t names;               /* offset of the names from the table's beginning */
     uint32_t base_low, base_high; /* the image's start */
     struct {
         uint32_t start; /* from base */

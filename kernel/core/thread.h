@@ -1,10 +1,10 @@
 /*
  * Threads: kernel threads and the kernel half of the program's threads.
  *
- * A thread is embedded in its owner's object or allocated by thread_create. Each CPU has a run queue;
- * a woken thread goes to the CPU it last ran on unless that one is busy and another is idle and
- * allowed. Within a CPU threads share time in slices; user mode is preempted by the timer only when
- * another thread is runnable there (tickless otherwise).
+ * A thread is embedded in its owner's object or allocated by thread_create. Each CPU has a run
+ * queue; a woken thread goes to the CPU it last ran on unless that one is busy and another is idle
+ * and allowed. Within a CPU threads share time in slices; user mode is preempted by the timer only
+ * when another thread is runnable there (tickless otherwise).
  */
 #ifndef CORE_THREAD_H
 #define CORE_THREAD_H
@@ -26,19 +26,19 @@ enum thread_state { THREAD_NEW, THREAD_RUNNABLE, THREAD_SLEEPING, THREAD_DEAD };
 struct thread {
     struct arch_context context; /* saved kernel registers, FPU state, TLS base: arch's own */
     enum thread_state state;
-    bool on_cpu;      /* its context is live on some CPU */
+    bool on_cpu; /* its context is live on some CPU */
     bool interruptible;
     bool interrupted; /* thread_interrupt() was called; cleared by its owner */
     bool fault_safe;  /* user faults fail instead of being handled (see uio_*_nofault) */
     int cpu;          /* last or current */
     int nice;
     cpumask_t affinity;
-    bool parked;      /* asleep and off its CPU: whoever wakes it queues it */
-    bool queued;      /* waits on the queue of `cpu` */
+    bool parked; /* asleep and off its CPU: whoever wakes it queues it */
+    bool queued; /* waits on the queue of `cpu` */
     struct rb_node run_node;
-    nsec_t vruntime; /* weighted run time: the least one runs next */
-    spinlock_t lock; /* state transitions; irqsave */
-    void *stack;     /* kernel stack, KERNEL_STACK_SIZE bytes */
+    nsec_t vruntime;       /* weighted run time: the least one runs next */
+    spinlock_t lock;       /* state transitions; irqsave */
+    void *stack;           /* kernel stack, KERNEL_STACK_SIZE bytes */
     struct aspace *aspace; /* user address space to activate, or NULL: a kernel thread */
     nsec_t run_ns;         /* total time on a CPU; user_ns: the part of it in user mode */
     nsec_t user_ns;
@@ -71,8 +71,8 @@ NORETURN void thread_exit(void);
 
 /* Makes a sleeping thread runnable; no effect otherwise. Any context. */
 void thread_wake(struct thread *t);
-/* Sets t->interrupted and, if it sleeps interruptibly or runs user code on another CPU, gets it out:
- * it will pass through return-to-user soon. Any context. */
+/* Sets t->interrupted and, if it sleeps interruptibly or runs user code on another CPU, gets it
+ * out: it will pass through return-to-user soon. Any context. */
 void thread_interrupt(struct thread *t);
 /* True if the current thread should stop waiting interruptibly. */
 bool thread_interrupted(void);
@@ -84,11 +84,12 @@ void cond_resched(void);
 /* Sleeps until `deadline`; 0, or -ERESTARTSYS when interrupted (interruptible only). */
 int thread_sleep_until(nsec_t deadline, bool interruptible);
 
-/* Moves the thread if its current CPU is not in the mask. -EINVAL if the mask has no running CPU. */
+/* Moves the thread if its current CPU is not in the mask. -EINVAL if the mask has no running CPU.
+ */
 int thread_set_affinity(struct thread *t, cpumask_t mask);
 
-/* Number of running CPUs (1..MAX_CPUS); CPU numbers are 0..n-1. Inline in arch/cpu.h: int cpu_id(void)
- * for the current one. */
+/* Number of running CPUs (1..MAX_CPUS); CPU numbers are 0..n-1. Inline in arch/cpu.h: int
+ * cpu_id(void) for the current one. */
 extern int cpu_count;
 
 /* Idle and busy time per CPU in ns, for /proc/stat. */

@@ -13,8 +13,8 @@
 
 /* Monotonic nanoseconds since boot; any context; a few dozen instructions. */
 nsec_t time_now(void);
-/* The same as it was when this CPU last took an interrupt, entered the kernel's network path or armed
- * a timer: good to a millisecond under load, costs a load. */
+/* The same as it was when this CPU last took an interrupt, entered the kernel's network path or
+ * armed a timer: good to a millisecond under load, costs a load. */
 nsec_t time_coarse(void);
 /* Nanoseconds since the Epoch. realtime_set moves it (clock_settime, control channel). */
 nsec_t time_realtime(void);
@@ -33,9 +33,12 @@ void timer_init(struct timer *t, void (*run)(struct timer *t));
 void timer_arm(struct timer *t, nsec_t deadline);
 /* Takes it off; true if it was armed. The callback may still be running on another CPU. */
 bool timer_cancel(struct timer *t);
-/* The same, and waits for a running callback (spins; not from the callback itself, nor holding a lock
- * that the callback takes). */
+/* The same, and waits for a running callback (spins; not from the callback itself, nor holding a
+ * lock that the callback takes). */
 bool timer_cancel_sync(struct timer *t);
-static inline bool timer_armed(const struct timer *t) { return t->cpu >= 0; }
+static inline bool timer_armed(const struct timer *t)
+{
+    return t->cpu >= 0;
+}
 
 #endif

@@ -3,9 +3,9 @@
  *
  * A struct uio describes the caller's buffers: a list of segments in user space or in the kernel.
  * File systems, sockets and pipes copy through it and do not know which. Copying to user space may
- * fault pages in and sleep, so it is done in thread context without spin locks; the _nofault variants
- * fail with -EFAULT instead of sleeping and may be used under a spin lock: on failure the caller drops
- * its lock, calls uio_fault_in, and tries again.
+ * fault pages in and sleep, so it is done in thread context without spin locks; the _nofault
+ * variants fail with -EFAULT instead of sleeping and may be used under a spin lock: on failure the
+ * caller drops its lock, calls uio_fault_in, and tries again.
  */
 #ifndef CORE_UIO_H
 #define CORE_UIO_H
@@ -55,7 +55,8 @@ void uio_skip(struct uio *u, size_t n);
 int copy_from_user(void *dst, uaddr_t src, size_t n);
 int copy_to_user(uaddr_t dst, const void *src, size_t n);
 int clear_user(uaddr_t dst, size_t n);
-/* Copies a NUL-terminated string of at most size - 1 bytes; its length, -EFAULT or -ENAMETOOLONG. */
+/* Copies a NUL-terminated string of at most size - 1 bytes; its length, -EFAULT or -ENAMETOOLONG.
+ */
 ssize_t strncpy_from_user(char *dst, uaddr_t src, size_t size);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * User mode: the registers of a program's thread, and the upcalls from arch to the personality.
  *
- * struct user_regs is arch's (arch/context.h); the personality uses only what is below, except for its
- * own per-architecture file (linux/x86_64/), which knows the register names for signal frames, ptrace
- * and clone.
+ * struct user_regs is arch's (arch/context.h); the personality uses only what is below, except for
+ * its own per-architecture file (linux/x86_64/), which knows the register names for signal frames,
+ * ptrace and clone.
  */
 #ifndef CORE_USER_H
 #define CORE_USER_H
@@ -40,16 +40,16 @@ uaddr_t user_gs_get(void);
 /* Set another, not running thread's TLS base; copy current's FPU state to it (clone). */
 void thread_set_tls(struct thread *t, uaddr_t base);
 void thread_copy_fpu(struct thread *t);
-/* The FPU state of the current thread in the format of a signal frame (XSAVE); size in bytes, multiple
- * of 64; load checks what it gets from the user: -EINVAL. reset: as after execve. */
+/* The FPU state of the current thread in the format of a signal frame (XSAVE); size in bytes,
+ * multiple of 64; load checks what it gets from the user: -EINVAL. reset: as after execve. */
 size_t user_fpu_size(void);
 uint64_t user_fpu_features(void); /* bit mask of its components (XCR0); 0: FXSAVE format only */
 void user_fpu_save(void *buf);
 int user_fpu_load(const void *buf, size_t size);
 void user_fpu_reset(void);
 
-/* The vDSO: an ELF image (page aligned, whole pages) and the page of clock data it reads, to be mapped
- * read-only, data page(s) first. */
+/* The vDSO: an ELF image (page aligned, whole pages) and the page of clock data it reads, to be
+ * mapped read-only, data page(s) first. */
 const void *vdso_image(size_t *size);
 struct page *vdso_data_page(void);
 
@@ -60,15 +60,15 @@ struct page *vdso_data_page(void);
 void personality_syscall(struct user_regs *regs, uint64_t nr);
 
 enum user_fault {
-    USER_FAULT_PAGE,        /* va; access */
-    USER_FAULT_DIVIDE,      /* SIGFPE FPE_INTDIV */
-    USER_FAULT_FPU,         /* SIGFPE; code: FPU/SSE status */
-    USER_FAULT_ILLEGAL,     /* SIGILL */
-    USER_FAULT_PROTECTION,  /* SIGSEGV SI_KERNEL (general protection, non-canonical address) */
-    USER_FAULT_BREAKPOINT,  /* SIGTRAP */
-    USER_FAULT_DEBUG,       /* SIGTRAP, single step */
-    USER_FAULT_ALIGNMENT,   /* SIGBUS */
-    USER_FAULT_OVERFLOW,    /* SIGSEGV */
+    USER_FAULT_PAGE,       /* va; access */
+    USER_FAULT_DIVIDE,     /* SIGFPE FPE_INTDIV */
+    USER_FAULT_FPU,        /* SIGFPE; code: FPU/SSE status */
+    USER_FAULT_ILLEGAL,    /* SIGILL */
+    USER_FAULT_PROTECTION, /* SIGSEGV SI_KERNEL (general protection, non-canonical address) */
+    USER_FAULT_BREAKPOINT, /* SIGTRAP */
+    USER_FAULT_DEBUG,      /* SIGTRAP, single step */
+    USER_FAULT_ALIGNMENT,  /* SIGBUS */
+    USER_FAULT_OVERFLOW,   /* SIGSEGV */
 };
 /* A trap in user mode. access: PROT_R/W/X for page faults; present: the page was mapped. */
 void personality_user_fault(struct user_regs *regs, enum user_fault kind, uaddr_t va,

@@ -2,8 +2,8 @@
  * Wait queues: the one mechanism behind blocking, poll, epoll and futexes.
  *
  * A wait queue holds wait entries, each with a callback that runs when the queue is woken (any
- * context, with the queue's lock held: the callback must be short, must not sleep and must not touch
- * this queue). A sleeping thread is an entry whose callback makes the thread runnable.
+ * context, with the queue's lock held: the callback must be short, must not sleep and must not
+ * touch this queue). A sleeping thread is an entry whose callback makes the thread runnable.
  *
  * The pattern of a blocking operation:
  *
@@ -27,8 +27,9 @@ struct wait_queue {
 
 struct wait_entry;
 
-/* `key` is what the waker passed to wake (poll event bits; ~0u for plain wakes). Returns true if the
- * wake was used up by this entry: counts against `max` of wake_up_max when the entry is exclusive. */
+/* `key` is what the waker passed to wake (poll event bits; ~0u for plain wakes). Returns true if
+ * the wake was used up by this entry: counts against `max` of wake_up_max when the entry is
+ * exclusive. */
 typedef bool (*wait_callback)(struct wait_entry *entry, unsigned key);
 
 struct wait_entry {
@@ -59,8 +60,8 @@ static inline bool wait_queue_active(const struct wait_queue *q)
 void wait_add(struct wait_queue *q, struct wait_entry *e);
 void wait_remove(struct wait_entry *e);
 
-/* Wake everybody; wake all non-exclusive entries and at most `max` exclusive ones. Any context. Cheap
- * when nobody waits. wake_up_key passes event bits on to the callbacks. */
+/* Wake everybody; wake all non-exclusive entries and at most `max` exclusive ones. Any context.
+ * Cheap when nobody waits. wake_up_key passes event bits on to the callbacks. */
 void wake_up(struct wait_queue *q);
 void wake_up_key(struct wait_queue *q, unsigned key);
 void wake_up_max(struct wait_queue *q, unsigned key, int max);
@@ -72,8 +73,8 @@ enum wait_mode { WAIT_UNINTERRUPTIBLE, WAIT_INTERRUPTIBLE };
 
 /* The pieces of the macros below. wait_prepare marks the current thread as about to sleep and puts
  * the entry on the queue if it is not there yet; wait_commit sleeps until woken, interrupted
- * (-ERESTARTSYS, interruptible only) or past `deadline` (monotonic ns, NSEC_NEVER: none; -ETIMEDOUT);
- * wait_finish takes the entry off. Thread context. */
+ * (-ERESTARTSYS, interruptible only) or past `deadline` (monotonic ns, NSEC_NEVER: none;
+ * -ETIMEDOUT); wait_finish takes the entry off. Thread context. */
 void wait_prepare(struct wait_queue *q, struct wait_entry *e, enum wait_mode mode, bool exclusive);
 int wait_commit(nsec_t deadline);
 void wait_finish(struct wait_entry *e);

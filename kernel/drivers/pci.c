@@ -54,8 +54,7 @@ unsigned pci_find_cap(const struct pci_device *dev, uint8_t id, unsigned after)
     return 0;
 }
 
-/* --- addresses ----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 /* Takes size bytes, aligned to align (a power of two); 0 if they do not fit. */
 static paddr_t window_take(struct pci_window *w, uint64_t size, uint64_t align)
@@ -167,8 +166,7 @@ void *pci_map(struct pci_device *dev, unsigned i, uint64_t off, uint64_t len)
     return bar->mapped ? (char *)bar->mapped + off : NULL;
 }
 
-/* --- drivers ------------------------------------------------------------------------------------
- */
+/* --- drivers ---------------------------------------------------------------------------------- */
 
 static bool matches(const struct pci_driver *drv, const struct pci_device *dev)
 {
@@ -197,8 +195,7 @@ static void probe(struct pci_device *dev)
     }
 }
 
-/* --- enumeration
- * ---------------------------------------------------------------------------------- */
+/* --- enumeration ------------------------------------------------------------------------------ */
 
 static void bridge_program(struct pci_device *dev, struct pci_bus *child, unsigned subordinate)
 {

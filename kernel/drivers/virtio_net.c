@@ -155,8 +155,7 @@ static const struct path_ops vnet_ops = {
     .detach = detach,
 };
 
-/* --- set-up -------------------------------------------------------------------------------------
- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
 /* Every receive descriptor owns a page: all of them together get 1/64 of memory. */
 static uint16_t rx_queue_size(const struct vnet *net)

@@ -69,8 +69,7 @@ long sys_fchown(int fd, unsigned uid, unsigned gid)
     return setattr_fd(fd, false, &(struct vattr){.uid = uid, .gid = gid}, owner_fields(uid, gid));
 }
 
-/* --- times -------------------------------------------------------------------------------------
- */
+/* --- times ------------------------------------------------------------------------------------ */
 
 #define UTIME_NOW_NS 0x3fffffff
 #define UTIME_OMIT_NS 0x3ffffffe
@@ -164,8 +163,7 @@ long sys_utime(uaddr_t name, uaddr_t times)
     return set_times(AT_FDCWD_N, name, 0, &a, which);
 }
 
-/* --- sizes -------------------------------------------------------------------------------------
- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 #define RLIMIT_FSIZE_N 1
 

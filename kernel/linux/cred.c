@@ -74,8 +74,7 @@ bool capable(int cap)
     return current_cred()->caps_effective >> cap & 1;
 }
 
-/* --- execve
- * ---------------------------------------------------------------------------------------- */
+/* --- execve ----------------------------------------------------------------------------------- */
 
 int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
               struct exec_image *out)
@@ -102,8 +101,7 @@ int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
     return out->cred ? 0 : -ENOMEM;
 }
 
-/* --- users by name
- * ---------------------------------------------------------------------------------- */
+/* --- users by name ---------------------------------------------------------------------------- */
 
 static char *read_text(const char *name)
 {
@@ -195,8 +193,7 @@ const struct cred *cred_of_user(const char *name)
     return interned ? interned : ERR_PTR(-ENOMEM);
 }
 
-/* --- system calls: identity
- * --------------------------------------------------------------------------- */
+/* --- system calls: identity ------------------------------------------------------------------- */
 
 long sys_getuid(void)
 {
@@ -416,8 +413,7 @@ long sys_setgroups(int size, uaddr_t list)
     return set_cred(&c);
 }
 
-/* --- system calls: capabilities
- * ------------------------------------------------------------------------- */
+/* --- system calls: capabilities --------------------------------------------------------------- */
 
 /* The header names the layout; unknown ones are told the current version, as Linux does. */
 static int cap_header(uaddr_t header, int *pid, int *words)

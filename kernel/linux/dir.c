@@ -4,8 +4,7 @@
 #include "linux/process.h"
 #include "linux/syscall.h"
 
-/* --- listing -----------------------------------------------------------------------------------
- */
+/* --- listing ---------------------------------------------------------------------------------- */
 
 struct dirent_head { /* struct linux_dirent64 without its name */
     uint64_t ino, next;
@@ -88,8 +87,7 @@ long sys_getdents(int fd, uaddr_t buf, unsigned count)
     return list_directory(fd, buf, count, true);
 }
 
-/* --- working directory and root ----------------------------------------------------------------
- */
+/* --- working directory and root --------------------------------------------------------------- */
 
 /* Takes over the reference of `to`. */
 static void replace_path(struct path *where, struct path *to)
@@ -188,8 +186,7 @@ long sys_getcwd(uaddr_t buf, size_t size)
     return n;
 }
 
-/* --- entries -----------------------------------------------------------------------------------
- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
 long sys_mkdirat(int dirfd, uaddr_t name, unsigned mode)
 {
@@ -351,8 +348,7 @@ long sys_readlink(uaddr_t name, uaddr_t buf, int size)
     return sys_readlinkat(AT_FDCWD_N, name, buf, size);
 }
 
-/* --- mounts ------------------------------------------------------------------------------------
- */
+/* --- mounts ----------------------------------------------------------------------------------- */
 
 #define CAP_SYS_ADMIN_N 21
 #define MS_KNOWN                                                                                   \

@@ -72,8 +72,7 @@ static struct mutex epoll_mutex;
 static struct slab *item_slab;
 static const struct file_ops epoll_ops;
 
-/* --- readiness ---------------------------------------------------------------------------------
- */
+/* --- readiness -------------------------------------------------------------------------------- */
 
 /* Puts the item on the ready list unless it is there, and wakes a waiter. True if somebody waited.
  */
@@ -233,8 +232,7 @@ static unsigned epoll_poll(struct file *f, struct poll_table *pt)
     return found ? POLL_IN | POLL_RDNORM : 0;
 }
 
-/* --- the set -----------------------------------------------------------------------------------
- */
+/* --- the set ---------------------------------------------------------------------------------- */
 
 static int item_compare(const struct rb_node *a, const struct rb_node *b)
 {
@@ -385,8 +383,7 @@ static const struct file_ops epoll_ops = {
     .describe = epoll_describe,
 };
 
-/* --- nesting -----------------------------------------------------------------------------------
- */
+/* --- nesting ---------------------------------------------------------------------------------- */
 
 /* Height of the tree of epoll instances below ep; -ELOOP if `target` is in it or it is too high.
  * With epoll_mutex held, which every insertion of an epoll file takes. */
@@ -428,8 +425,7 @@ static int nesting_check(struct file *outer, struct file *inner)
     return 0;
 }
 
-/* --- system calls ------------------------------------------------------------------------------
- */
+/* --- system calls ----------------------------------------------------------------------------- */
 
 static int ctl_check(struct file *epf, struct file *f, int op, const struct epoll_event *ev)
 {

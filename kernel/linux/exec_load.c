@@ -58,8 +58,7 @@ static int open_program(const struct exec_request *req, const struct path *at, c
     return err;
 }
 
-/* --- arguments
- * ---------------------------------------------------------------------------------------- */
+/* --- arguments -------------------------------------------------------------------------------- */
 
 #define ARGS_MAX (2UL << 20)
 #define ARG_MAX_STRING (32 * PAGE_SIZE)
@@ -177,8 +176,7 @@ static int parse_script(char *head, size_t n, char **interp, char **arg)
     return 0;
 }
 
-/* --- segments
- * ----------------------------------------------------------------------------------------- */
+/* --- segments --------------------------------------------------------------------------------- */
 
 static int parse_file(struct file *f, struct elf_info *info)
 {
@@ -333,8 +331,7 @@ static int load_elf(const struct exec_request *req, struct mm *mm, struct file *
     return 0;
 }
 
-/* --- the stack
- * ------------------------------------------------------------------------------------------ */
+/* --- the stack -------------------------------------------------------------------------------- */
 
 static int map_stack(struct mm *mm, uint64_t limit, size_t args_len, bool exec)
 {
@@ -443,8 +440,7 @@ static int build_stack(struct mm *mm, const char *path, const struct exec_args *
     return ok ? 0 : -ENOMEM;
 }
 
-/* --- putting it together
- * ------------------------------------------------------------------------------- */
+/* --- putting it together ---------------------------------------------------------------------- */
 
 static int load_image(const struct exec_request *req, struct file *f, const char *path,
                       const struct elf_info *info, struct exec_image *out)

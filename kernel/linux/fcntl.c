@@ -29,8 +29,7 @@ static long dup_from(int fd, int64_t from, bool cloexec)
     return n;
 }
 
-/* --- record locks ------------------------------------------------------------------------------
- */
+/* --- record locks ----------------------------------------------------------------------------- */
 
 /* The bytes a struct flock means: [*start, *end], both inclusive. */
 static int flock_range(struct file *f, const struct flock *l, uint64_t *start, uint64_t *end)
@@ -144,8 +143,7 @@ long sys_flock(int fd, int operation)
     return err;
 }
 
-/* --- owner of SIGIO ----------------------------------------------------------------------------
- */
+/* --- owner of SIGIO --------------------------------------------------------------------------- */
 
 /* owner: a process, or minus a group, or 0. SIGIO ends programs that do not expect it, so it may
  * only be pointed at processes that the caller could send a signal. */

@@ -70,8 +70,7 @@ static int get_key(uaddr_t word, bool private, struct key *k)
     return err;
 }
 
-/* --- words of user memory
- * ----------------------------------------------------------------------------- */
+/* --- words of user memory --------------------------------------------------------------------- */
 
 static int load_nofault(uaddr_t word, uint32_t *value)
 {
@@ -101,8 +100,7 @@ static int compare_exchange(uaddr_t word, uint32_t old, uint32_t new, uint32_t *
     }
 }
 
-/* --- waiting
- * --------------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 /* Takes the waiter off its bucket; true if nobody had woken it. */
 static bool unqueue(struct waiter *w)
@@ -192,8 +190,7 @@ static long futex_wait(uaddr_t word, int op, uint32_t value, uaddr_t timeout, ui
     return res;
 }
 
-/* --- waking
- * ---------------------------------------------------------------------------------------- */
+/* --- waking ----------------------------------------------------------------------------------- */
 
 /* Under the bucket's lock. The waiter may return as soon as it gets that lock. */
 static void wake_one(struct waiter *w)
@@ -395,8 +392,7 @@ long sys_futex(uaddr_t word, int op, uint32_t value, uaddr_t timeout, uaddr_t wo
     return -ENOSYS; /* priority inheritance, and what is newer */
 }
 
-/* --- the end of a task
- * ---------------------------------------------------------------------------------- */
+/* --- the end of a task ------------------------------------------------------------------------ */
 
 #define ROBUST_LIMIT 2048
 

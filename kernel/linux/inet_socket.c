@@ -38,8 +38,7 @@ static inline uint16_t swap16(uint16_t v)
     return (uint16_t)(v << 8 | v >> 8);
 }
 
-/* --- addresses ----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static void from_v4(const struct sockaddr_in_k *in, struct sock_addr *out)
 {
@@ -151,8 +150,7 @@ static int inet_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool
     return 0;
 }
 
-/* --- data ---------------------------------------------------------------------------------------
- */
+/* --- data ------------------------------------------------------------------------------------- */
 
 static ssize_t sent(const struct socket *s, ssize_t n, unsigned flags)
 {
@@ -329,8 +327,7 @@ static unsigned inet_poll(struct file *f, struct poll_table *pt)
     return s->ops->poll(s);
 }
 
-/* --- control ------------------------------------------------------------------------------------
- */
+/* --- control ---------------------------------------------------------------------------------- */
 
 static int inet_shutdown(struct file *f, int how)
 {

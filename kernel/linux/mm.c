@@ -48,8 +48,7 @@ void mm_zap(struct mm *mm, uaddr_t start, uaddr_t end)
     spin_unlock(&mm->pt_lock);
 }
 
-/* --- the tree ------------------------------------------------------------------------------------
- */
+/* --- the tree --------------------------------------------------------------------------------- */
 
 static struct region *region_of(struct rb_node *n)
 {
@@ -209,8 +208,7 @@ struct region *mm_merge(struct region *r)
     return r;
 }
 
-/* --- mapping and unmapping
- * ------------------------------------------------------------------------ */
+/* --- mapping and unmapping -------------------------------------------------------------------- */
 
 /* The highest free range of len bytes below top, or 0. */
 static uaddr_t gap_below(struct mm *mm, uaddr_t top, uint64_t len)
@@ -348,8 +346,7 @@ int mm_map_page(struct mm *mm, uaddr_t va, struct page *page, unsigned prot)
     return err;
 }
 
-/* --- fork
- * ------------------------------------------------------------------------------------------ */
+/* --- fork ------------------------------------------------------------------------------------- */
 
 struct fork_walk {
     struct mm *child;

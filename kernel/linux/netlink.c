@@ -38,8 +38,7 @@ static struct netlink *netlink_of(const struct file *f)
     return f->data;
 }
 
-/* --- answers ------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* A message being written; attributes that do not fit are a mistake of ours. */
 struct message {
@@ -191,8 +190,7 @@ static void answer_request(struct netlink *nl, const struct nlmsghdr *h)
     }
 }
 
-/* --- operations ---------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static ssize_t netlink_send(struct file *f, struct sock_msg *m)
 {

@@ -91,8 +91,7 @@ long sys_openat2(int dirfd, uaddr_t name, uaddr_t uhow, size_t size)
     return open_at(dirfd, name, (unsigned)how.flags, (uint32_t)how.mode);
 }
 
-/* --- access: by the real ids, as the program that asks for its caller wants it -----------------
- */
+/* --- access: by the real ids, as the program that asks for its caller wants it ---------------- */
 
 static const struct cred *real_cred(struct cred *c)
 {

@@ -84,8 +84,7 @@ static void pipe_free(struct pipe *p)
     kfree(p);
 }
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static void drop_page(struct pipe *p, uint64_t pos)
 {
@@ -147,8 +146,7 @@ static ssize_t pipe_read(struct file *f, struct uio *u, uint64_t *pos)
     }
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static ssize_t put_bytes(struct pipe *p, struct uio *u, size_t room)
 {
@@ -215,8 +213,7 @@ static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
     }
 }
 
-/* --- the rest of the file operations -----------------------------------------------------------
- */
+/* --- the rest of the file operations ---------------------------------------------------------- */
 
 static unsigned pipe_poll(struct file *f, struct poll_table *pt)
 {
@@ -290,8 +287,7 @@ static const struct file_ops pipe_file_ops = {
     .describe = pipe_describe,
 };
 
-/* --- FIFOs -------------------------------------------------------------------------------------
- */
+/* --- FIFOs ------------------------------------------------------------------------------------ */
 
 /* Guards vnode->socket of FIFOs, and thereby the life of their pipes. */
 static struct mutex fifo_lock;
@@ -380,8 +376,7 @@ void pipe_init(void)
     vfs_fifo_open = fifo_open;
 }
 
-/* --- sizes and tee -----------------------------------------------------------------------------
- */
+/* --- sizes and tee ---------------------------------------------------------------------------- */
 
 bool file_is_pipe(const struct file *f)
 {
@@ -510,8 +505,7 @@ ssize_t pipe_drain(struct file *f, size_t len, bool nonblock,
     return done ? done : r;
 }
 
-/* --- system calls ------------------------------------------------------------------------------
- */
+/* --- system calls ----------------------------------------------------------------------------- */
 
 int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
 {

@@ -135,8 +135,7 @@ static long poll_loop(struct poller *p, nsec_t timeout, int (*scan)(struct polle
     }
 }
 
-/* --- poll --------------------------------------------------------------------------------------
- */
+/* --- poll ------------------------------------------------------------------------------------- */
 
 struct pollfd_k {
     int fd;
@@ -236,8 +235,7 @@ long sys_poll(uaddr_t fds, unsigned n, int timeout)
     return r;
 }
 
-/* --- select ------------------------------------------------------------------------------------
- */
+/* --- select ----------------------------------------------------------------------------------- */
 
 #define SELECT_IN (POLL_IN | POLL_RDNORM | POLL_HUP | POLL_ERR)
 #define SELECT_OUT (POLL_OUT | POLL_WRNORM | POLL_ERR)
@@ -330,8 +328,7 @@ static long do_select(int n, const uaddr_t user[3], nsec_t timeout)
     return r;
 }
 
-/* --- system calls with time-outs and masks ------------------------------------------------------
- */
+/* --- system calls with time-outs and masks ---------------------------------------------------- */
 
 /* The time that is left is written back, as Linux does; a fault there is not an error. */
 static void put_left(uaddr_t to, nsec_t end, int64_t unit)

@@ -4,8 +4,7 @@
 
 #include "linux/process.h"
 
-/* --- process.c
- * ------------------------------------------------------------------------------------- */
+/* --- process.c -------------------------------------------------------------------------------- */
 void process_init(void);
 /* New objects with one reference (the table's, the thread's), on no list; NULL: out of memory. */
 struct process *process_alloc(void);
@@ -25,8 +24,7 @@ struct process *process_after_locked(struct process *p);
 void job_get(struct job *j);
 void job_leave(struct job *j, int pid, int status);
 
-/* --- exec.c
- * ---------------------------------------------------------------------------------------- */
+/* --- exec.c ----------------------------------------------------------------------------------- */
 
 /* argv and envp: strings back to back, each with its NUL. */
 struct exec_args {
@@ -61,8 +59,7 @@ struct exec_request {
 /* Opens the program and builds its address space. 0 or execve(2)'s errors. */
 int exec_load(const struct exec_request *req, struct exec_image *out);
 
-/* --- exit.c
- * ---------------------------------------------------------------------------------------- */
+/* --- exit.c ----------------------------------------------------------------------------------- */
 NORETURN void task_exit(int status);
 /* Frees a zombie that was taken off its parent's list by wait (or that nobody waits for). Under
  * process_lock; the table's reference is the caller's to put. */
@@ -70,8 +67,7 @@ void process_reap_locked(struct process *p);
 /* Releases what CLONE_VM shares and wakes the parent of a vfork: exit and execve. */
 void vfork_release(struct process *p);
 
-/* --- cred.c
- * ---------------------------------------------------------------------------------------- */
+/* --- cred.c ----------------------------------------------------------------------------------- */
 /* The one shared, immutable object equal to *c; NULL: out of memory. */
 const struct cred *cred_intern(const struct cred *c);
 /* Of a name in /etc/passwd (NULL, "": root); ERR_PTR(-ENOENT) if it is not there. */
@@ -82,13 +78,11 @@ int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,
 
 long cred_prctl(int option, uint64_t arg2, uint64_t arg3);
 
-/* --- sysinfo.c
- * ------------------------------------------------------------------------------------- */
+/* --- sysinfo.c -------------------------------------------------------------------------------- */
 void uts_init(void);
 void sysinfo_register(void);
 
-/* --- time.c, futex.c
- * ------------------------------------------------------------------------------- */
+/* --- time.c, futex.c -------------------------------------------------------------------------- */
 void itimer_real_expired(struct timer *timer);
 void posix_timers_release(struct process *p);
 void posix_timers_init(void);

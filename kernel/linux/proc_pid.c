@@ -79,8 +79,7 @@ static int finish(struct vnode *v, struct proc_entry *e, struct vnode **out)
     return 0;
 }
 
-/* --- links
- * -------------------------------------------------------------------------------------------- */
+/* --- links ------------------------------------------------------------------------------------ */
 
 enum { LINK_EXE, LINK_CWD, LINK_ROOT, LINK_FD };
 
@@ -149,8 +148,7 @@ static int make_link(struct filesystem *fs, struct proc_entry *e, unsigned what,
     return finish(v, e, out);
 }
 
-/* --- fd and fdinfo
- * ------------------------------------------------------------------------------------- */
+/* --- fd and fdinfo ---------------------------------------------------------------------------- */
 
 static bool parse_number(const char *name, size_t len, int *out)
 {
@@ -239,8 +237,7 @@ static int fdinfo_list(void *arg, uint64_t *pos, char *name, size_t size, unsign
     return fd_name_at(((struct proc_entry *)arg)->process, pos, name, size);
 }
 
-/* --- small texts
- * --------------------------------------------------------------------------------------- */
+/* --- small texts ------------------------------------------------------------------------------ */
 
 static void show_comm(struct text_buf *b, void *arg)
 {
@@ -332,8 +329,7 @@ static void show_cgroup(struct text_buf *b, void *arg)
     text_printf(b, "0::/\n");
 }
 
-/* --- the directory of a process or task
- * ---------------------------------------------------------------- */
+/* --- the directory of a process or task ------------------------------------------------------- */
 
 static const struct {
     const char *name;
@@ -502,8 +498,7 @@ static int task_dir(struct filesystem *fs, struct process *p, struct task *t, bo
                   e, out);
 }
 
-/* --- the root
- * ------------------------------------------------------------------------------------------ */
+/* --- the root --------------------------------------------------------------------------------- */
 
 static ssize_t self_target(char *buf, size_t size, void *arg)
 {

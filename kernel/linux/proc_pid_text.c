@@ -184,8 +184,7 @@ void proc_show_status(struct text_buf *b, void *arg)
                 (ull)(t->thread.switches - t->thread.preemptions), (ull)t->thread.preemptions);
 }
 
-/* --- the address space
- * ------------------------------------------------------------------------------------ */
+/* --- the address space ------------------------------------------------------------------------ */
 
 static void show_region(struct text_buf *b, const struct region *r, char *path)
 {
@@ -310,8 +309,7 @@ void proc_show_smaps_rollup(struct text_buf *b, void *arg)
     mm_put(mm);
 }
 
-/* --- what the program was started with
- * ------------------------------------------------------------------- */
+/* --- what the program was started with -------------------------------------------------------- */
 
 #define TEXT_LIMIT (128UL << 10)
 

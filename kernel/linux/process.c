@@ -42,8 +42,7 @@ static const uint64_t default_rlimits[RLIMIT_COUNT][2] = {
     [RLIMIT_RTTIME] = {RLIM64_INFINITY, RLIM64_INFINITY},
 };
 
-/* --- look-up -------------------------------------------------------------------------------------
- */
+/* --- look-up ---------------------------------------------------------------------------------- */
 
 static struct process *process_find_locked(int pid)
 {
@@ -164,8 +163,7 @@ int task_link_locked(struct task *t, struct process *p, bool new_process)
     return 0;
 }
 
-/* --- objects
- * ---------------------------------------------------------------------------------------- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 static void task_release(struct thread *thread)
 {
@@ -257,8 +255,7 @@ void process_put(struct process *p)
     kfree(p);
 }
 
-/* --- programs started from outside
- * ------------------------------------------------------------------ */
+/* --- programs started from outside ------------------------------------------------------------ */
 
 struct job {
     refcount_t refs;

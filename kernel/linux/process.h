@@ -163,8 +163,7 @@ static inline const struct cred *current_cred(void)
 }
 bool capable(int cap); /* CAP_* number */
 
-/* --- signals -----------------------------------------------------------------------------------
- */
+/* --- signals ---------------------------------------------------------------------------------- */
 struct siginfo_k { /* the kernel's own form; made into siginfo_t by the per-architecture file */
     int signo, code, err;
     int pid;
@@ -195,12 +194,10 @@ void signal_set_temporary_mask(sigset_k mask);
  * interruption (-ERESTART...) the old mask comes back only when the handler has been set up. */
 long signal_end_temporary_mask(long result);
 
-/* --- memory, as other files use it ---------------------------------------------------------------
- */
+/* --- memory, as other files use it ------------------------------------------------------------ */
 /* fd-backed special mappings come through file->vnode; see linux/mm.h. */
 
-/* --- descriptors: linux/fd.c
- * ---------------------------------------------------------------------- */
+/* --- descriptors: linux/fd.c ------------------------------------------------------------------ */
 #include "linux/fd.h"
 
 #endif

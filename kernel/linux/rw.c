@@ -214,8 +214,7 @@ long sys_lseek(int fd, int64_t offset, unsigned whence)
     return pos;
 }
 
-/* --- to storage --------------------------------------------------------------------------------
- */
+/* --- to storage ------------------------------------------------------------------------------- */
 
 static long sync_fd(int fd, bool data_only)
 {

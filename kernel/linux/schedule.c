@@ -34,8 +34,7 @@ static bool may_schedule(const struct task *t)
     return me->euid == it->euid || me->euid == it->uid || capable(23 /* CAP_SYS_NICE */);
 }
 
-/* --- affinity
- * --------------------------------------------------------------------------------------- */
+/* --- affinity --------------------------------------------------------------------------------- */
 
 static long get_affinity(struct task *t, uint64_t arg)
 {
@@ -81,8 +80,7 @@ long sys_getcpu(uaddr_t cpu, uaddr_t node)
     return node && copy_to_user(node, &zero, sizeof(zero)) ? -EFAULT : 0;
 }
 
-/* --- nice values
- * -------------------------------------------------------------------------------------- */
+/* --- nice values ------------------------------------------------------------------------------ */
 
 struct priority_walk {
     int which, who;
@@ -154,8 +152,7 @@ long sys_setpriority(int which, int who, int nice)
     return priority_run(&w);
 }
 
-/* --- policies: one only, the fair one
- * ------------------------------------------------------------------ */
+/* --- policies: one only, the fair one --------------------------------------------------------- */
 
 static long exists(struct task *t, uint64_t arg)
 {
@@ -224,8 +221,7 @@ long sys_sched_rr_get_interval(int tid, uaddr_t dst)
     return res ? res : put_timespec(dst, 10 * NSEC_PER_MSEC);
 }
 
-/* --- membarrier
- * -------------------------------------------------------------------------------------- */
+/* --- membarrier ------------------------------------------------------------------------------- */
 
 static void fence(void *arg)
 {

@@ -18,8 +18,7 @@ static bool has_page_cache(const struct file *f)
     return f->vnode && f->ops == &regular_file_ops;
 }
 
-/* --- by page reference --------------------------------------------------------------------------
- */
+/* --- by page reference ------------------------------------------------------------------------ */
 
 /* What a hole in a file is sent from. */
 static struct page *zero_page(void)
@@ -94,8 +93,7 @@ static ssize_t send_pages(struct file *out, struct vnode *v, uint64_t *pos, size
     return done ? done : r;
 }
 
-/* --- by copying ---------------------------------------------------------------------------------
- */
+/* --- by copying ------------------------------------------------------------------------------- */
 
 /* pos_in / pos_out NULL: the file's own position, or a stream. */
 static ssize_t read_into(struct file *in, void *buf, size_t n, uint64_t *pos)
@@ -140,8 +138,7 @@ static ssize_t copy_range(struct file *in, uint64_t *pos_in, struct file *out, u
     return done ? done : r;
 }
 
-/* --- sendfile -----------------------------------------------------------------------------------
- */
+/* --- sendfile --------------------------------------------------------------------------------- */
 
 static ssize_t send_file(struct file *out, struct file *in, uint64_t *pos, size_t count)
 {
@@ -185,8 +182,7 @@ long sys_sendfile(int out_fd, int in_fd, uaddr_t offset, size_t count)
     return n;
 }
 
-/* --- splice -------------------------------------------------------------------------------------
- */
+/* --- splice ----------------------------------------------------------------------------------- */
 
 static ssize_t splice_sink(void *arg, struct uio *u, uint64_t *pos)
 {
@@ -305,8 +301,7 @@ long sys_vmsplice(int fd, uaddr_t iov, size_t count, unsigned flags)
     return writes ? sys_writev(fd, iov, count) : sys_readv(fd, iov, count);
 }
 
-/* --- copy_file_range ----------------------------------------------------------------------------
- */
+/* --- copy_file_range -------------------------------------------------------------------------- */
 
 static ssize_t do_copy_range(struct file *in, uint64_t *pos_in, struct file *out, uint64_t *pos_out,
                              size_t len, unsigned flags)

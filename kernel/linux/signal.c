@@ -92,8 +92,7 @@ void sighand_exec(struct sighand *sh)
     spin_unlock_bh(&sh->lock);
 }
 
-/* --- sending -------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static bool ignored(const struct sighand *sh, int signo)
 {
@@ -265,8 +264,7 @@ void signal_force(int signo, const struct siginfo_k *info)
     t->thread.interrupted = true;
 }
 
-/* --- taking
- * ---------------------------------------------------------------------------------------- */
+/* --- taking ----------------------------------------------------------------------------------- */
 
 bool signal_pending(struct task *t)
 {
@@ -365,8 +363,7 @@ long signal_end_temporary_mask(long result)
     return result;
 }
 
-/* --- on the way back to user mode
- * ---------------------------------------------------------------------- */
+/* --- on the way back to user mode ------------------------------------------------------------- */
 
 static void stop(struct task *t, int signo)
 {

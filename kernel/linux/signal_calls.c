@@ -14,8 +14,7 @@ static bool valid(int signo)
     return signo >= 1 && signo <= SIG_COUNT;
 }
 
-/* --- sending -------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 int signal_permission(struct process *p, int signo)
 {
@@ -138,8 +137,7 @@ long sys_rt_tgsigqueueinfo(int tgid, int tid, int signo, uaddr_t uinfo)
     return tgid <= 0 ? -EINVAL : kill_task(tgid, tid, signo, &info);
 }
 
-/* --- actions and masks
- * --------------------------------------------------------------------------------- */
+/* --- actions and masks ------------------------------------------------------------------------ */
 
 long sys_rt_sigaction(int signo, uaddr_t act, uaddr_t old, size_t size)
 {
@@ -263,8 +261,7 @@ long sys_rt_sigtimedwait(uaddr_t set, uaddr_t uinfo, uaddr_t timeout, size_t siz
     return info.signo;
 }
 
-/* --- alternate stack
- * --------------------------------------------------------------------------------- */
+/* --- alternate stack -------------------------------------------------------------------------- */
 
 #define SS_ONSTACK_N 1u
 #define SS_DISABLE_N 2u

@@ -116,8 +116,7 @@ bool process_group_orphaned(const struct process *p);
 /* The parent hears of a stop, continue or end: SIGCHLD and child_wait. Under process_lock. */
 void signal_parent(struct process *p, int code, int status);
 
-/* --- per architecture: linux/x86_64/
- * --------------------------------------------------------------- */
+/* --- per architecture: linux/x86_64/ ---------------------------------------------------------- */
 
 /* Builds the handler's frame on the user stack and points regs at the handler. -EFAULT: the stack
  * is not writable. oldmask goes into the frame. */

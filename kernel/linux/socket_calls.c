@@ -43,8 +43,7 @@ static struct sock_hold sock_hold(int fd)
     return s;
 }
 
-/* --- addresses ----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static int addr_fetch(struct sockaddr_k *to, uaddr_t from, int len)
 {
@@ -68,8 +67,7 @@ static int addr_put(uaddr_t to, uaddr_t to_len, const struct sockaddr_k *addr, u
     return copy_to_user(to_len, &len, sizeof(len));
 }
 
-/* --- making and connecting ----------------------------------------------------------------------
- */
+/* --- making and connecting -------------------------------------------------------------------- */
 
 static int socket_make(int family, int type, int proto, struct file **out)
 {
@@ -238,8 +236,7 @@ long sys_getpeername(int fd, uaddr_t addr, uaddr_t len)
     return socket_name(fd, addr, len, true);
 }
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 struct timeval_k {
     int64_t sec, usec;
@@ -305,8 +302,7 @@ long sys_getsockopt(int fd, int level, int name, uaddr_t uval, uaddr_t ulen)
     return err;
 }
 
-/* --- ancillary data -----------------------------------------------------------------------------
- */
+/* --- ancillary data --------------------------------------------------------------------------- */
 
 const struct cmsg_head *cmsg_next(const struct cmsg_in *c, size_t *pos, int *err)
 {
@@ -345,8 +341,7 @@ int cmsg_put(struct sock_msg *m, int level, int type, const void *data, size_t l
     return 0;
 }
 
-/* --- sending ------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static inline unsigned call_flags(const struct file *f, int flags)
 {
@@ -470,8 +465,7 @@ long sys_sendmmsg(int fd, uaddr_t msgs, unsigned count, int flags)
     return done ? (long)done : err;
 }
 
-/* --- receiving ----------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static inline void recv_prepare(struct sock_msg *m, struct uio *u, unsigned flags)
 {

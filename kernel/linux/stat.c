@@ -165,8 +165,7 @@ long sys_statx(int dirfd, uaddr_t name, int flags, unsigned mask, uaddr_t buf)
     return copy_to_user(buf, &sx, sizeof(sx));
 }
 
-/* --- file systems ------------------------------------------------------------------------------
- */
+/* --- file systems ----------------------------------------------------------------------------- */
 
 static long put_statfs(const struct path *p, uaddr_t buf)
 {

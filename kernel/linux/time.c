@@ -30,8 +30,7 @@ int put_timespec(uaddr_t dst, nsec_t ns)
     return copy_to_user(dst, &ts, sizeof(ts)) ? -EFAULT : 0;
 }
 
-/* --- CPU times
- * ------------------------------------------------------------------------------------- */
+/* --- CPU times -------------------------------------------------------------------------------- */
 
 void task_times(struct task *t, nsec_t *user, nsec_t *system)
 {
@@ -173,8 +172,7 @@ long sys_time(uaddr_t dst)
     return dst && copy_to_user(dst, &now, sizeof(now)) ? -EFAULT : now;
 }
 
-/* --- sleeping
- * ---------------------------------------------------------------------------------------- */
+/* --- sleeping --------------------------------------------------------------------------------- */
 
 /* Sleeps until `deadline` (monotonic); the rest goes to `rem` when interrupted. */
 static long sleep_until(nsec_t deadline, uaddr_t rem)
@@ -240,8 +238,7 @@ long sys_clock_nanosleep(int id, int flags, uaddr_t req, uaddr_t rem)
     }
 }
 
-/* --- usage
- * ------------------------------------------------------------------------------------------- */
+/* --- usage ------------------------------------------------------------------------------------ */
 
 long sys_times(uaddr_t dst)
 {

@@ -6,8 +6,7 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-/* --- ITIMER_REAL
- * ---------------------------------------------------------------------------------- */
+/* --- ITIMER_REAL ------------------------------------------------------------------------------ */
 
 /* Protects real_interval and the POSIX timers' settings against their expiry. */
 static spinlock_t timers_lock = SPINLOCK_INIT;
@@ -103,8 +102,7 @@ long sys_alarm(unsigned seconds)
     return (value + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
 }
 
-/* --- POSIX timers
- * ------------------------------------------------------------------------------------- */
+/* --- POSIX timers ----------------------------------------------------------------------------- */
 
 struct posix_timer {
     struct list link; /* process->posix_timers, under timers_lock */

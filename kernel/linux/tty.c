@@ -75,8 +75,7 @@ void tty_put(struct tty *t)
         kfree(t);
 }
 
-/* --- output -------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 /* Output processing: newlines become CR NL. Returns the bytes written to out (at most 2 * n). */
 static size_t cook(const struct tty *t, const uint8_t *in, size_t n, uint8_t *out)
@@ -117,8 +116,7 @@ static void echo(struct tty *t, const uint8_t *data, size_t n)
     mutex_unlock(&t->output_lock);
 }
 
-/* --- input --------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 struct echo_buf {
     uint8_t data[512];
@@ -268,8 +266,7 @@ void tty_input(struct tty *t, const uint8_t *data, size_t n)
     wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* Bytes a read may have now. */
 static uint32_t readable_bytes(const struct tty *t)
@@ -397,8 +394,7 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
     return (readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
 }
 
-/* --- control ------------------------------------------------------------------------------------
- */
+/* --- control ---------------------------------------------------------------------------------- */
 
 void tty_signal(struct tty *t, int signo, int fallback)
 {

@@ -9,8 +9,7 @@
 #define STREAM_CHUNK (32u * 1024)
 #define MESSAGE_COST(len) ((len) + sizeof(struct unix_message))
 
-/* --- messages -----------------------------------------------------------------------------------
- */
+/* --- messages --------------------------------------------------------------------------------- */
 
 void unix_message_free(struct unix_message *m)
 {
@@ -48,8 +47,7 @@ static struct unix_message *message_make(struct unix_socket *from, struct uio *u
     return m;
 }
 
-/* --- sending ------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 /* Waits until one more message may be under way; as on Linux, the last one may be too long. So who
  * is told that it can write can write a message of any size. */
@@ -220,8 +218,7 @@ ssize_t unix_write(struct file *f, struct uio *u, uint64_t *pos)
     return unix_send(f, &m);
 }
 
-/* --- receiving ----------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static struct unix_message *peek_queue(struct unix_socket *s)
 {

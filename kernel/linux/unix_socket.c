@@ -49,8 +49,7 @@ void unix_put(struct unix_socket *s)
         kfree(s);
 }
 
-/* --- names --------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out)
 {
@@ -202,8 +201,7 @@ int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix
     return err;
 }
 
-/* --- connections --------------------------------------------------------------------------------
- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 static int unix_file(struct unix_socket *s, struct file **out)
 {
@@ -375,8 +373,7 @@ static int unix_accept(struct file *f, struct file **out)
     return err;
 }
 
-/* --- the end ------------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 /* Sets shutdown bits of one side and wakes it. */
 static void shut(struct unix_socket *s, unsigned how, int error)
@@ -444,8 +441,7 @@ static void unix_release(struct file *f)
     unix_close(unix_of(f));
 }
 
-/* --- the rest of the operations -----------------------------------------------------------------
- */
+/* --- the rest of the operations --------------------------------------------------------------- */
 
 static int unix_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool peer)
 {

@@ -68,8 +68,7 @@ struct dhcp {
     uint8_t message[MESSAGE_MAX]; /* the one being processed */
 };
 
-/* --- messages out
- * ----------------------------------------------------------------------------------- */
+/* --- messages out ----------------------------------------------------------------------------- */
 
 struct message {
     uint8_t b[MESSAGE_PADDED];
@@ -179,8 +178,7 @@ static void transmit(struct dhcp *d, uint8_t type)
         send_broadcast(d->netif, &m, d->state == REBINDING ? d->lease.addr : 0);
 }
 
-/* --- states
- * ------------------------------------------------------------------------------------------ */
+/* --- states ----------------------------------------------------------------------------------- */
 
 /* 4, 8, 16, 32, then 64 seconds, each give or take one (RFC 2131 4.1); the first sooner, since a
  * boot waits for it. */
@@ -300,8 +298,7 @@ static void dhcp_timer(struct timer *t)
     net_batch_end();
 }
 
-/* --- messages in
- * ------------------------------------------------------------------------------------- */
+/* --- messages in ------------------------------------------------------------------------------ */
 
 static uint32_t option_addr(const uint8_t *o)
 {

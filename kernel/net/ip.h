@@ -1,6 +1,6 @@
 /*
- * The IP layer as the transports use it: addresses, flows (routes with a cached next hop), output, and
- * the upcalls for input and errors.
+ * The IP layer as the transports use it: addresses, flows (routes with a cached next hop), output,
+ * and the upcalls for input and errors.
  */
 #ifndef NET_IP_H
 #define NET_IP_H
@@ -21,7 +21,10 @@ static inline bool ip_is_v4(const struct ip_addr *a)
 {
     return a->q[0] == 0 && a->w[2] == 0xffff0000u;
 }
-static inline uint32_t ip_v4(const struct ip_addr *a) { return a->w[3]; } /* big-endian */
+static inline uint32_t ip_v4(const struct ip_addr *a)
+{
+    return a->w[3];
+} /* big-endian */
 static inline bool ip_equal(const struct ip_addr *a, const struct ip_addr *b)
 {
     return a->q[0] == b->q[0] && a->q[1] == b->q[1];
@@ -40,14 +43,14 @@ size_t ip_format(char *buf, size_t size, const struct ip_addr *a);
 int ip_parse(const char *text, struct ip_addr *out);
 
 /*
- * A flow: where packets from src to dst go. A connected socket keeps one; its route and next hop are
- * cached and looked up again when the routing generation changed.
+ * A flow: where packets from src to dst go. A connected socket keeps one; its route and next hop
+ * are cached and looked up again when the routing generation changed.
  */
 struct ip_flow {
     struct ip_addr src, dst;
-    uint32_t scope;  /* interface index for link-local destinations, SO_BINDTODEVICE; 0: any */
+    uint32_t scope; /* interface index for link-local destinations, SO_BINDTODEVICE; 0: any */
     uint8_t proto;
-    uint8_t tos;     /* traffic class; ECN in the low two bits may be set per packet in pkt->tos */
+    uint8_t tos; /* traffic class; ECN in the low two bits may be set per packet in pkt->tos */
     uint8_t ttl;
     bool dont_fragment;
     /* cache, filled by ip_route */
@@ -60,18 +63,21 @@ struct ip_flow {
     uint32_t sum;      /* IPv4: sum of the constant header words */
 };
 
-/* Finds the route; fills in src if it is unspecified. -ENETUNREACH, -EADDRNOTAVAIL (src is not ours). */
-/* Bottom halves may be on or off. A flow starts as all zero but for its key; src, dst, scope, proto, tos
- * and ttl must not change while it has a cache without calling this again. */
+/* Finds the route; fills in src if it is unspecified. -ENETUNREACH, -EADDRNOTAVAIL (src is not
+ * ours). */
+/* Bottom halves may be on or off. A flow starts as all zero but for its key; src, dst, scope,
+ * proto, tos and ttl must not change while it has a cache without calling this again. */
 int ip_route(struct ip_flow *flow);
 /* Changes with every change of addresses, routes, path features and path MTUs. */
 extern uint32_t net_generation;
-/* True if the cache is stale: ip_output will call ip_route again, so mtu and features may change. */
+/* True if the cache is stale: ip_output will call ip_route again, so mtu and features may change.
+ */
 static inline bool ip_flow_stale(const struct ip_flow *flow)
 {
     return flow->generation != READ_ONCE(net_generation) || !flow->neighbour;
 }
-/* The peer answered: the next hop is reachable (RFC 4861 7.3.1). Cheap; call on forward progress. */
+/* The peer answered: the next hop is reachable (RFC 4861 7.3.1). Cheap; call on forward progress.
+ */
 void ip_flow_confirm(struct ip_flow *flow);
 /* Drops the cache. */
 void ip_flow_release(struct ip_flow *flow);
@@ -82,11 +88,12 @@ static inline uint32_t ip_header_len(const struct ip_flow *flow)
 }
 /* Sends the packet, whose data begins with the transport header: prepends IP and link headers,
  * resolves the neighbour (queues the packet while that takes place), fragments if allowed. Takes
- * ownership. pkt->tos's ECN bits are or'ed in. If flow->features lack PATH_CSUM / TSO / SG it is done in
- * software here. 0, -EMSGSIZE, -EHOSTUNREACH, -ENOBUFS. bh disabled. */
+ * ownership. pkt->tos's ECN bits are or'ed in. If flow->features lack PATH_CSUM / TSO / SG it is
+ * done in software here. 0, -EMSGSIZE, -EHOSTUNREACH, -ENOBUFS. bh disabled. */
 int ip_output(struct ip_flow *flow, struct pkt *p);
 
-/* Pseudo-header sum (RFC 793, RFC 8200 8.1) for a transport segment of `len` bytes, not complemented. */
+/* Pseudo-header sum (RFC 793, RFC 8200 8.1) for a transport segment of `len` bytes, not
+ * complemented. */
 uint32_t ip_pseudo_csum(const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
                         uint32_t len);
 uint16_t csum_fold(uint32_t sum); /* complemented, ready for the header field */
@@ -97,9 +104,9 @@ void ip_csum_partial(struct pkt *p, const struct ip_flow *flow, uint16_t offset)
 
 /* --- up: the transports provide these; bh context -------------------------------------------- */
 
-/* p->data is the transport header, p->src/dst/proto/tos/ttl/netif are set, at least the fixed transport
- * header is linear, the checksum is verified if PKT_CSUM_OK is set (the transport verifies otherwise).
- * dst is one of our unicast addresses for TCP. Takes ownership. */
+/* p->data is the transport header, p->src/dst/proto/tos/ttl/netif are set, at least the fixed
+ * transport header is linear, the checksum is verified if PKT_CSUM_OK is set (the transport
+ * verifies otherwise). dst is one of our unicast addresses for TCP. Takes ownership. */
 void tcp_input(struct pkt *p);
 void udp_input(struct pkt *p);
 /* An ICMP error about a packet we sent: err is the errno it means (-EMSGSIZE with mtu set for

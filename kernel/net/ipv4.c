@@ -10,8 +10,7 @@
 #define OPT_LSRR 131u
 #define OPT_SSRR 137u
 
-/* --- input ---------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 /* 32-bit words of the header; it sums up to all ones. */
 static inline bool header_sum_ok(const uint8_t *h, unsigned len)
@@ -176,8 +175,7 @@ void ip4_deliver(struct netif *n, struct pkt *p)
     }
 }
 
-/* --- output --------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static inline void fill_header(uint8_t *h, const struct ip_flow *f, uint8_t tos, uint32_t total,
                                uint32_t id_frag, uint32_t sum)

@@ -249,8 +249,7 @@ void mld_input(struct netif *n, struct pkt *p)
     pkt_free(p);
 }
 
-/* --- sockets -------------------------------------------------------------------------------------
- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 
 static struct netif *group_netif(const struct ip_addr *group, int ifindex)
 {

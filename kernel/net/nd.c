@@ -71,8 +71,7 @@ static struct ip_addr with_identifier(const struct ip_addr *prefix, const uint8_
     return a;
 }
 
-/* --- output --------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void add_mac_option(struct pkt *p, uint8_t type, const uint8_t *mac)
 {
@@ -168,8 +167,7 @@ void nd_restart(struct netif *n)
     spin_unlock_bh(&nd->lock);
 }
 
-/* --- addresses -----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 void nd_address_added(struct netif *n, const struct ip_addr *a)
 {
@@ -314,8 +312,7 @@ void nd_start(struct netif *n)
     nd_restart(n);
 }
 
-/* --- input ---------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 /* The first option of this type with at least `size` bytes, or NULL. The whole list has been
  * checked. */

@@ -240,8 +240,7 @@ void path_link_changed(struct net_path *path, bool up)
         work_schedule(&n->link_work);
 }
 
-/* --- addresses -----------------------------------------------------------------------------------
- */
+/* --- addresses -------------------------------------------------------------------------------- */
 
 static struct netif_addr *find_addr(struct netif *n, const struct ip_addr *a)
 {

@@ -42,8 +42,7 @@ void raw_init(void)
     list_init(&table.ping);
 }
 
-/* --- input ---------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static bool addressed(const struct dgram_socket *d, const struct pkt *p)
 {
@@ -120,8 +119,7 @@ bool ping_deliver(const struct pkt *p)
     return any;
 }
 
-/* --- output --------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 /* IP_HDRINCL: the program wrote the IP header; we fill in what Linux fills in (raw(7)). */
 static int send_with_header(struct dgram_socket *d, struct pkt *p)
@@ -332,8 +330,7 @@ int raw_socket_create(int family, int proto, struct socket **out)
     return 0;
 }
 
-/* --- ping ----------------------------------------------------------------------------------------
- */
+/* --- ping ------------------------------------------------------------------------------------- */
 
 static bool id_free(uint16_t id, void *arg)
 {

@@ -80,8 +80,7 @@ enum { /* IPPROTO_IPV6 */
 #define SNDBUF_MIN 4608u
 #define RCVBUF_MIN 2304u
 
-/* --- booleans and numbers that are nothing but fields
- * ---------------------------------------------- */
+/* --- booleans and numbers that are nothing but fields ----------------------------------------- */
 
 static bool *flag_of(struct socket *s, int level, int name)
 {
@@ -151,8 +150,7 @@ static void set_buffer(uint32_t *field, bool *locked, int v, uint32_t most, uint
     *locked = true;
 }
 
-/* --- SOL_SOCKET ----------------------------------------------------------------------------------
- */
+/* --- SOL_SOCKET ------------------------------------------------------------------------------- */
 
 static int bind_to_device(struct socket *s, const char *val, uint32_t len)
 {
@@ -286,8 +284,7 @@ static int get_socket_level(struct socket *s, int name, int *v)
     }
 }
 
-/* --- IPPROTO_IP and IPPROTO_IPV6
- * ------------------------------------------------------------------- */
+/* --- IPPROTO_IP and IPPROTO_IPV6 -------------------------------------------------------------- */
 
 /* struct ip_mreqn {group, address, ifindex}, ip_mreq without the index. */
 static int mreq_v4(const void *val, uint32_t len, struct ip_addr *group, int *ifindex)
@@ -458,8 +455,7 @@ static int get_ipv6_level(struct socket *s, int name, int *v)
     }
 }
 
-/* --- entry
- * ----------------------------------------------------------------------------------------- */
+/* --- entry ------------------------------------------------------------------------------------ */
 
 /* Options whose value is not an integer. False: not one of them. */
 static bool set_structured(struct socket *s, int level, int name, const void *val, uint32_t len,

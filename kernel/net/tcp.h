@@ -457,8 +457,7 @@ static inline void tcp_memory_add(int64_t n)
         tcp_memory_update();
 }
 
-/* --- tcp_table.c: bh disabled ------------------------------------------------------------------
- */
+/* --- tcp_table.c: bh disabled ----------------------------------------------------------------- */
 
 int tcp_table_init(void);
 /* The entry with this 4-tuple with a reference on it (socket_get / tcp_tw_put), or NULL. */
@@ -479,8 +478,7 @@ void tcp_table_for_each(void (*fn)(struct tcp_entry *e, void *arg), void *arg);
 uint32_t tcp_table_count(void);
 void tcp_entry_put(struct tcp_entry *e);
 
-/* --- tcp_bind.c: bh disabled, under the socket's lock ------------------------------------------
- */
+/* --- tcp_bind.c: bh disabled, under the socket's lock ----------------------------------------- */
 
 int tcp_bind_init(void);
 /* Binds to s.local.ip and `port`, 0: any free one. -EADDRINUSE. */
@@ -499,8 +497,7 @@ struct tcp *tcp_bind_lookup_listener(const struct ip_addr *local, uint16_t port,
 /* Every bound socket that is not in the connection table (listeners) with a reference. */
 void tcp_bind_for_each_listener(void (*fn)(struct tcp *t, void *arg), void *arg);
 
-/* --- tcp_socket.c -------------------------------------------------------------------------------
- */
+/* --- tcp_socket.c ----------------------------------------------------------------------------- */
 
 extern const struct socket_ops tcp_ops;
 /* A connection object in state CLOSE with one reference. NULL: out of memory. */
@@ -551,24 +548,21 @@ void tcp_reset_ooo(struct tcp *t);
 uint32_t tcp_make_isn(const struct tcp_entry *e, nsec_t now);
 uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *remote);
 
-/* --- tcp_send.c ---------------------------------------------------------------------------------
- */
+/* --- tcp_send.c ------------------------------------------------------------------------------- */
 
 ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags);
 ssize_t tcp_sendpages(struct socket *s, const struct page_part *parts, unsigned n, unsigned flags);
 /* Queues our FIN behind the data. Locked. */
 void tcp_queue_fin(struct tcp *t);
 
-/* --- tcp_recv.c ---------------------------------------------------------------------------------
- */
+/* --- tcp_recv.c ------------------------------------------------------------------------------- */
 
 ssize_t tcp_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
 unsigned tcp_poll(struct socket *s);
 /* Payload in order or not, FIN included; takes ownership of the packet. Locked; input only. */
 void tcp_receive_data(struct tcp *t, struct tcp_rx *r);
 
-/* --- tcp_input.c --------------------------------------------------------------------------------
- */
+/* --- tcp_input.c ------------------------------------------------------------------------------ */
 
 /* A segment for a connection; takes ownership of the packet. bh. */
 void tcp_connection_input(struct tcp *t, struct tcp_rx *r);
@@ -582,8 +576,7 @@ void tcp_ack_check(struct tcp *t, nsec_t now);
 void tcp_challenge_ack(struct tcp *t, nsec_t now);
 bool tcp_challenge_allowed(nsec_t now);
 
-/* --- tcp_listen.c -------------------------------------------------------------------------------
- */
+/* --- tcp_listen.c ----------------------------------------------------------------------------- */
 
 /* Takes ownership of r->p. */
 void tcp_listener_input(struct tcp *l, struct tcp_rx *r);
@@ -599,8 +592,7 @@ void tcp_unlock_both(struct tcp *t, struct tcp *listener);
 /* A RST in answer to a segment that belongs to nobody (3.5.2). */
 void tcp_reset_reply(const struct tcp_rx *r);
 
-/* --- tcp_ack.c ----------------------------------------------------------------------------------
- */
+/* --- tcp_ack.c -------------------------------------------------------------------------------- */
 
 /* Processes the acknowledgement; false if the segment is to be dropped. Locked. */
 bool tcp_ack(struct tcp *t, const struct tcp_rx *r);
@@ -615,8 +607,7 @@ void tcp_enter_cwr(struct tcp *t);
 void tcp_start_recovery(struct tcp *t, nsec_t now);
 uint32_t tcp_initial_cwnd(uint32_t mss);
 
-/* --- tcp_sack.c ---------------------------------------------------------------------------------
- */
+/* --- tcp_sack.c ------------------------------------------------------------------------------- */
 
 struct tcp_sack_result {
     uint32_t sacked;    /* bytes newly SACKed */
@@ -639,8 +630,7 @@ void tcp_sack_advance(struct tcp *t);
 /* The state of the segment changed to SACKed or acknowledged. */
 void tcp_seg_unaccount(struct tcp *t, struct tcp_seg *g);
 
-/* --- tcp_rack.c ---------------------------------------------------------------------------------
- */
+/* --- tcp_rack.c ------------------------------------------------------------------------------- */
 
 /* A transmission was delivered: the newest by send time counts. */
 void tcp_rack_delivered(struct tcp *t, nsec_t sent_at, uint32_t end, bool retrans, nsec_t now);
@@ -654,8 +644,7 @@ void tcp_tlp_fire(struct tcp *t, nsec_t now);
 void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_result *res,
                    bool duplicate);
 
-/* --- tcp_output.c -------------------------------------------------------------------------------
- */
+/* --- tcp_output.c ----------------------------------------------------------------------------- */
 
 /* Sends what the windows, Nagle and cork allow of the queue. Locked. */
 void tcp_push(struct tcp *t, nsec_t now);
@@ -699,8 +688,7 @@ uint32_t tcp_write_syn_options(uint8_t *opt, uint16_t mss, int wscale, bool sack
                                uint32_t tsval, uint32_t tsecr);
 void tcp_write_timestamp(uint8_t *opt, uint32_t tsval, uint32_t tsecr);
 
-/* --- tcp_timer.c --------------------------------------------------------------------------------
- */
+/* --- tcp_timer.c ------------------------------------------------------------------------------ */
 
 void tcp_timer_init(struct tcp *t);
 /* Sets one of the deadlines; NSEC_NEVER clears it. Moving one later touches no timer queue. Locked.
@@ -719,8 +707,7 @@ void tcp_reset_keepalive(struct tcp *t, nsec_t now);
 /* How long an orphan may stay in FIN-WAIT-2. */
 nsec_t tcp_fin_timeout(const struct tcp *t);
 
-/* --- tcp_timewait.c -----------------------------------------------------------------------------
- */
+/* --- tcp_timewait.c --------------------------------------------------------------------------- */
 
 int tcp_timewait_init(void);
 /* Turns the connection into a TIME-WAIT entry and ends it. Locked. */
@@ -733,15 +720,13 @@ void tcp_tw_put(struct tcp_tw *tw);
 void tcp_tw_kill(struct tcp_tw *tw);
 uint32_t tcp_tw_count(void);
 
-/* --- tcp_syncookie.c ----------------------------------------------------------------------------
- */
+/* --- tcp_syncookie.c -------------------------------------------------------------------------- */
 
 void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o);
 /* Checks the ACK of a cookie and recovers the options. */
 bool tcp_cookie_check(const struct tcp_rx *r, struct tcp_syn_opts *o);
 
-/* --- tcp_sockopt.c ------------------------------------------------------------------------------
- */
+/* --- tcp_sockopt.c ---------------------------------------------------------------------------- */
 
 int tcp_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int tcp_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);

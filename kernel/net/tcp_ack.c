@@ -54,8 +54,7 @@ static void timestamp_sample(struct tcp *t, const struct tcp_rx *r)
         tcp_rtt_sample(t, rtt, r->now);
 }
 
-/* --- loss accounting
- * ------------------------------------------------------------------------------ */
+/* --- loss accounting -------------------------------------------------------------------------- */
 
 void tcp_seg_unaccount(struct tcp *t, struct tcp_seg *g)
 {
@@ -207,8 +206,7 @@ static void undo(struct tcp *t)
     t->backoff = 0;
 }
 
-/* --- what was delivered -------------------------------------------------------------------------
- */
+/* --- what was delivered ----------------------------------------------------------------------- */
 
 struct ack_work {
     uint32_t acked;     /* cumulatively */

@@ -77,8 +77,7 @@ void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const 
     tcp_put(t);
 }
 
-/* --- paths
- * ---------------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 /* What was sent again into the dead path is lost, too. */
 static void forget_retransmissions(struct tcp *t)

@@ -167,8 +167,7 @@ void tcp_input(struct pkt *p)
     pkt_free(p);
 }
 
-/* --- RFC 5961 challenge ACKs
- * ---------------------------------------------------------------------- */
+/* --- RFC 5961 challenge ACKs ------------------------------------------------------------------ */
 
 #define CHALLENGES_PER_SECOND                                                                      \
     1000 /* half of it to one and a half: who counts them learns nothing */
@@ -211,8 +210,7 @@ void tcp_challenge_ack(struct tcp *t, nsec_t now)
     tcp_send_ack(t, now);
 }
 
-/* --- SYN-SENT (3.10.7.3)
- * -------------------------------------------------------------------------- */
+/* --- SYN-SENT (3.10.7.3) ---------------------------------------------------------------------- */
 
 static void connected(struct tcp *t, struct tcp_rx *r)
 {
@@ -270,8 +268,7 @@ static void syn_sent_input(struct tcp *t, struct tcp_rx *r)
     tcp_send_syn(t, r->now);
 }
 
-/* --- synchronised states
- * ---------------------------------------------------------------------------- */
+/* --- synchronised states ---------------------------------------------------------------------- */
 
 static bool acceptable(const struct tcp *t, const struct tcp_rx *r)
 {

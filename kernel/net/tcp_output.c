@@ -269,8 +269,7 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
     return ip_output(&t->flow, p);
 }
 
-/* --- the send queue -----------------------------------------------------------------------------
- */
+/* --- the send queue --------------------------------------------------------------------------- */
 
 struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
 {
@@ -500,8 +499,7 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
     tcp_set_deadline(t, TIMER_SEND, at);
 }
 
-/* --- routes and sizes ----------------------------------------------------------------------------
- */
+/* --- routes and sizes ------------------------------------------------------------------------- */
 
 void tcp_update_mss(struct tcp *t)
 {
@@ -542,8 +540,7 @@ int tcp_refresh_route(struct tcp *t)
     return 0;
 }
 
-/* --- without a connection ------------------------------------------------------------------------
- */
+/* --- without a connection --------------------------------------------------------------------- */
 
 void tcp_send_reply(const struct tcp_reply *r)
 {

@@ -18,8 +18,7 @@ static struct pkt *last_in_queue(struct tcp *t)
     return t->rcv_queue.count ? container_of(t->rcv_queue.tail, struct pkt, next) : NULL;
 }
 
-/* --- arrival
- * ---------------------------------------------------------------------------------------- */
+/* --- arrival ---------------------------------------------------------------------------------- */
 
 /* Small segments share the last packet's buffer: memory in use stays near the bytes in it. */
 static bool join_last(struct tcp *t, struct pkt *p)
@@ -320,8 +319,7 @@ void tcp_purge_receive(struct tcp *t)
     tcp_reset_ooo(t);
 }
 
-/* --- recv
- * ------------------------------------------------------------------------------------------- */
+/* --- recv ------------------------------------------------------------------------------------- */
 
 /* Copies n bytes at offset off of the packet to the program. */
 static int copy_packet(struct uio *u, const struct pkt *p, uint32_t off, uint32_t n)

@@ -8,8 +8,7 @@
 static struct slab *tcp_slab, *seg_slab;
 static uint64_t isn_key[2];
 
-/* --- objects
- * ---------------------------------------------------------------------------------------- */
+/* --- objects ---------------------------------------------------------------------------------- */
 
 struct tcp_seg *tcp_alloc_seg(struct tcp *t)
 {
@@ -137,8 +136,7 @@ uint32_t tcp_make_ts_offset(const struct ip_addr *local, const struct ip_addr *r
     return (uint32_t)(siphash(key, sizeof(key), isn_key) >> 32);
 }
 
-/* --- states
- * ------------------------------------------------------------------------------------------ */
+/* --- states ----------------------------------------------------------------------------------- */
 
 void tcp_wake(struct tcp *t, unsigned key)
 {
@@ -236,8 +234,7 @@ void tcp_abort(struct tcp *t, int error)
     tcp_done(t, error);
 }
 
-/* --- bind, connect
- * ------------------------------------------------------------------------------------- */
+/* --- bind, connect ---------------------------------------------------------------------------- */
 
 static bool is_ours(const struct ip_addr *a, uint32_t scope)
 {
@@ -419,8 +416,7 @@ out:
     return err;
 }
 
-/* --- listen, accept
- * ------------------------------------------------------------------------------------ */
+/* --- listen, accept --------------------------------------------------------------------------- */
 
 static void tell_listening(const struct socket *s, bool open)
 {
@@ -530,8 +526,7 @@ static void stop_listening(struct tcp *t)
     tcp_wake(t, ~0u);
 }
 
-/* --- disconnect, shutdown, close
- * ------------------------------------------------------------------------ */
+/* --- disconnect, shutdown, close -------------------------------------------------------------- */
 
 static struct ip_addr unspecified(const struct socket *s)
 {
@@ -658,9 +653,7 @@ static void op_close(struct socket *s)
     socket_put(s);
 }
 
-/* --- poll
- * ------------------------------------------------------------------------------------------------
- */
+/* --- poll ------------------------------------------------------------------------------------- */
 
 unsigned tcp_poll(struct socket *s)
 {

@@ -39,8 +39,7 @@ void udp_init(void)
     }
 }
 
-/* --- finding sockets -----------------------------------------------------------------------------
- */
+/* --- finding sockets -------------------------------------------------------------------------- */
 
 /* Whether a socket with this local address takes packets to IPv4 (v4) or IPv6 destinations. */
 static bool takes_family(const struct socket *s, bool v4)
@@ -115,8 +114,7 @@ static struct dgram_socket *find(const struct pkt *p, uint16_t sport, uint16_t d
     return best;
 }
 
-/* --- input ---------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static bool checksum_ok(const struct pkt *p)
 {
@@ -235,8 +233,7 @@ void udp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const 
     spin_unlock_bh(&b->lock);
 }
 
-/* --- bind and connect
- * ------------------------------------------------------------------------------ */
+/* --- bind and connect ------------------------------------------------------------------------- */
 
 static bool overlap(const struct socket *a, const struct ip_addr *a_ip, const struct socket *b)
 {
@@ -346,8 +343,7 @@ static int udp_connect(struct socket *s, const struct sock_addr *addr, bool nonb
     return err;
 }
 
-/* --- output --------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port)
 {
@@ -511,8 +507,7 @@ int udp_socket_create(int family, struct socket **out)
     return 0;
 }
 
-/* --- /proc/net/udp, udp6
- * --------------------------------------------------------------------------- */
+/* --- /proc/net/udp, udp6 ---------------------------------------------------------------------- */
 
 static void address_text(struct text_buf *b, const struct sock_addr *a, bool v6)
 {

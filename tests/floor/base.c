@@ -155,8 +155,7 @@ int copy_to_user(uaddr_t dst, const void *src, size_t n)
     return 0;
 }
 
-/* --- interrupts ---------------------------------------------------------------------------------
- */
+/* --- interrupts ------------------------------------------------------------------------------- */
 
 int irq_alloc(struct irq *irq, int cpu)
 {

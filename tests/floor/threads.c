@@ -38,8 +38,7 @@ static struct list works = LIST_INIT(works);
 static struct rb_tree timers;
 static nsec_t now_ns = NSEC_PER_SEC;
 
-/* --- clock and timers
- * ----------------------------------------------------------------------------- */
+/* --- clock and timers ------------------------------------------------------------------------- */
 
 nsec_t time_now(void)
 {
@@ -113,8 +112,7 @@ bool floor_timer_step(nsec_t limit)
     return true;
 }
 
-/* --- bottom halves and work
- * ------------------------------------------------------------------------ */
+/* --- bottom halves and work ------------------------------------------------------------------- */
 
 void bh_init(struct bottom_half *bh, void (*run)(struct bottom_half *bh))
 {
@@ -175,8 +173,7 @@ bool floor_work_step(void)
     return true;
 }
 
-/* --- coroutines
- * ------------------------------------------------------------------------------------- */
+/* --- coroutines ------------------------------------------------------------------------------- */
 
 static struct thread *to_release;
 
@@ -363,8 +360,7 @@ int thread_sleep_until(nsec_t deadline, bool interruptible)
     return err == -ETIMEDOUT ? 0 : err;
 }
 
-/* --- wait queues
- * ---------------------------------------------------------------------------------- */
+/* --- wait queues ------------------------------------------------------------------------------ */
 
 void wait_queue_init(struct wait_queue *q)
 {
@@ -445,8 +441,7 @@ void wait_finish(struct wait_entry *e)
     self->state = THREAD_RUNNABLE;
 }
 
-/* --- locks --------------------------------------------------------------------------------------
- */
+/* --- locks ------------------------------------------------------------------------------------ */
 
 void spin_wait(spinlock_t *l)
 {
@@ -519,8 +514,7 @@ void rwlock_write_done(struct rwlock *l)
     l->readers = 0;
 }
 
-/* --- driving from a test
- * --------------------------------------------------------------------------- */
+/* --- driving from a test ---------------------------------------------------------------------- */
 
 void floor_run(void)
 {

@@ -1,5 +1,5 @@
-/* What several tasks do to the same files at once, and what hostile arguments do: nothing is lost, nothing
- * hangs. */
+/* What several tasks do to the same files at once, and what hostile arguments do: nothing is lost,
+ * nothing hangs. */
 #define _GNU_SOURCE
 #include "check.h"
 
@@ -234,7 +234,8 @@ static void pipes_are_spliced_into_each_other(void)
     for (int i = 0; i < 2; i++)
         pthread_join(t[i], NULL);
     size_t left = 0;
-    for (ssize_t n; (n = read(a[0], data, sizeof(data))) > 0 || (n = read(b[0], data, sizeof(data))) > 0;)
+    for (ssize_t n;
+         (n = read(a[0], data, sizeof(data))) > 0 || (n = read(b[0], data, sizeof(data))) > 0;)
         left += (size_t)n;
     CHECK(left == 2 * sizeof(data));
     for (int i = 0; i < 2; i++) {

@@ -129,8 +129,7 @@ static void empty_rings_start_anew(void **state)
     ends_free(&e);
 }
 
-/* --- doorbells ----------------------------------------------------------------------------------
- */
+/* --- doorbells -------------------------------------------------------------------------------- */
 
 static void data_doorbells(void **state)
 {
@@ -228,8 +227,7 @@ static void no_interleaving_loses_a_wakeup(void **state)
     }
 }
 
-/* --- generations --------------------------------------------------------------------------------
- */
+/* --- generations ------------------------------------------------------------------------------ */
 
 static void nothing_is_live_at_first(void **state)
 {
@@ -332,8 +330,7 @@ static void a_generation_repairs_what_was_broken(void **state)
     ends_free(&e);
 }
 
-/* --- hostile words ------------------------------------------------------------------------------
- */
+/* --- hostile words ---------------------------------------------------------------------------- */
 
 static void lying_tail(void **state)
 {
@@ -485,8 +482,7 @@ static void control_page(void **state)
     free(mem);
 }
 
-/* --- two real threads ---------------------------------------------------------------------------
- */
+/* --- two real threads ------------------------------------------------------------------------- */
 
 /* A doorbell: a counter to sleep on. The other side sleeps until it moves. */
 struct bell {

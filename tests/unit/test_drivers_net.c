@@ -24,8 +24,7 @@ static struct pkt *received;
 static int ready_calls, registered;
 static size_t pages_before;
 
-/* --- the network stack's side -------------------------------------------------------------------
- */
+/* --- the network stack's side ----------------------------------------------------------------- */
 
 int netif_register_path(struct net_path *p)
 {
@@ -61,8 +60,7 @@ void path_link_changed(struct net_path *p, bool up)
     p->link_up = up;
 }
 
-/* --- the device's side
- * ---------------------------------------------------------------------------- */
+/* --- the device's side ------------------------------------------------------------------------ */
 
 static uint8_t last_command[64];
 static uint8_t command_answer;
@@ -174,8 +172,7 @@ static struct path_stats counters(void)
     return s;
 }
 
-/* --- set-up
- * ----------------------------------------------------------------------------------------- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
 static void test_probe(void **state)
 {
@@ -241,8 +238,7 @@ static void test_probe_out_of_memory(void **state)
     start_with(ALL_FEATURES);
 }
 
-/* --- receive
- * ---------------------------------------------------------------------------------------- */
+/* --- receive ---------------------------------------------------------------------------------- */
 
 static void test_receive_small(void **state)
 {
@@ -403,8 +399,7 @@ static void test_receive_batches(void **state)
     assert_int_equal(counters().doorbells, bells); /* the device never ran out of buffers */
 }
 
-/* --- transmit
- * --------------------------------------------------------------------------------------- */
+/* --- transmit --------------------------------------------------------------------------------- */
 
 static struct pkt *make_packet(uint32_t linear, unsigned frags)
 {
@@ -539,8 +534,7 @@ static void test_transmit_broken_device(void **state)
     assert_true(counters().tx_dropped > 0);
 }
 
-/* --- commands and events
- * ------------------------------------------------------------------------------ */
+/* --- commands and events ---------------------------------------------------------------------- */
 
 static void test_commands(void **state)
 {

@@ -234,8 +234,7 @@ static void mappings_hear_of_truncation(void **state)
     file_put(f);
 }
 
-/* --- a file system with storage: readpage, writepage -------------------------------------------
- */
+/* --- a file system with storage: readpage, writepage ------------------------------------------ */
 
 static uint8_t disk[8][4096];
 static int reads, writes, write_error;

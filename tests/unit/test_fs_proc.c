@@ -123,8 +123,7 @@ static void system_files(void **state)
     assert_string_equal(text_of("/proc/sys/kernel/random/boot_id"), first);
 }
 
-/* --- dynamic entries: "process" 7 lives while alive7 -------------------------------------------
- */
+/* --- dynamic entries: "process" 7 lives while alive7 ------------------------------------------ */
 
 static bool alive7 = true;
 static int released;

@@ -9,8 +9,7 @@ static uint64_t stat(enum net_stat s)
     return net_stat_read(s);
 }
 
-/* --- ARP
- * ------------------------------------------------------------------------------------------- */
+/* --- ARP -------------------------------------------------------------------------------------- */
 
 static void test_arp_request_is_answered(void **state)
 {
@@ -174,8 +173,7 @@ static void test_damaged_arp_is_ignored(void **state)
     assert_int_equal(wire.count, 0);
 }
 
-/* --- ND
- * -------------------------------------------------------------------------------------------- */
+/* --- ND --------------------------------------------------------------------------------------- */
 
 static uint32_t nd_frame(uint8_t *b, uint8_t type, uint8_t flags, const char *src, const char *dst,
                          const char *target, uint8_t opt, const uint8_t *mac)
@@ -346,8 +344,7 @@ static void test_duplicate_address_is_given_up(void **state)
     wire_clear(&wire);
 }
 
-/* --- IP input
- * -------------------------------------------------------------------------------------- */
+/* --- IP input --------------------------------------------------------------------------------- */
 
 static struct socket *receiver4, *receiver6;
 
@@ -467,8 +464,7 @@ static void test_ip6_extension_headers(void **state)
     wire_clear(&wire);
 }
 
-/* --- fragments
- * ------------------------------------------------------------------------------------- */
+/* --- fragments -------------------------------------------------------------------------------- */
 
 /* A fragment of `whole` (a transport datagram of n bytes): bytes [from, to). */
 static void send_fragment(bool v6, const uint8_t *whole, uint32_t n, uint32_t from, uint32_t to,
@@ -652,8 +648,7 @@ static void test_fragments_out(void **state)
     }
 }
 
-/* --- ICMP
- * ------------------------------------------------------------------------------------------ */
+/* --- ICMP ------------------------------------------------------------------------------------- */
 
 static uint32_t echo_frame(bool v6, uint8_t *b, uint32_t n)
 {
@@ -837,8 +832,7 @@ static void test_raw_socket_gets_the_header(void **state)
     s->ops->close(s);
 }
 
-/* --- routes
- * ---------------------------------------------------------------------------------------- */
+/* --- routes ----------------------------------------------------------------------------------- */
 
 static void test_longest_prefix_wins(void **state)
 {

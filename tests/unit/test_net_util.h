@@ -188,8 +188,7 @@ static void wire_receive(struct wire *w, const void *data, uint32_t len)
     settle();
 }
 
-/* --- frames
- * ---------------------------------------------------------------------------------------- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 static struct ip_addr addr(const char *text)
 {
@@ -345,8 +344,7 @@ static uint32_t check_frame(const struct frame *f)
     return l4;
 }
 
-/* --- sockets
- * --------------------------------------------------------------------------------------- */
+/* --- sockets ---------------------------------------------------------------------------------- */
 
 /* Sends without letting anything else run. */
 static ssize_t sock_send_only(struct socket *s, const void *data, size_t n, const char *ip,

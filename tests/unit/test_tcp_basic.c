@@ -3,8 +3,7 @@
 
 static char buf[100000];
 
-/* --- opening
- * ------------------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static void rfc9293_3_5_passive_open(void **state)
 {
@@ -279,8 +278,7 @@ static void closing_a_listener_resets_its_children(void **state)
     assert_int_equal(tcp_table_count(), tcp_tw_count());
 }
 
-/* --- SYN cookies
- * ---------------------------------------------------------------------------------------- */
+/* --- SYN cookies ------------------------------------------------------------------------------ */
 
 static void rfc4987_cookies_when_the_queue_is_full(void **state)
 {
@@ -321,9 +319,7 @@ static void rfc4987_cookies_when_the_queue_is_full(void **state)
     kill_socket(l);
 }
 
-/* --- data
- * --------------------------------------------------------------------------------------------------
- */
+/* --- data ------------------------------------------------------------------------------------- */
 
 static struct socket *listener, *sock;
 static struct peer peer;
@@ -659,9 +655,7 @@ static void send_buffer_fills_and_frees(void **state)
     assert_true(sock->ops->poll(sock) & POLL_OUT);
 }
 
-/* --- closing
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- closing ---------------------------------------------------------------------------------- */
 
 static void close_socket(void)
 {
@@ -817,8 +811,7 @@ static void rfc6191_syn_reopens_time_wait(void **state)
     sock = s;
 }
 
-/* --- resets, RFC 5961
- * --------------------------------------------------------------------------------------------- */
+/* --- resets, RFC 5961 ------------------------------------------------------------------------- */
 
 static void rfc5961_3_2_rst_at_rcv_nxt_resets(void **state)
 {
@@ -879,9 +872,7 @@ static void segment_below_the_window_is_acked(void **state)
     expect(&peer, ACK, 1, 0, 1);
 }
 
-/* --- keepalive
- * --------------------------------------------------------------------------------------------------------
- */
+/* --- keepalive -------------------------------------------------------------------------------- */
 
 static void keepalive_probes_and_drops(void **state)
 {

@@ -27,8 +27,7 @@ static struct socket *socket6(void)
     return s;
 }
 
-/* --- binding
- * ---------------------------------------------------------------------------------------------- */
+/* --- binding ---------------------------------------------------------------------------------- */
 
 static void a_port_has_one_owner(void **state)
 {
@@ -158,9 +157,7 @@ static void port_zero_takes_a_free_one(void **state)
     kill_socket(b);
 }
 
-/* --- errors
- * -------------------------------------------------------------------------------------------------
- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 static void calls_in_the_wrong_state(void **state)
 {
@@ -240,8 +237,7 @@ static void proc_net_tcp(void **state)
     kill_socket(l);
 }
 
-/* --- blocking calls over loopback
- * ------------------------------------------------------------------------------ */
+/* --- blocking calls over loopback ------------------------------------------------------------- */
 
 #define PORT 5555
 
@@ -419,8 +415,7 @@ static void ten_thousand_connections(void **state)
     assert_int_equal(tcp_table_count(), before);
 }
 
-/* --- memory running out
- * ------------------------------------------------------------------------------------------ */
+/* --- memory running out ----------------------------------------------------------------------- */
 
 static void allocation_failures_lose_nothing(void **state)
 {

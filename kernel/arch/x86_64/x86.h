@@ -209,6 +209,7 @@ static inline paddr_t image_pa(const void *p)
 }
 
 #else
+/* clang-format off */
 
 /* SMAP. Becomes a NOP on CPUs without it (cpu.c). */
         .macro USER_ACCESS_ON
@@ -224,5 +225,6 @@ static inline paddr_t image_pa(const void *p)
         .popsection
         .endm
 
+/* clang-format on */
 #endif
 #endif

@@ -58,8 +58,7 @@ long restart_syscall_nr(void)
     return __NR_restart_syscall;
 }
 
-/* --- siginfo
- * ---------------------------------------------------------------------------------------- */
+/* --- siginfo ---------------------------------------------------------------------------------- */
 
 /* siginfo_t's parts by offset (uapi/asm-generic/siginfo.h). */
 struct raw_siginfo {
@@ -137,8 +136,7 @@ void siginfo_import(const void *in, struct siginfo_k *k)
                             .addr = r->from.value};
 }
 
-/* --- building
- * ---------------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------- */
 
 static uaddr_t stack_for(struct task *t, const struct user_regs *regs, uint64_t flags)
 {
@@ -243,8 +241,7 @@ int sigframe_setup(struct user_regs *regs, const struct sigaction_k *sa,
     return 0;
 }
 
-/* --- returning
- * ----------------------------------------------------------------------------------------- */
+/* --- returning -------------------------------------------------------------------------------- */
 
 static int get_fpu(uaddr_t fpstate)
 {

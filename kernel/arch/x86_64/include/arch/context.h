@@ -7,16 +7,17 @@
 
 /*
  * What arch keeps of a thread. "User state" is what the kernel itself does not use: the vector
- * registers and the FS and GS bases. It stays in the CPU while the thread sleeps and is loaded again
- * only if another user thread had that CPU, or this thread another CPU. With one CPU it is also saved
- * only then; with several, whenever the thread is switched away from, so that any of them may take it.
+ * registers and the FS and GS bases. It stays in the CPU while the thread sleeps and is loaded
+ * again only if another user thread had that CPU, or this thread another CPU. With one CPU it is
+ * also saved only then; with several, whenever the thread is switched away from, so that any of
+ * them may take it.
  */
 struct arch_context {
     uint64_t rsp; /* kernel stack pointer while switched out; first member, see switch.S */
     uint64_t fs_base, gs_base;
-    void *fpu;    /* XSAVE area, at the top of the kernel stack */
+    void *fpu;     /* XSAVE area, at the top of the kernel stack */
     int state_cpu; /* CPU that loaded the user state last, or -1 */
-    bool user;    /* has a user state */
+    bool user;     /* has a user state */
 };
 
 /* The order is that of Linux's struct pt_regs, so ptrace and core dumps are plain copies. Lies at a
