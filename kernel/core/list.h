@@ -13,8 +13,14 @@ struct list {
         &(name), &(name)                                                                           \
     }
 
-static inline void list_init(struct list *l) { l->next = l->prev = l; }
-static inline bool list_empty(const struct list *l) { return l->next == l; }
+static inline void list_init(struct list *l)
+{
+    l->next = l->prev = l;
+}
+static inline bool list_empty(const struct list *l)
+{
+    return l->next == l;
+}
 
 static inline void list_insert_between(struct list *n, struct list *prev, struct list *next)
 {
@@ -73,7 +79,6 @@ static inline void list_append(struct list *to, struct list *from)
 #define list_for_each_safe(it, tmp, l, member)                                                     \
     for (it = list_first(l, __typeof__(*it), member),                                              \
         tmp = list_first(&it->member, __typeof__(*it), member);                                    \
-         &it->member != (l);                                                                       \
-         it = tmp, tmp = list_first(&it->member, __typeof__(*it), member))
+         &it->member != (l); it = tmp, tmp = list_first(&it->member, __typeof__(*it), member))
 
 #endif

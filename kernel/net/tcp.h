@@ -3,6 +3,7 @@
  * named.
  *
  *   tcp_socket.c    system calls: bind, listen, accept, connect, shutdown, poll, close
+ *   tcp_conn.c      the connection object and its states
  *   tcp_send.c      system calls: send, sendpage
  *   tcp_recv.c      receive queues; system call: recv
  *   tcp_input.c     received segments of a connection
@@ -11,7 +12,7 @@
  *   tcp_sack.c      SACK scoreboard            tcp_rack.c  RACK-TLP loss detection
  *   tcp_output.c    segments to send           tcp_timer.c deadlines
  *   tcp_table.c     who owns which 4-tuple     tcp_bind.c  who owns which port
- *   tcp_timewait.c, tcp_syncookie.c, tcp_sockopt.c, tcp_proc.c, cc_cubic.c, cc_reno.c
+ *   tcp_timewait.c, tcp_memory.c, tcp_syncookie.c, tcp_sockopt.c, tcp_proc.c, cc_cubic.c, cc_reno.c
  *
  * Units: sequence numbers and windows in bytes (congestion windows too), times in ns.
  *
@@ -532,6 +533,10 @@ void tcp_wake(struct tcp *t, unsigned key);
 void tcp_wake_writers(struct tcp *t);
 /* How much may be queued now: SO_SNDBUF, or less when memory is short. */
 uint32_t tcp_send_limit(const struct tcp *t);
+/* Whether poll says that it takes data. */
+bool tcp_writable(const struct tcp *t);
+/* The window scale to offer, for the largest buffer that it may get. */
+uint8_t tcp_choose_wscale(const struct socket *s);
 void tcp_enter_state(struct tcp *t, enum tcp_state state);
 /* Initialises what depends on the peer's SYN options and the route: MSS, windows, SACK, ... */
 void tcp_setup_options(struct tcp *t, const struct tcp_syn_opts *o);
