@@ -131,6 +131,8 @@ static void parse_stanza(struct dpkg_db *db, const char *p, const char *end)
                 pkg.name = first_word(value, len);
             else if (n == 6 && !memcmp(p, "Source", n) && !pkg.source)
                 pkg.source = first_word(value, len);
+            else if (n == 9 && !memcmp(p, "Essential", n))
+                pkg.essential = len >= 3 && !memcmp(value, "yes", 3);
             else if (n == 6 && !memcmp(p, "Status", n))
                 installed = len >= 10 && memmem(value, len, " installed", 10);
             else if ((n == 7 && !memcmp(p, "Depends", n)) ||
@@ -188,6 +190,12 @@ struct dpkg_package *dpkg_find(struct dpkg_db *db, const char *name)
             return p;
     }
     return NULL;
+}
+
+void dpkg_for_each(struct dpkg_db *db, void (*fn)(struct dpkg_package *pkg, void *arg), void *arg)
+{
+    for (size_t i = 0; i < db->count; i++)
+        fn(&db->packages[i], arg);
 }
 
 /* Splits a .list file (in place) into its paths and remembers who owns each. */

@@ -12,7 +12,8 @@
 
 struct dpkg_package {
     char *name;
-    char *source; /* source package, the name itself if not given */
+    char *source;   /* source package, the name itself if not given */
+    bool essential; /* "Essential: yes": others use it without depending on it */
     struct strv
         depends;       /* names from Pre-Depends, Depends and Recommends, alternatives flattened */
     struct strv files; /* what its .list names, as written; owned by the database's buffers */
@@ -30,6 +31,8 @@ void dpkg_free(struct dpkg_db *db);
 
 /* The installed package of this name (without ":arch"), or NULL. */
 struct dpkg_package *dpkg_find(struct dpkg_db *db, const char *name);
+/* Every installed package. */
+void dpkg_for_each(struct dpkg_db *db, void (*fn)(struct dpkg_package *pkg, void *arg), void *arg);
 /* A package that owns the path, or NULL. */
 struct dpkg_package *dpkg_owner(struct dpkg_db *db, const char *path);
 /* How many packages that are not in the set (a NULL-terminated array) own the path. */

@@ -28,6 +28,7 @@
 #include "cache.h"
 #include "dpkg.h"
 #include "ldso.h"
+#include "shell.h"
 
 #define MAX_PACKAGES 64
 #define MAX_SCRIPT_DEPTH 4
@@ -42,6 +43,7 @@ struct packer {
     struct dpkg_package *set[MAX_PACKAGES + 1];
     size_t elf_done; /* entries below this index have their libraries */
     char *exe_rpath;
+    bool shell; /* the program or a script's interpreter is one */
 };
 
 /* ---- the program ---- */
@@ -106,6 +108,7 @@ static int add_program(struct packer *p, const char *path, int depth)
     if (err)
         return err;
     fileset_find(p->fs, final)->essential = true;
+    p->shell |= is_shell(path);
     char *interp = script_interpreter(final, &arg);
     free(final);
     if (interp && depth < MAX_SCRIPT_DEPTH) {
@@ -357,6 +360,8 @@ static int add_packages(struct packer *p, const char *program)
         add_linked_packages(p);
         scanned = scan_configs(p, scanned);
     }
+    if (p->shell)
+        add_essential_commands(p->db, p->fs);
     return 0;
 }
 
@@ -391,7 +396,8 @@ const char *pack_argument_file(const char *arg)
         return NULL;
     if (stat(arg, &st) < 0)
         return arg[0] == '/' && errno == EACCES ? arg : NULL; /* there, but not for this user */
-    return S_ISREG(st.st_mode) || (S_ISDIR(st.st_mode) && arg[0] == '/') ? arg : NULL;
+    /* Not directories: `ls /` shall not pack this host. */
+    return S_ISREG(st.st_mode) ? arg : NULL;
 }
 
 /* One --file option: PATH, or PATH:GUESTPATH. Returns 0 or -errno. */

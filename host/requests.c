@@ -141,6 +141,14 @@ static json_t *describe(const struct domain *d)
     return o;
 }
 
+/* A port that only programs in the domain itself can reach. */
+static bool is_loopback(const struct ctl_listen *l)
+{
+    static const uint8_t v6[16] = {[15] = 1};
+
+    return l->family == 4 ? l->addr[0] == 127 : !memcmp(l->addr, v6, sizeof(v6));
+}
+
 static void on_domain_event(struct domain *d, enum domain_event what, const void *data)
 {
     struct supervisor *sv = d->arg;
@@ -153,7 +161,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
             const struct ctl_hello *h = data;
             client_event(c, json_pack("{s:s, s:I, s:I}", "event", "booted", "at_ns",
                                       (json_int_t)d->hello_ns, "boot_ns", (json_int_t)h->boot_ns));
-        } else if (what == DOMAIN_EV_LISTEN && c->role == CLIENT_RUN) {
+        } else if (what == DOMAIN_EV_LISTEN && c->role == CLIENT_RUN && !is_loopback(data)) {
             const struct ctl_listen *l = data;
             client_event(c, json_pack("{s:s, s:I, s:i, s:i, s:b}", "event", "listen", "at_ns",
                                       (json_int_t)now_ns(), "port", (int)l->port, "protocol",

@@ -139,3 +139,14 @@ def test_arguments_for_qemu(librettos):
     assert done.stdout == "fine\n"
     done = librettos("run", "--qemu-arg", "-nonsense", "/bin/true", check=False)
     assert done.returncode == 125 and "nonsense" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_shell_has_the_essential_commands(librettos):
+    done = librettos("run", "/bin/bash", "-c", "ls / | sort | head -n 3 | tr '\\n' ' '")
+    assert done.stdout == "bin dev etc "
+
+
+def test_directories_among_the_arguments_are_not_packed(librettos, tmp_path):
+    (tmp_path / "secret").write_text("of this machine")
+    done = librettos("run", "ls", tmp_path, check=False)
+    assert done.returncode == 2 and "secret" not in done.stdout
