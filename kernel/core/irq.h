@@ -27,6 +27,9 @@ void irq_for_each(bool (*fn)(const struct irq *irq, void *arg), void *arg);
 
 /* Maps device registers uncached; the mapping is never undone. NULL when out of memory. */
 void *mmio_map(paddr_t pa, size_t size);
+/* The same for memory that a device lends (shared memory of another domain): cached, like RAM. It
+ * has no struct page. */
+void *device_memory_map(paddr_t pa, size_t size);
 
 static inline uint32_t mmio_read32(const volatile void *a)
 {

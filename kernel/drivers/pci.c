@@ -18,6 +18,7 @@
 
 static const struct pci_driver *const drivers[] = {
     &virtio_pci_driver,
+    &ivshmem_driver,
 };
 
 static struct mutex pci_lock;
@@ -163,7 +164,19 @@ void *pci_map(struct pci_device *dev, unsigned i, uint64_t off, uint64_t len)
         return NULL;
     if (!bar->mapped)
         bar->mapped = mmio_map(bar->addr, bar->size);
-    return bar->mapped ? (char *)bar->mapped + off : NULL;
+    return bar->mapped && !bar->cached ? (char *)bar->mapped + off : NULL;
+}
+
+void *pci_map_memory(struct pci_device *dev, unsigned i)
+{
+    struct pci_bar *bar = &dev->bars[i];
+
+    if (i >= PCI_BARS || !bar->addr || (bar->mapped && !bar->cached))
+        return NULL;
+    if (!bar->mapped)
+        bar->mapped = device_memory_map(bar->addr, bar->size);
+    bar->cached = bar->mapped;
+    return bar->mapped;
 }
 
 /* --- drivers ---------------------------------------------------------------------------------- */

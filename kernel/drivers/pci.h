@@ -80,6 +80,7 @@ struct pci_bar {
     uint64_t size; /* 0: no such memory BAR */
     bool is64, prefetchable;
     void *mapped;
+    bool cached; /* mapped by pci_map_memory */
 };
 
 struct pci_device {
@@ -141,6 +142,8 @@ int pci_enable(struct pci_device *dev);
 /* Maps [off, off + len) of a BAR's registers, which must lie inside; NULL if not or out of memory.
  */
 void *pci_map(struct pci_device *dev, unsigned bar, uint64_t off, uint64_t len);
+/* Maps a whole BAR that is memory, not registers: cached. NULL if there is none or out of memory. */
+void *pci_map_memory(struct pci_device *dev, unsigned bar);
 /* MSI-X (PCI 3.0 6.8.2): finds and maps the table, all vectors masked. The number of vectors, or
  * -ENODEV. */
 int pci_msix_enable(struct pci_device *dev);
@@ -157,6 +160,6 @@ void pci_bus_remove(struct pci_bus *bus);
  * scanned. */
 void pci_hotplug_init(struct pci_device *port);
 
-extern const struct pci_driver virtio_pci_driver;
+extern const struct pci_driver virtio_pci_driver, ivshmem_driver;
 
 #endif

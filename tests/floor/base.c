@@ -194,3 +194,8 @@ void *mmio_map(paddr_t pa, size_t size)
     (void)size;
     return (void *)(uintptr_t)pa;
 }
+
+void *device_memory_map(paddr_t pa, size_t size)
+{
+    return mmio_map(pa, size);
+}

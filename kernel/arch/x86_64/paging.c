@@ -159,6 +159,11 @@ void *mmio_map(paddr_t pa, size_t size)
     return vmap(pa, size, PTE_P | PTE_W | PTE_G | PTE_NX | PTE_PCD | PTE_PWT);
 }
 
+void *device_memory_map(paddr_t pa, size_t size)
+{
+    return vmap(pa, size, PTE_P | PTE_W | PTE_G | PTE_NX);
+}
+
 void *stack_alloc(void)
 {
     void *stack = NULL;
