@@ -27,6 +27,7 @@ struct char_port_ops {
     ssize_t (*write_some)(struct char_port *port, const void *buf, size_t n);
     bool (*can_read)(struct char_port *port);
     bool (*can_write)(struct char_port *port);
+    bool (*all_sent)(struct char_port *port);
 };
 
 /* Port `number` of the first virtio-serial device that has it: 1 for the supervisor's
@@ -58,6 +59,13 @@ static inline bool char_port_can_read(struct char_port *port)
 static inline bool char_port_can_write(struct char_port *port)
 {
     return port->ops->can_write(port);
+}
+
+/* Whether the host has taken all that was written (or the device is gone). `writable` tells of the
+ * change. */
+static inline bool char_port_all_sent(struct char_port *port)
+{
+    return port->ops->all_sent(port);
 }
 
 #endif

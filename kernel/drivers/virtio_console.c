@@ -82,8 +82,7 @@ static uint16_t rx_queue(unsigned port)
     return (uint16_t)(port ? 2 * port + 2 : 0);
 }
 
-/* --- receive ------------------------------------------------------------------------------------
- */
+/* --- receive ---------------------------------------------------------------------------------- */
 
 static int fill(struct port *p)
 {
@@ -167,8 +166,7 @@ static bool can_read(struct char_port *port)
     return p->failed || p->rx.broken || (p->present && (p->at != p->end || virtq_pending(&p->rx)));
 }
 
-/* --- send ---------------------------------------------------------------------------------------
- */
+/* --- send ------------------------------------------------------------------------------------- */
 
 /* Room for another buffer? If not, an interrupt is requested. Under the port's lock. */
 static bool room(struct port *p)
@@ -229,15 +227,30 @@ static bool can_write(struct char_port *port)
     return yes;
 }
 
+/* Has the host taken everything? If not, an interrupt is requested. */
+static bool all_sent(struct char_port *port)
+{
+    struct port *p = container_of(port, struct port, port);
+    bool yes;
+
+    spin_lock(&p->lock);
+    do {
+        reclaim(p);
+        yes = !p->in_flight || p->failed || p->tx.broken;
+    } while (!yes && virtq_irq_enable(&p->tx));
+    spin_unlock(&p->lock);
+    return yes;
+}
+
 static const struct char_port_ops port_ops = {
     .read_some = read_some,
     .write_some = write_some,
     .can_read = can_read,
     .can_write = can_write,
+    .all_sent = all_sent,
 };
 
-/* --- control messages
- * ----------------------------------------------------------------------------- */
+/* --- control messages ------------------------------------------------------------------------- */
 
 static void control_send(struct console *c, uint32_t id, uint16_t event, uint16_t value)
 {
@@ -340,8 +353,7 @@ static void console_irq(struct irq *irq)
         wake_port(c->ports[i]);
 }
 
-/* --- set-up
- * --------------------------------------------------------------------------------------- */
+/* --- set-up ----------------------------------------------------------------------------------- */
 
 static int control_init(struct console *c)
 {

@@ -20,8 +20,7 @@ static struct {
     uint8_t *in_buf;        /* payload of the frame being read */
 } control;
 
-/* --- sending ------------------------------------------------------------------------------------
- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static int port_write(const uint8_t *data, size_t n)
 {
@@ -64,8 +63,13 @@ int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n)
     return err;
 }
 
-/* --- ports that programs listen on
- * ---------------------------------------------------------------- */
+void control_flush(nsec_t timeout)
+{
+    wait_event_full(&control.port->writable, control.lost || char_port_all_sent(control.port),
+                    WAIT_UNINTERRUPTIBLE, time_now() + timeout, false);
+}
+
+/* --- ports that programs listen on ------------------------------------------------------------ */
 
 /* The hook may run where nothing can wait, so events are queued for a work item. */
 struct listen_event {
@@ -111,8 +115,7 @@ static void on_listen(int proto, const struct sock_addr *addr, int family, bool 
     work_schedule(&listen_work);
 }
 
-/* --- receiving ----------------------------------------------------------------------------------
- */
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static int port_read(uint8_t *data, size_t n)
 {

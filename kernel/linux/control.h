@@ -11,6 +11,8 @@
 int control_send(unsigned type, unsigned session, const void *payload, size_t len);
 /* A data frame of n bytes (n <= CTL_MAX_PAYLOAD) of the caller's buffers. -EFAULT, -EIO. */
 int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n);
+/* Waits until the supervisor's side has taken all frames. */
+void control_flush(nsec_t timeout);
 
 /* What the supervisor asked for; payloads are as they came from it: checked here. */
 void session_exec(unsigned id, const uint8_t *payload, size_t len);

@@ -14,7 +14,7 @@
 #define MAX_STRINGS 4096
 #define CREDIT_BATCH                                                                               \
     (CTL_WINDOW / 4) /* input is acknowledged in steps of this, or when it is used up */
-#define POWER_OFF_DELAY (20 * NSEC_PER_MSEC) /* lets the device deliver the last frame */
+#define LAST_FRAME_TIMEOUT NSEC_PER_SEC
 
 struct session_io {
     struct list link;
@@ -73,8 +73,7 @@ static struct session_io *session_of_frame(unsigned id, const char *what)
     return s;
 }
 
-/* --- output -------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 /* Takes up to n bytes of credit. */
 static uint32_t take_credit(struct session_io *s, size_t n)
@@ -152,8 +151,7 @@ void session_credit(unsigned id, uint32_t bytes)
     session_put(s);
 }
 
-/* --- input --------------------------------------------------------------------------------------
- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 static void input_put(struct session_io *s, const uint8_t *data, size_t n)
 {
@@ -262,8 +260,7 @@ static unsigned in_poll(struct file *f, struct poll_table *pt)
     return events;
 }
 
-/* --- the streams as files -----------------------------------------------------------------------
- */
+/* --- the streams as files --------------------------------------------------------------------- */
 
 static void stream_release(struct file *f)
 {
@@ -320,12 +317,11 @@ static int open_streams(struct session_io *s, struct file *stdio[3])
     return err;
 }
 
-/* --- beginning and end ---------------------------------------------------------------------------
- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 static NORETURN void power_off(void)
 {
-    thread_sleep_until(time_now() + POWER_OFF_DELAY, false);
+    control_flush(LAST_FRAME_TIMEOUT); /* EXIT must have left */
     arch_power_off();
 }
 
@@ -525,8 +521,7 @@ void session_channel_lost(void)
     mutex_unlock(&sessions_lock);
 }
 
-/* --- shutdown -----------------------------------------------------------------------------------
- */
+/* --- shutdown --------------------------------------------------------------------------------- */
 
 static void signal_all(int signo)
 {
