@@ -2,7 +2,8 @@
  * Physical pages and the kernel heap.
  *
  * Every usable physical page has a struct page. Pages are counted: whoever maps, queues or caches a
- * page holds a reference; the last page_put frees it. All pages are mapped in the kernel (page_addr).
+ * page holds a reference; the last page_put frees it. All pages are mapped in the kernel
+ * (page_addr).
  */
 #ifndef CORE_MEM_H
 #define CORE_MEM_H
@@ -12,16 +13,17 @@
 
 struct page {
     refcount_t refs;
-    uint8_t order;   /* of an allocated block's first page */
-    uint8_t flags;   /* the allocator's and the slab's */
+    uint8_t order; /* of an allocated block's first page */
+    uint8_t flags; /* the allocator's and the slab's */
     uint16_t slab_objects;
-    uint32_t map_count;  /* user mappings of it (linux/mm): for copy-on-write decisions */
-    void *owner;         /* slab cache, or page cache object */
-    struct list link;    /* free list, slab list, LRU */
-    uint64_t index;      /* page cache: page number in the file */
+    uint32_t map_count; /* user mappings of it (linux/mm): for copy-on-write decisions */
+    void *owner;        /* slab cache, or page cache object */
+    struct list link;   /* free list, slab list, LRU */
+    uint64_t index;     /* page cache: page number in the file */
 };
 
-/* Bytes in a page (or block of pages): off + len lie within it. References are as each user says. */
+/* Bytes in a page (or block of pages): off + len lie within it. References are as each user says.
+ */
 struct page_part {
     struct page *page;
     uint32_t off, len;
@@ -34,7 +36,10 @@ struct page_part {
 /* A block of 2^order contiguous pages with one reference on the first page, or NULL. Threads and
  * bottom halves, not hard interrupts. */
 struct page *page_alloc(unsigned order, unsigned flags);
-static inline void page_get(struct page *p) { ref_get(&p->refs); }
+static inline void page_get(struct page *p)
+{
+    ref_get(&p->refs);
+}
 /* Drops a reference; the last one frees the block. Any context. */
 void page_put(struct page *p);
 
@@ -43,19 +48,21 @@ void page_put(struct page *p);
 #endif
 void *page_addr(const struct page *p);
 paddr_t page_paddr(const struct page *p);
-/* The page that holds a direct-mapped kernel address (from page_addr, kmalloc or kpages), else NULL. */
+/* The page that holds a direct-mapped kernel address (from page_addr, kmalloc or kpages), else
+ * NULL. */
 struct page *page_of(const void *addr);
 struct page *page_of_paddr(paddr_t pa);
 
 struct mem_stats {
-    uint64_t total_pages, free_pages, slab_pages, cache_pages;
+    uint64_t total_pages, free_pages, slab_pages;
 };
 void mem_stats(struct mem_stats *out);
 /* Called (thread context) when memory runs short; frees clean page cache. Returns pages freed. */
 void mem_register_shrinker(size_t (*shrink)(size_t pages));
 
-/* Heap: any size; up to 4 MiB contiguous; aligned to 16 (to its size for powers of two up to a page).
- * NULL when out of memory. Threads and bottom halves, not hard interrupts. kfree(NULL) is allowed. */
+/* Heap: any size; up to 4 MiB contiguous; aligned to 16 (to its size for powers of two up to a
+ * page). NULL when out of memory. Threads and bottom halves, not hard interrupts. kfree(NULL) is
+ * allowed. */
 void *kmalloc(size_t size) __attribute__((malloc, alloc_size(1)));
 void *kzalloc(size_t size) __attribute__((malloc, alloc_size(1)));
 void *krealloc(void *old, size_t size);

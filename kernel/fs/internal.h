@@ -182,8 +182,6 @@ int page_cache_flush(struct vnode *v, uint64_t first, uint64_t last);
 int page_cache_punch(struct vnode *v, uint64_t start, uint64_t end);
 /* Sets attr.size and drops what is behind it, from mappings too. v->lock held for writing. */
 int page_cache_set_size(struct vnode *v, uint64_t size);
-/* All pages in all caches, for /proc/meminfo. */
-uint64_t page_cache_total(void);
 
 /* --- tmpfs.c, for the boot image --- */
 

@@ -154,34 +154,26 @@ static void show_text(struct text_buf *b, void *arg)
     text_printf(b, "%s\n", (const char *)arg);
 }
 
-/* A number that programs may change. */
-struct knob {
-    const char *path;
-    uint64_t value, max;
-};
-
-static void show_knob(struct text_buf *b, void *arg)
+static void show_constant(struct text_buf *b, void *arg)
 {
-    text_printf(b, "%llu\n", (ull)((struct knob *)arg)->value);
+    text_printf(b, "%llu\n", *(ull *)arg);
 }
 
-static int store_knob(const char *text, void *arg)
+static int store_constant(const char *text, void *arg)
 {
-    struct knob *k = arg;
     uint64_t value;
     int err = parse_u64(text, &value);
-    if (!err && value > k->max)
-        err = -EINVAL;
-    if (!err)
-        k->value = value;
-    return err;
+    return !err && value != *(uint64_t *)arg ? -EINVAL : err;
 }
 
-/* The kernel promises memory as programs ask for it, and finds it when it is touched: mode 1. */
-static struct knob knobs[] = {
-    {"proc/sys/vm/overcommit_memory", 1, 2},
-    {"proc/sys/vm/overcommit_ratio", 50, 100},
-    {"proc/sys/vm/swappiness", 0, 200},
+/* Memory is promised as programs ask for it, and found when it is touched: that is mode 1, and there
+ * is no other. What cannot be changed may be "set" to what it is: start-up scripts do that. */
+static const struct {
+    const char *path;
+    uint64_t value;
+} constants[] = {
+    {"proc/sys/vm/overcommit_memory", 1},
+    {"proc/sys/vm/swappiness", 0},
 };
 
 static const struct {
@@ -237,8 +229,9 @@ void proc_files_init(void)
             procfs_register(fixed[i].path, 0444, show_text, NULL, (void *)(uintptr_t)fixed[i].text);
     for (size_t i = 0; i < ARRAY_SIZE(made) && !err; i++)
         err = procfs_register(made[i].path, 0444, made[i].show, NULL, made[i].arg);
-    for (size_t i = 0; i < ARRAY_SIZE(knobs) && !err; i++)
-        err = procfs_register(knobs[i].path, 0644, show_knob, store_knob, &knobs[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(constants) && !err; i++)
+        err = procfs_register(constants[i].path, 0644, show_constant, store_constant,
+                              (void *)(uintptr_t)&constants[i].value);
     for (int cpu = 0; cpu < cpu_count && !err; cpu++) {
         char path[64];
         snprintf(path, sizeof(path), "sys/devices/system/cpu/cpu%d/online", cpu);

@@ -293,11 +293,12 @@ int vnode_truncate(struct vnode *v, uint64_t size);
 int vnode_sync(struct vnode *v);
 /* fallocate(2): mode bits as Linux; -EOPNOTSUPP for what the file system cannot do. */
 int vnode_fallocate(struct vnode *v, int mode, uint64_t offset, uint64_t len);
+/* All pages in all caches. */
+uint64_t page_cache_total(void);
 /* Drops names and page cache entries the kernel can get back; pages freed. */
 size_t vfs_shrink(size_t pages);
 
-/* --- locks -------------------------------------------------------------------------------------
- */
+/* --- locks ------------------------------------------------------------------------------------ */
 
 enum file_lock_kind { LOCK_POSIX, LOCK_OFD, LOCK_FLOCK };
 struct file_lock {
@@ -323,8 +324,7 @@ static inline void file_closed(struct file *f, void *owner)
         vnode_unlock_owner(f->vnode, LOCK_POSIX, owner);
 }
 
-/* --- file systems ------------------------------------------------------------------------------
- */
+/* --- file systems ----------------------------------------------------------------------------- */
 
 struct filesystem *tmpfs_create(uint64_t max_bytes);
 /* A tmpfs filled from a cpio newc archive; page-aligned file data is used in place. -EINVAL with a

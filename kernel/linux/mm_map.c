@@ -29,10 +29,7 @@ static uint64_t data_bytes(const struct mm *mm)
     return sum;
 }
 
-/*
- * Whether the limits allow len more bytes. Memory is overcommitted as Linux does by default: only a
- * request that could never be met is refused.
- */
+/* Whether the limits allow len more bytes. Memory is overcommitted (vm.overcommit_memory is 1). */
 static int may_add(struct mm *mm, uint64_t len, bool private_writable)
 {
     uint64_t as_limit = limit_of(RLIMIT_AS);
@@ -40,10 +37,6 @@ static int may_add(struct mm *mm, uint64_t len, bool private_writable)
         return -ENOMEM;
     if (!private_writable)
         return 0;
-    struct mem_stats st;
-    mem_stats(&st);
-    if (len >> PAGE_SHIFT > st.total_pages)
-        return -ENOMEM;
     uint64_t data_limit = limit_of(RLIMIT_DATA);
     if (data_limit != RLIM64_INFINITY && data_bytes(mm) + len > data_limit)
         return -ENOMEM;
@@ -256,8 +249,7 @@ out:
     return (long)brk;
 }
 
-/* --- mremap
- * ---------------------------------------------------------------------------------------- */
+/* --- mremap ----------------------------------------------------------------------------------- */
 
 static void keep_page(struct page *page, uaddr_t va, bool dirty, void *arg)
 {

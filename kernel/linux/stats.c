@@ -12,7 +12,7 @@ static void add_memory(struct text_buf *b)
     mem_stats(&m);
     text_printf(b, "\"memory\":{\"total\":%lu,\"free\":%lu,\"slab\":%lu,\"cache\":%lu}",
                 m.total_pages * PAGE_SIZE, m.free_pages * PAGE_SIZE, m.slab_pages * PAGE_SIZE,
-                m.cache_pages * PAGE_SIZE);
+                page_cache_total() * PAGE_SIZE);
 }
 
 static void add_cpus(struct text_buf *b)

@@ -102,8 +102,8 @@ static void system_files(void **state)
 {
     (void)state;
     assert_string_equal(text_of("/proc/sys/vm/overcommit_memory"), "1\n");
-    put_file("/proc/sys/vm/overcommit_memory", "2");
-    assert_string_equal(text_of("/proc/sys/vm/overcommit_memory"), "2\n");
+    put_file("/proc/sys/vm/overcommit_memory", "1");
+    assert_string_equal(text_of("/proc/sys/vm/overcommit_memory"), "1\n");
     struct file *f = must_open("/proc/sys/vm/overcommit_memory", OPEN_WRONLY, 0);
     assert_int_equal(write_at(f, "3", 1, 0), -EINVAL);
     file_put(f);
