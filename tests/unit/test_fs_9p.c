@@ -483,6 +483,45 @@ static void data(void **state)
     file_put(f);
 }
 
+/* A server that makes something else of a file that is in use is not believed. */
+static void types_stay(void **state)
+{
+    (void)state;
+    put_file("/v/type", "content");
+    struct file *f = must_open("/v/type", OPEN_RDWR, 0);
+    int n = child(0, "type");
+    struct vattr a;
+    char buf[8];
+    static const uint32_t others[] = {MODE_DIR, MODE_FIFO, MODE_SOCK, MODE_LNK};
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        nodes[n].mode = others[i] | 0644;
+        assert_int_equal(vnode_getattr(f->vnode, &a), -ESTALE);
+        assert_int_equal(vnode_type(f->vnode), MODE_REG);
+        assert_int_equal(read_at(f, buf, sizeof(buf), 4), -ESTALE);
+        f->flags |= OPEN_APPEND;
+        assert_int_equal(write_at(f, "x", 1, 0), -ESTALE);
+        f->flags &= ~OPEN_APPEND;
+    }
+    nodes[n].mode = MODE_REG | 0644;
+    assert_int_equal(read_at(f, buf, sizeof(buf), 0), 7);
+    file_put(f);
+}
+
+/* A file that is open for reading and then for writing: the first fid may still be in use. */
+static void fids_outlive_a_second_open(void **state)
+{
+    (void)state;
+    put_file("/v/twice", "content");
+    must_chmod("/v/twice", 0444);
+    struct file *r = must_open("/v/twice", OPEN_RDONLY, 0);
+    must_chmod("/v/twice", 0644);
+    int before = fid_count;
+    struct file *w = must_open("/v/twice", OPEN_RDWR, 0);
+    assert_int_equal(fid_count, before + 1); /* none was given up */
+    file_put(w);
+    file_put(r);
+}
+
 static bool any_entry(struct dir_emit *d, const char *name, size_t len, uint64_t ino, unsigned type,
                       uint64_t next_pos)
 {
@@ -534,6 +573,8 @@ int main(void)
         cmocka_unit_test(names),
         cmocka_unit_test(owner),
         cmocka_unit_test(data),
+        cmocka_unit_test(types_stay),
+        cmocka_unit_test(fids_outlive_a_second_open),
         cmocka_unit_test(lies),
     };
     return cmocka_run_group_tests(tests, mount_volume, NULL);

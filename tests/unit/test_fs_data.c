@@ -170,6 +170,10 @@ static void limits(void **state)
     assert_int_equal(st.type_magic, 0x01021994);
     assert_int_equal(vnode_fallocate(f->vnode, 3, PAGE_SIZE, PAGE_SIZE), 0);
     assert_int_equal(f->vnode->attr.size, 4 * PAGE_SIZE);
+    /* One page is free, two are asked for: the one that was found is given back. */
+    assert_int_equal(vnode_fallocate(f->vnode, 0, 4 * PAGE_SIZE, 2 * PAGE_SIZE), -ENOSPC);
+    assert_int_equal(f->vnode->attr.size, 4 * PAGE_SIZE);
+    assert_int_equal(atomic_load(&fs->pages), 3);
     assert_int_equal(write_at(f, data, 100, 9 * PAGE_SIZE), 100);
     assert_int_equal(vnode_fallocate(f->vnode, 2, 0, 1), -EOPNOTSUPP);
     assert_int_equal(vnode_fallocate(f->vnode, 0x10, 0, 1), -EOPNOTSUPP);
