@@ -367,6 +367,27 @@ static void large_copies_stop_at_a_fault(void)
     CHECK(munmap(page, 8192) == 0);
 }
 
+static void strings_may_end_where_memory_does(void)
+{
+    char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page != MAP_FAILED && mprotect(page + 4096, 4096, PROT_NONE) == 0);
+    for (int slashes = 1; slashes < 40; slashes++) {
+        for (int behind = 1; behind < 10; behind++) { /* bytes from the NUL to the end */
+            char *name = page + 4096 - behind - slashes - 3;
+            memset(page, '/', 4096);
+            memcpy(name + slashes, "tmp", 4);
+            CHECK(access(name, F_OK) == 0);
+            name[slashes + 2] = 'q';
+            CHECK_ERRNO(access(name, F_OK), ENOENT);
+        }
+    }
+    memset(page, '/', 4096);
+    for (int n = 1; n < 20; n++)
+        CHECK_ERRNO(access(page + 4096 - n, F_OK), EFAULT);
+    CHECK_ERRNO(access(page, F_OK), ENAMETOOLONG);
+    CHECK(munmap(page, 8192) == 0);
+}
+
 int main(void)
 {
     CASE(vdso_is_an_elf_image);
@@ -381,6 +402,7 @@ int main(void)
     CASE(thread_pointer_must_be_canonical);
     CASE(flags_do_not_enter_the_kernel);
     CASE(large_copies_stop_at_a_fault);
+    CASE(strings_may_end_where_memory_does);
     CASE(mappings_change_under_threads);
     CASE(getcpu_and_affinity_agree);
     return check_result();

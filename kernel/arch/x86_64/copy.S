@@ -285,14 +285,34 @@ user_fault_result:
         ret
 
 /* ssize_t user_strncpy(char *dst, const char *src, size_t n): up to and including the NUL. Returns the
- * length without it, n if there is none, or -1 on a fault. */
+ * length without it, n if there is none, or -1 on a fault. Aligned words without a zero byte are
+ * copied whole: they cannot reach into a page that the string does not. */
         .balign 16
         .globl user_strncpy
 user_strncpy:
         xor %eax, %eax
+        movabs $0x0101010101010101, %r8
+        movabs $0x8080808080808080, %r9
         USER_ACCESS_ON
 user_strncpy_begin:
-1:      cmp %rdx, %rax
+1:      lea (%rsi,%rax), %rcx
+        test $7, %cl
+        jnz 4f
+3:      lea 8(%rax), %rcx
+        cmp %rdx, %rcx
+        ja 4f
+        mov (%rsi,%rax), %r10
+        mov %r10, %r11
+        sub %r8, %r11
+        not %r10
+        and %r10, %r11
+        test %r9, %r11          /* a byte of this is >= 0x80 if one of the word is zero */
+        jnz 4f
+        not %r10
+        mov %r10, (%rdi,%rax)
+        mov %rcx, %rax
+        jmp 3b
+4:      cmp %rdx, %rax
         jae 2f
         movzbl (%rsi,%rax), %ecx
         mov %cl, (%rdi,%rax)
