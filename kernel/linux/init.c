@@ -9,6 +9,7 @@
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
+#include "linux/resolv.h"
 #include "linux/syscall.h"
 #include "linux/vdso.h"
 
@@ -80,6 +81,7 @@ void linux_init(void)
     sysinfo_register();
     proc_pid_init();
     io_init();
+    resolv_init();
     const char *control = bootarg("control");
     int err = 0;
     if (control && !strcmp(control, "1"))
