@@ -1,0 +1,52 @@
+/*
+ * Channels on the host's side (abi/channel.h): the shared memory, its doorbells, and the part of
+ * ivshmem's memory server that a QEMU needs.
+ *
+ * A channel has three fixed places, one per role: the application domain, the server, and a standby
+ * of the server. Their peer ids and eventfds are made with the channel and all are announced to
+ * each QEMU once, when it connects: whoever takes over a role later uses the same eventfds, so
+ * there is nothing to announce any more. A connection is therefore a socket with everything that
+ * QEMU will ever read already in it, and the supervisor's end closed.
+ */
+#ifndef HOST_IVSHMEM_H
+#define HOST_IVSHMEM_H
+
+#include "abi/channel.h"
+#include "util.h"
+
+struct ivshmem {
+    unsigned slot; /* the channel's number at its server */
+    unsigned queues, slots;
+    uint64_t size;
+    int memfd;
+    struct channel_control *control; /* the region, mapped: guests may write anything there */
+    int eventfd[CHANNEL_ROLES][CHANNEL_QUEUES_MAX]; /* one per role and queue pair */
+    uint32_t sequence;                              /* of the grants; ours, never read back */
+    uint32_t ping;
+};
+
+/* Makes a channel with the least size (a power of two, CHANNEL_SIZE_DEFAULT at least) that holds
+ * `queues` queue pairs of `slots` descriptors. 0, -EINVAL, or -errno of the system. */
+int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned queues, unsigned slots);
+/* Domains that are attached keep the memory and the eventfds. */
+void ivshmem_destroy(struct ivshmem *s);
+/* Clears the region for another domain and gives its memory back to the host. The server must have
+ * let go of it. 0 or -errno. */
+int ivshmem_clear(struct ivshmem *s);
+
+/* A socket for one QEMU: -chardev socket,id=C,fd=N -device ivshmem-doorbell,chardev=C,vectors=V
+ * with V = queues. The descriptor is the caller's (close-on-exec), or -errno. */
+int ivshmem_connect(const struct ivshmem *s, enum channel_role role);
+
+/* Shows the domain what it owns; g->sequence is ignored. */
+void ivshmem_grant(struct ivshmem *s, const struct channel_grants *g);
+/* Interrupts a domain: the doorbell of one queue pair. */
+void ivshmem_ring(const struct ivshmem *s, enum channel_role role, unsigned queue);
+/* Asks both sides for a sign of life; ivshmem_answered tells whether the role has given it since.
+ */
+void ivshmem_ping(struct ivshmem *s);
+bool ivshmem_answered(const struct ivshmem *s, enum channel_role role);
+/* What a side says about itself; unchecked numbers. */
+const struct channel_side *ivshmem_side(const struct ivshmem *s, enum channel_role role);
+
+#endif
