@@ -81,6 +81,7 @@ void linux_init(void)
     sysinfo_register();
     proc_pid_init();
     io_init();
+    net_configure_wait();
     resolv_init();
     const char *control = bootarg("control");
     int err = 0;

@@ -22,6 +22,8 @@ static struct {
 } static_dns;
 static struct work dns_work;
 
+#define FIRST_LEASE_LIMIT (4 * NSEC_PER_SEC)
+
 static void run_dns_hook(struct work *w)
 {
     (void)w;
@@ -146,6 +148,12 @@ void net_configure_netif(struct netif *n, const char *spec)
     if (err)
         klog(LOG_ERROR, "%s: error %d", n->name, -err);
     netif_announce(n);
+}
+
+void net_configure_wait(void)
+{
+    if (!dhcp_wait(time_now() + FIRST_LEASE_LIMIT))
+        klog(LOG_WARN, "no DHCP lease yet: programs start without an address");
 }
 
 void net_configure(void)

@@ -13,6 +13,7 @@
 #include "net/dhcp.h"
 
 #include "core/rand.h"
+#include "core/wait.h"
 #include "net/ipimpl.h"
 #include "net/netif_impl.h"
 
@@ -65,8 +66,13 @@ struct dhcp {
     int tries;
     nsec_t began, bound_at;
     struct lease lease;
+    bool had_lease;
     uint8_t message[MESSAGE_MAX]; /* the one being processed */
 };
+
+/* Interfaces that never had a lease, and who waits for that. */
+static atomic_uint waiting_for_lease;
+static struct wait_queue first_leases = WAIT_QUEUE_INIT(first_leases);
 
 /* --- messages out ----------------------------------------------------------------------------- */
 
@@ -240,6 +246,11 @@ static void configure(struct dhcp *d)
     ip_format(text, sizeof(text), &a.addr);
     klog(LOG_INFO, "%s: %s/%d by DHCP, lease %u s", d->netif->name, text, a.prefix,
          d->lease.lease_s);
+    if (!d->had_lease) {
+        d->had_lease = true;
+        waiting_for_lease--;
+        wake_up(&first_leases);
+    }
 }
 
 static void renew_timer(struct dhcp *d, uint8_t next_state, uint32_t end_s)
@@ -461,6 +472,11 @@ void dhcp_input(struct netif *n, struct pkt *p)
     pkt_free(p);
 }
 
+bool dhcp_wait(nsec_t deadline)
+{
+    return wait_event_timeout(&first_leases, !waiting_for_lease, deadline) == 0;
+}
+
 int dhcp_start(struct netif *n)
 {
     struct dhcp *d = kzalloc(sizeof(*d));
@@ -471,6 +487,7 @@ int dhcp_start(struct netif *n)
     spin_init(&d->lock);
     timer_init(&d->timer, dhcp_timer);
     n->dhcp = d;
+    waiting_for_lease++;
     net_batch_begin();
     spin_lock(&d->lock);
     select_server(d);

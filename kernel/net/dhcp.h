@@ -9,6 +9,9 @@
 
 /* Starts the client on an interface that is up; it runs by itself from then on. -ENOMEM. */
 int dhcp_start(struct netif *n);
+/* Waits until every client that was started has had its first lease; false: not by then. Thread
+ * context. */
+bool dhcp_wait(nsec_t deadline);
 /* A datagram for the client port; p->data is behind the UDP header. Takes ownership. Inside a
  * batch. */
 void dhcp_input(struct netif *n, struct pkt *p);

@@ -18,22 +18,22 @@ static uint32_t get32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-/* Calls for timestamps and SACK, which any segment may carry. */
+/* The option at o, behind padding, with its length checked; NULL at the end of the list. */
+static const uint8_t *option_at(const uint8_t *o, const uint8_t *end)
+{
+    while (o < end && *o == 1)
+        o++;
+    return end - o < 2 || !o[0] || o[1] < 2 || o[1] > end - o ? NULL : o;
+}
+
+/* Timestamps and SACK, which any segment may carry. */
 static void parse_options(struct tcp_rx *r)
 {
-    const uint8_t *o = options(r), *end = r->p->data + r->hlen;
+    const uint8_t *end = r->p->data + r->hlen;
 
-    while (o < end) {
-        uint8_t kind = o[0], len;
+    for (const uint8_t *o = option_at(options(r), end); o; o = option_at(o + o[1], end)) {
+        uint8_t kind = o[0], len = o[1];
 
-        if (kind == 0)
-            return;
-        if (kind == 1) {
-            o++;
-            continue;
-        }
-        if (end - o < 2 || (len = o[1]) < 2 || len > end - o)
-            return;
         if (kind == 8 && len == 10) {
             r->has_ts = true;
             r->tsval = get32(o + 2);
@@ -42,34 +42,24 @@ static void parse_options(struct tcp_rx *r)
             for (const uint8_t *b = o + 2; b < o + len && r->nsacks < TCP_MAX_SACKS; b += 8)
                 r->sacks[r->nsacks++] = (struct tcp_sack_block){get32(b), get32(b + 4)};
         }
-        o += len;
     }
 }
 
 void tcp_parse_syn_options(const struct tcp_rx *r, struct tcp_syn_opts *opts)
 {
-    const uint8_t *o = options(r), *end = r->p->data + r->hlen;
+    const uint8_t *end = r->p->data + r->hlen;
 
     *opts =
         (struct tcp_syn_opts){.wscale = -1, .ts = r->has_ts, .tsval = r->tsval, .tsecr = r->tsecr};
-    while (o < end) {
-        uint8_t kind = o[0], len;
+    for (const uint8_t *o = option_at(options(r), end); o; o = option_at(o + o[1], end)) {
+        uint8_t kind = o[0], len = o[1];
 
-        if (kind == 0)
-            return;
-        if (kind == 1) {
-            o++;
-            continue;
-        }
-        if (end - o < 2 || (len = o[1]) < 2 || len > end - o)
-            return;
         if (kind == 2 && len == 4)
             opts->mss = (uint16_t)(o[2] << 8 | o[3]);
         else if (kind == 3 && len == 3)
             opts->wscale = (int8_t)MIN(o[2], TCP_MAX_WSCALE); /* RFC 7323 2.3 */
         else if (kind == 4 && len == 2)
             opts->sack = true;
-        o += len;
     }
 }
 
