@@ -59,7 +59,7 @@ struct peer {
     uint8_t wscale;
     uint16_t mss;      /* in our SYN; 0: no option */
     bool sack, ts, ws; /* options in our SYN; ts: in every segment */
-    bool ecn, ce;
+    bool ecn, ce, v6;
     uint32_t tsval; /* 0: follows the clock */
     uint32_t tsecr; /* last one seen */
     uint32_t sacks[4][2];
@@ -71,6 +71,9 @@ static struct net_path peer_path;
 static struct seg *captured, **captured_tail = &captured;
 static struct pkt *to_inject, **to_inject_tail = &to_inject;
 static bool peer_deaf; /* everything the stack sends is lost */
+/* How many bytes of an injected packet are in one piece; 0: as a driver does it. */
+static uint32_t inject_linear;
+static bool inject_fragments; /* TCP segments come as two IPv4 fragments */
 /* A link simulator takes the frames instead, if set. Ownership passes. */
 static void (*peer_tap)(struct pkt *p);
 static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2}, our_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -99,7 +102,7 @@ static void wr32(uint8_t *p, uint32_t v)
 static struct pkt *make_packet(const uint8_t *data, uint32_t n)
 {
     struct pkt *p = pkt_alloc(64);
-    uint32_t linear = n < 300 ? n : 100;
+    uint32_t linear = inject_linear ? MIN(inject_linear, n) : n < 300 ? n : 100;
 
     assert_non_null(p);
     assert_true(pkt_append(p, data, linear));
@@ -306,7 +309,7 @@ static void pass(nsec_t ns)
 /* The network: once per program. */
 static int peer_setup(void **state)
 {
-    struct ip_addr us = ip_from_v4(US4), us6;
+    struct ip_addr us = ip_from_v4(US4), six;
 
     (void)state;
     floor_seed(42);
@@ -321,8 +324,8 @@ static int peer_setup(void **state)
     assert_int_equal(netif_register_path(&peer_path), 0);
     assert_int_equal(netif_set_up(netif_by_name("eth0"), true), 0);
     assert_int_equal(netif_add_addr(netif_by_name("eth0"), &us, 24), 0);
-    assert_int_equal(ip_parse("fd00::1", &us6), 0);
-    assert_int_equal(netif_add_addr(netif_by_name("eth0"), &us6, 64), 0);
+    assert_int_equal(ip_parse("fd00::1", &six), 0);
+    assert_int_equal(netif_add_addr(netif_by_name("eth0"), &six, 64), 0);
     pass(3 * SEC);
     return 0;
 }
@@ -344,7 +347,8 @@ static int peer_begin(void **state)
     (void)state;
     settle();
     drop_captured();
-    peer_deaf = false;
+    peer_deaf = inject_fragments = false;
+    inject_linear = 0;
     return 0;
 }
 
@@ -355,27 +359,65 @@ static uint32_t peer_ts(const struct peer *p)
     return p->tsval ? p->tsval : (uint32_t)(time_now() / MS) + 1000;
 }
 
-static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
-                       uint32_t len, const uint8_t *opts, uint32_t opts_len, bool bad_csum)
-{
-    static uint8_t f[70000];
-    uint8_t *ip = f + 14, *t = f + 34;
-    uint32_t hlen = 20 + (opts_len + 3) / 4 * 4;
+static const uint8_t us6[16] = {0xfd, [15] = 1}, them6[16] = {0xfd, [15] = 2};
 
-    memset(f, 0, 54 + 40);
-    memcpy(f, our_mac, 6);
-    memcpy(f + 6, peer_mac, 6);
-    wr16(f + 12, 0x0800);
+static void write_ipv4(uint8_t *ip, const struct peer *p, uint8_t proto, uint32_t n, uint16_t frag)
+{
+    memset(ip, 0, 20);
     ip[0] = 0x45;
     ip[1] = p->ce ? 3 : 0;
-    wr16(ip + 2, 20 + hlen + len);
-    wr16(ip + 6, 0x4000);
+    wr16(ip + 2, 20 + n);
+    wr16(ip + 4, 77);
+    wr16(ip + 6, frag);
     ip[8] = 64;
-    ip[9] = 6;
+    ip[9] = proto;
     memcpy(ip + 12, &(uint32_t){PEER4}, 4);
     memcpy(ip + 16, &(uint32_t){US4}, 4);
     uint16_t c = csum_fold(csum_add(ip, 20, 0));
     memcpy(ip + 10, &c, 2);
+}
+
+static void write_ipv6(uint8_t *ip, const struct peer *p, uint8_t proto, uint32_t n)
+{
+    memset(ip, 0, 40);
+    ip[0] = 0x60;
+    ip[1] = p->ce ? 0x30 : 0;
+    wr16(ip + 4, n);
+    ip[6] = proto;
+    ip[7] = 64;
+    memcpy(ip + 8, them6, 16);
+    memcpy(ip + 24, us6, 16);
+}
+
+/* Two IPv4 fragments of the n bytes at f + 34, the later one first. */
+static void inject_in_two(const struct peer *p, uint8_t *f, uint32_t n)
+{
+    static uint8_t second[70000];
+    uint32_t cut = 24; /* in the middle of the options, if there are any */
+
+    memcpy(second, f, 14);
+    memcpy(second + 34, f + 34 + cut, n - cut);
+    write_ipv4(second + 14, p, 6, n - cut, (uint16_t)(cut / 8));
+    inject_later(make_packet(second, 34 + n - cut));
+    write_ipv4(f + 14, p, 6, cut, 0x2000);
+    inject_later(make_packet(f, 34 + cut));
+}
+
+static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
+                       uint32_t len, const uint8_t *opts, uint32_t opts_len, bool bad_csum)
+{
+    static uint8_t f[70000];
+    uint32_t hlen = 20 + (opts_len + 3) / 4 * 4, ip_len = p->v6 ? 40 : 20;
+    uint8_t *ip = f + 14, *t = ip + ip_len;
+
+    memset(f, 0, 94 + 40);
+    memcpy(f, our_mac, 6);
+    memcpy(f + 6, peer_mac, 6);
+    wr16(f + 12, p->v6 ? 0x86dd : 0x0800);
+    if (p->v6)
+        write_ipv6(ip, p, 6, hlen + len);
+    else
+        write_ipv4(ip, p, 6, hlen + len, 0x4000);
     wr16(t, p->port);
     wr16(t + 2, p->lport);
     wr32(t + 4, seq);
@@ -388,11 +430,38 @@ static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack
         memcpy(t + 20, opts, opts_len);
     if (len)
         memcpy(t + hlen, data, len);
-    c = l4_checksum(ip, false, t, hlen + len, 6);
+    uint16_t c = l4_checksum(ip, p->v6, t, hlen + len, 6);
     if (bad_csum)
         c ^= 0x1234;
     memcpy(t + 16, &c, 2);
-    inject_later(make_packet(f, 34 + hlen + len));
+    if (inject_fragments && hlen + len > 24)
+        inject_in_two(p, f, hlen + len);
+    else
+        inject_later(make_packet(f, 14 + ip_len + hlen + len));
+}
+
+/* ICMP "fragmentation needed" for a segment that the stack sent at `seq`. */
+static void inject_too_big(const struct peer *p, uint32_t seq, uint16_t mtu)
+{
+    uint8_t f[14 + 20 + 8 + 28] = {0}, *icmp = f + 34, *quoted = icmp + 8;
+
+    memcpy(f, our_mac, 6);
+    memcpy(f + 6, peer_mac, 6);
+    wr16(f + 12, 0x0800);
+    write_ipv4(f + 14, p, 1, 36, 0);
+    icmp[0] = 3;
+    icmp[1] = 4;
+    wr16(icmp + 6, mtu);
+    write_ipv4(quoted, p, 6, 1480, 0x4000);
+    memcpy(quoted + 12, &(uint32_t){US4}, 4);
+    memcpy(quoted + 16, &(uint32_t){PEER4}, 4);
+    wr16(quoted + 20, p->lport);
+    wr16(quoted + 22, p->port);
+    wr32(quoted + 24, p->local_iss + seq);
+    uint16_t c = csum_fold(csum_add(icmp, 36, 0));
+    memcpy(icmp + 2, &c, 2);
+    inject_later(make_packet(f, sizeof(f)));
+    settle();
 }
 
 /* A segment with the options that the peer's settings call for; relative numbers; does not settle.
@@ -520,23 +589,34 @@ static uint32_t drain(struct peer *p)
 
 /* --- sockets ---------------------------------------------------------------------------------- */
 
-static struct socket *new_socket(void)
+static struct socket *new_socket_of(int family)
 {
     struct socket *s;
 
-    assert_int_equal(socket_create(4, 1, 0, &s), 0);
+    assert_int_equal(socket_create(family, 1, 0, &s), 0);
     return s;
 }
-
-static struct socket *listen_on(uint16_t port, int backlog)
+static struct socket *new_socket(void)
 {
-    struct sock_addr a = {.ip = ip_from_v4(0), .port = port};
-    struct socket *s = new_socket();
+    return new_socket_of(4);
+}
+
+static struct socket *listen_family(int family, uint16_t port, int backlog)
+{
+    struct sock_addr a = {.port = port};
+    struct socket *s = new_socket_of(family);
+
+    if (family == 4)
+        a.ip = ip_from_v4(0);
 
     s->reuse_addr = true;
     assert_int_equal(s->ops->bind(s, &a), 0);
     assert_int_equal(s->ops->listen(s, backlog), 0);
     return s;
+}
+static struct socket *listen_on(uint16_t port, int backlog)
+{
+    return listen_family(4, port, backlog);
 }
 
 static ssize_t send_bytes(struct socket *s, const void *data, size_t n, unsigned flags)
@@ -621,9 +701,11 @@ static struct socket *peer_connect(struct peer *p, struct socket *listener)
 static struct socket *peer_accept(struct peer *p)
 {
     struct sock_addr a = {.ip = ip_from_v4(PEER4), .port = p->port};
-    struct socket *s = new_socket();
+    struct socket *s = new_socket_of(p->v6 ? 6 : 4);
     struct seg *g;
 
+    if (p->v6)
+        memcpy(a.ip.b, them6, 16);
     p->lport = 0;
     assert_int_equal(s->ops->connect(s, &a, true), -EINPROGRESS);
     g = rx(p);
