@@ -3,18 +3,46 @@
 
 void (*file_epoll_release)(struct file *f);
 
+/*
+ * Descriptions that ended are used again, but their memory never becomes anything else, and their
+ * count of references is 0 meanwhile. So a look-up in a table that tasks share needs no lock: it
+ * may try to reference what it read there, even if that has just ended (linux/fd.c).
+ */
+static spinlock_t unused_lock = SPINLOCK_INIT;
+static struct file *unused; /* linked through data */
+
+static struct file *take_unused(void)
+{
+    spin_lock(&unused_lock);
+    struct file *f = unused;
+    if (f)
+        unused = f->data;
+    spin_unlock(&unused_lock);
+    if (f) /* all but the count */
+        memset((char *)f + sizeof(f->refs), 0, sizeof(*f) - sizeof(f->refs));
+    return f;
+}
+
+static void keep_unused(struct file *f)
+{
+    spin_lock(&unused_lock);
+    f->data = unused;
+    unused = f;
+    spin_unlock(&unused_lock);
+}
+
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags)
 {
-    struct file *f = kzalloc(sizeof(*f));
-    if (!f)
+    struct file *f = take_unused();
+    if (!f && !(f = kzalloc(sizeof(*f))))
         return ERR_PTR(-ENOMEM);
-    ref_init(&f->refs, 1);
     f->flags = flags;
     f->ops = ops;
     f->data = data;
     mutex_init(&f->pos_lock);
     list_init(&f->epoll_items);
     spin_init(&f->epoll_lock);
+    ref_init(&f->refs, 1);
     return f;
 }
 
@@ -38,5 +66,5 @@ void file_put(struct file *f)
         struct path p = file_path(f);
         path_put(&p);
     }
-    kfree(f);
+    keep_unused(f);
 }

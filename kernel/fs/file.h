@@ -95,8 +95,8 @@ struct file_ops {
 };
 
 struct file {
-    refcount_t refs;
-    unsigned flags; /* OPEN_* status flags and access mode */
+    refcount_t refs; /* first: see file_alloc */
+    unsigned flags;  /* OPEN_* status flags and access mode */
     const struct file_ops *ops;
     struct vnode *vnode;   /* referenced; NULL for pipes, sockets, ... */
     struct dentry *dentry; /* referenced; the name it was opened by; NULL likewise */

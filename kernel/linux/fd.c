@@ -2,10 +2,10 @@
  * Descriptor tables. The arrays grow by doubling; three bitmaps' worth of state per descriptor: a
  * file pointer, "open" (taken, perhaps only reserved) and close-on-exec.
  *
- * A table with one user is changed and read by the current task only, so its readers need no lock:
- * other processes look at it (fd_table_next) under the lock and only add references. Changes take
- * the lock always. Sharing begins in a system call of the sole user, never during another one of
- * its.
+ * A table with one user is changed and read by the current task only, so its readers need neither a
+ * lock nor a reference: other processes look at it (fd_table_next) under the lock and only add
+ * references. Changes take the lock always. Sharing begins in a system call of the sole user, never
+ * during another one of its. Look-ups in a shared table take a reference, but no lock: get_shared.
  */
 #include "linux/fd.h"
 #include "core/mem.h"
@@ -15,6 +15,8 @@
 #define FD_INLINE 64
 #define BITS 64u
 #define RLIMIT_NOFILE_N 7
+#define OUTGROWN_MAX 13 /* FD_MAX / FD_INLINE is 2^13 */
+_Static_assert(FD_INLINE << OUTGROWN_MAX == FD_MAX, "each growth at least doubles");
 
 struct fd_table {
     refcount_t refs;
@@ -22,7 +24,9 @@ struct fd_table {
     uint32_t size;      /* descriptors there is room for: multiple of BITS */
     uint32_t full_upto; /* all words of `open` below this one are full */
     struct file **files;
-    uint64_t *open, *cloexec; /* one allocation with files when not inline */
+    uint64_t *open, *cloexec;     /* one allocation with files when not inline */
+    void *outgrown[OUTGROWN_MAX]; /* former arrays: another task may be reading there */
+    unsigned outgrown_count;
     struct file *inline_files[FD_INLINE];
     uint64_t inline_open[FD_INLINE / BITS], inline_cloexec[FD_INLINE / BITS];
 };
@@ -30,6 +34,16 @@ struct fd_table {
 static inline struct fd_table *current_files(void)
 {
     return current_process()->files;
+}
+
+static inline struct file *read_slot(struct fd_table *t, uint32_t fd)
+{
+    struct file **files = __atomic_load_n(&t->files, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&files[fd], __ATOMIC_ACQUIRE);
+}
+static inline void write_slot(struct fd_table *t, uint32_t fd, struct file *f)
+{
+    __atomic_store_n(&t->files[fd], f, __ATOMIC_RELEASE);
 }
 
 static inline bool bit_test(const uint64_t *map, uint32_t n)
@@ -72,14 +86,25 @@ static void adopt_arrays(struct fd_table *t, void *block, uint32_t size)
     memcpy(files, t->files, t->size * sizeof(*files));
     memcpy(open, t->open, t->size / 8);
     memcpy(cloexec, t->cloexec, t->size / 8);
-    t->files = files;
+    __atomic_store_n(&t->files, files, __ATOMIC_RELEASE);
     t->open = open;
     t->cloexec = cloexec;
-    t->size = size;
+    __atomic_store_n(&t->size, size, __ATOMIC_RELEASE); /* seen with the files, or later */
 }
 
-/* Makes room for descriptor fd. Takes and leaves the lock held, but lets it go for the allocation:
- * look-ups of other tasks hold the lock, so the old arrays can be freed. */
+/* The array that the table had before. */
+static void drop_array(struct fd_table *t, struct file **files)
+{
+    if (files == t->inline_files)
+        return;
+    if (ref_count(&t->refs) == 1)
+        kfree(files);
+    else
+        t->outgrown[t->outgrown_count++] = files;
+}
+
+/* Makes room for descriptor fd. Takes and leaves the lock held, but lets it go for the allocation.
+ */
 static int grow(struct fd_table *t, uint32_t fd)
 {
     while (fd >= t->size) {
@@ -93,10 +118,10 @@ static int grow(struct fd_table *t, uint32_t fd)
         spin_lock(&t->lock);
         if (!block)
             return -ENOMEM;
-        void *old = t->files == t->inline_files ? NULL : t->files;
+        struct file **old = t->files;
         if (size > t->size) {
             adopt_arrays(t, block, size);
-            kfree(old);
+            drop_array(t, old);
         } else {
             kfree(block);
         }
@@ -159,6 +184,8 @@ void fd_table_put(struct fd_table *t)
     for (uint32_t fd = 0; fd < t->size; fd++)
         if (t->files[fd])
             close_file(t, t->files[fd]);
+    for (unsigned i = 0; i < t->outgrown_count; i++)
+        kfree(t->outgrown[i]);
     if (t->files != t->inline_files)
         kfree(t->files);
     kfree(t);
@@ -175,7 +202,7 @@ static struct file *take(struct fd_table *t, uint32_t fd)
     struct file *f = fd < t->size ? t->files[fd] : NULL;
     if (!f)
         return NULL;
-    t->files[fd] = NULL;
+    write_slot(t, fd, NULL);
     bit_clear(t->open, fd);
     bit_clear(t->cloexec, fd);
     t->full_upto = MIN(t->full_upto, fd / BITS);
@@ -195,6 +222,28 @@ void fd_close_on_exec(struct fd_table *t)
 
 /* --- look-up ---------------------------------------------------------------------------------- */
 
+/*
+ * A descriptor of a table that other tasks may be changing. What was read from the table may have
+ * been closed since, and even be another file by now; so it is referenced only if it is alive, and
+ * taken only if the table still has it then. Arrays that the table has outgrown stay readable.
+ */
+static struct file *get_shared(struct fd_table *t, uint32_t fd)
+{
+    while (fd < __atomic_load_n(&t->size, __ATOMIC_ACQUIRE)) {
+        struct file *f = read_slot(t, fd);
+        if (!f)
+            return NULL;
+        if (ref_get_unless_zero(&f->refs)) {
+            atomic_thread_fence(memory_order_seq_cst); /* the reference before the second look */
+            if (likely(read_slot(t, fd) == f))
+                return f;
+            file_put(f);
+        }
+        cpu_relax();
+    }
+    return NULL;
+}
+
 struct fd_hold fd_hold_path(int fd)
 {
     struct fd_table *t = current_files();
@@ -204,13 +253,8 @@ struct fd_hold fd_hold_path(int fd)
             h.file = t->files[fd];
         return h;
     }
-    spin_lock(&t->lock);
-    if ((uint32_t)fd < t->size && t->files[fd]) {
-        h.file = t->files[fd];
-        file_get(h.file);
-        h.counted = true;
-    }
-    spin_unlock(&t->lock);
+    h.file = get_shared(t, (uint32_t)fd);
+    h.counted = h.file != NULL;
     return h;
 }
 
@@ -306,7 +350,7 @@ void fd_commit(int fd, struct file *f)
     struct fd_table *t = current_files();
     spin_lock(&t->lock);
     ASSERT((uint32_t)fd < t->size && bit_test(t->open, (uint32_t)fd) && !t->files[fd]);
-    t->files[fd] = f;
+    write_slot(t, (uint32_t)fd, f);
     spin_unlock(&t->lock);
 }
 
@@ -340,11 +384,13 @@ int fd_table_set(struct fd_table *t, int fd, struct file *f, bool cloexec)
         spin_unlock(&t->lock);
         return err;
     }
-    struct file *old = take(t, (uint32_t)fd);
-    t->files[fd] = f;
+    struct file *old = t->files[fd];
+    write_slot(t, (uint32_t)fd, f); /* others see one or the other */
     bit_set(t->open, (uint32_t)fd);
     if (cloexec)
         bit_set(t->cloexec, (uint32_t)fd);
+    else
+        bit_clear(t->cloexec, (uint32_t)fd);
     spin_unlock(&t->lock);
     if (old)
         close_file(t, old);

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -342,6 +343,55 @@ static void owners_of_signals_exist(void)
     close(p[1]);
 }
 
+static atomic_int closing;
+
+static void *read_what_is_there(void *arg)
+{
+    int fd = *(int *)arg;
+    while (!stop) {
+        char c = 0;
+        ssize_t n = pread(fd, &c, 1, 0);
+        bool closed = n == -1 && errno == EBADF && closing;
+        if (n == 1 ? c != 'a' && c != 'b' : n != -1 || (!closed && errno != ESPIPE))
+            return arg;
+    }
+    return NULL;
+}
+
+static void a_table_changes_while_it_is_read(void)
+{
+    int a = memfd_create("a", 0), b = memfd_create("b", 0), pipes[2], failed = 0;
+    void *result;
+    pthread_t t[3];
+    CHECK(pwrite(a, "a", 1, 0) == 1 && pwrite(b, "b", 1, 0) == 1 && pipe(pipes) == 0);
+    int fd = dup(a);
+    stop = 0;
+    for (int i = 0; i < 3; i++)
+        pthread_create(&t[i], NULL, read_what_is_there, &fd);
+    for (int i = 0; i < 6000; i++) {
+        dup2(i % 3 ? a : i % 2 ? b : pipes[0], fd); /* at no time is there nothing */
+        if (i == 3000)
+            closing = 1;
+        if (closing && i % 5 == 0) {
+            close(fd);
+            close(eventfd(0, 0)); /* the same descriptor, a file with the other's memory */
+        }
+        if (i % 1500 == 700) /* the table grows */
+            close(fcntl(a, F_DUPFD, 100 * (i / 700)));
+    }
+    stop = 1;
+    for (int i = 0; i < 3; i++) {
+        pthread_join(t[i], &result);
+        failed |= result != NULL;
+    }
+    CHECK(!failed);
+    close(fd);
+    close(a);
+    close(b);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 int main(void)
 {
     CASE(epoll_tells_what_a_bad_buffer_missed);
@@ -358,5 +408,6 @@ int main(void)
     CASE(times_before_1970_are_kept);
     CASE(owners_of_signals_exist);
     CASE(sets_and_files_end_together);
+    CASE(a_table_changes_while_it_is_read);
     return check_result();
 }
