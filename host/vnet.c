@@ -10,10 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "udprelay.h"
+
 #define NET4 0x0a000200u /* 10.0.2.0/24 */
 #define PREFIX6 "fd00:4c69:6272::"
 #define RESUME_MS 2
 #define LISTEN_BACKLOG 1024
+#define GATEWAY 2u
+#define UDP_FORWARDS 256
 
 struct vnet {
     struct loop *loop;
@@ -26,6 +30,7 @@ struct vnet {
     Slirp *slirp;
     bool used[VNET_HOSTS];
     struct netport *ports[VNET_HOSTS];
+    struct udprelay *relays[UDP_FORWARDS];
 };
 
 /* ---- libslirp's callbacks ---- */
@@ -196,6 +201,9 @@ static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t
 {
     struct vnet *v = (struct vnet *)((char *)port - offsetof(struct vnet, slirp_port));
 
+    for (int i = 0; i < UDP_FORWARDS; i++)
+        if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
+            return true;
     slirp_input(v->slirp, frame, (int)n);
     return true;
 }
@@ -256,6 +264,9 @@ void vnet_free(struct vnet *v)
 {
     loop_timer_stop(v->loop, &v->resume);
     v->loop->poller = NULL;
+    for (int i = 0; i < UDP_FORWARDS; i++)
+        if (v->relays[i])
+            udprelay_close(v->relays[i]);
     slirp_cleanup(v->slirp);
     free(v);
 }
@@ -340,15 +351,15 @@ static socklen_t host_address(const struct vnet_forward *f, struct sockaddr_stor
 }
 
 /* libslirp binds with SO_REUSEADDR but reports errno unreliably; a probe tells what is wrong. */
-static int probe(const struct sockaddr_storage *ss, socklen_t len, bool udp)
+static int probe(const struct sockaddr_storage *ss, socklen_t len)
 {
     int one = 1, err = 0;
-    int fd = socket(ss->ss_family, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+    int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, (const struct sockaddr *)ss, len) < 0 || (!udp && listen(fd, 1) < 0))
+    if (bind(fd, (const struct sockaddr *)ss, len) < 0 || listen(fd, 1) < 0)
         err = -errno;
     close(fd);
     return err;
@@ -377,6 +388,26 @@ static void widen_backlog(const struct sockaddr_storage *want, socklen_t want_le
         closedir(d);
 }
 
+static int forward_udp(struct vnet *v, int host, const struct sockaddr *addr, socklen_t len,
+                       uint16_t port)
+{
+    struct udprelay_guest guest = {
+        .gateway_mac = {0x52, 0x55, NET4 >> 24, (NET4 >> 16) & 255, (NET4 >> 8) & 255, GATEWAY},
+        .ip = NET4 | (uint32_t)(VNET_FIRST_HOST + host),
+        .gateway = NET4 | GATEWAY,
+        .port = port,
+    };
+    int err = -ENOSPC;
+
+    vnet_mac(host, guest.mac);
+    for (int i = 0; i < UDP_FORWARDS; i++)
+        if (!v->relays[i]) {
+            v->relays[i] = udprelay_open(v->loop, &v->sw, &v->slirp_port, addr, len, &guest, &err);
+            break;
+        }
+    return err;
+}
+
 int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
 {
     struct sockaddr_storage ss;
@@ -388,29 +419,40 @@ int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
                                   .sin6_port = htons(f->guest_port),
                                   .sin6_addr = addr6((uint8_t)(VNET_FIRST_HOST + host))};
     bool is6 = ss.ss_family == AF_INET6;
-    int flags = (f->udp ? SLIRP_HOSTFWD_UDP : 0) | (is6 ? SLIRP_HOSTFWD_V6ONLY : 0);
 
     if (!len)
         return -EINVAL;
-    int err = probe(&ss, len, f->udp);
+    if (f->udp)
+        return forward_udp(v, host, (struct sockaddr *)&ss, len, f->guest_port);
+    int err = probe(&ss, len);
     if (err)
         return err;
     if (slirp_add_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
                            is6 ? (struct sockaddr *)&guest6 : (struct sockaddr *)&guest,
-                           is6 ? sizeof(guest6) : sizeof(guest), flags) < 0)
+                           is6 ? sizeof(guest6) : sizeof(guest),
+                           is6 ? SLIRP_HOSTFWD_V6ONLY : 0) < 0)
         return -EADDRINUSE;
-    if (!f->udp)
-        widen_backlog(&ss, len);
+    widen_backlog(&ss, len);
     return 0;
+}
+
+static void unforward_udp(struct vnet *v, const struct sockaddr *addr, socklen_t len)
+{
+    for (int i = 0; i < UDP_FORWARDS; i++)
+        if (v->relays[i] && udprelay_is(v->relays[i], addr, len)) {
+            udprelay_close(v->relays[i]);
+            v->relays[i] = NULL;
+        }
 }
 
 void vnet_unforward(struct vnet *v, const struct vnet_forward *f)
 {
     struct sockaddr_storage ss;
     socklen_t len = host_address(f, &ss);
-    int flags =
-        (f->udp ? SLIRP_HOSTFWD_UDP : 0) | (ss.ss_family == AF_INET6 ? SLIRP_HOSTFWD_V6ONLY : 0);
 
-    if (len)
-        slirp_remove_hostxfwd(v->slirp, (struct sockaddr *)&ss, len, flags);
+    if (len && f->udp)
+        unforward_udp(v, (struct sockaddr *)&ss, len);
+    else if (len)
+        slirp_remove_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
+                              ss.ss_family == AF_INET6 ? SLIRP_HOSTFWD_V6ONLY : 0);
 }

@@ -101,6 +101,8 @@ def test_domain_to_domain(librettos):
 
 def test_loopback(librettos):
     librettos.start("kv", "redis-server", "--save", "", port=None)
+    wait_for(lambda: "PONG" in librettos("exec", "kv", "redis-cli", "ping", check=False).stdout, 20,
+             "redis")
     text = librettos("exec", "kv", "redis-benchmark", "-n", 5000, "-t", "set,get", "-P", 4, "--csv").stdout
     assert '"GET"' in text and "error" not in text.lower()
     assert librettos("exec", "kv", "redis-cli", "-h", "::1", "ping").stdout.strip() == "PONG"
