@@ -1,6 +1,6 @@
 /*
- * AF_UNIX sockets: what the files on naming and connecting (unix_socket.c), on data (unix_data.c)
- * and on passed descriptors (unix_scm.c) share.
+ * AF_UNIX sockets: what the files on connecting (unix_socket.c), names (unix_name.c), options
+ * (unix_options.c), data (unix_data.c) and passed descriptors (unix_scm.c) share.
  *
  * Data is a queue of messages at the receiver. A sender may have so much under way (`inflight`,
  * counted until the receiver has consumed it); that is what makes it wait. A connected stream or
@@ -83,11 +83,22 @@ static inline bool unix_connection_type(const struct unix_socket *s)
     return s->type != SOCK_DGRAM_N;
 }
 struct ucred_k unix_current_cred(void);
-/* The socket an address names, referenced; type is checked. */
-int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix_socket **out);
-uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out);
 /* SO_RCVTIMEO/SNDTIMEO: when waiting ends. */
 nsec_t unix_deadline(nsec_t timeout);
+
+/* unix_name.c */
+int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len);
+/* The socket ends: nobody finds it any more. */
+void unix_unbind(struct unix_socket *s);
+/* The socket an address names, referenced; type is checked. */
+int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix_socket **out);
+/* A name as an address; its length. unix_name_of: a socket's, which may be given one just now. */
+uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out);
+uint32_t unix_name_of(struct unix_socket *s, struct sockaddr_k *out);
+
+/* unix_options.c: see sock_ops. */
+int unix_setopt(struct file *f, int level, int name, const void *val, uint32_t len);
+int unix_getopt(struct file *f, int level, int name, void *val, uint32_t *len);
 
 /* unix_data.c */
 ssize_t unix_send(struct file *f, struct sock_msg *m);

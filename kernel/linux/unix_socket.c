@@ -1,19 +1,11 @@
-/* AF_UNIX sockets: names, connections, options, the end. */
+/* AF_UNIX sockets: connections, polling, the end. */
 #include "linux/unix.h"
 #include <asm/ioctls.h>
 #include <linux/sockios.h>
 
 #include "core/mem.h"
-#include "core/rand.h"
 #include "core/timer.h"
-#include "linux/io.h"
-#include "linux/path.h"
 #include "linux/process.h"
-#include "net/socket.h"
-
-/* Guards vnode->socket, the abstract names and every socket's own name. */
-static struct mutex bind_lock;
-static struct list abstract_names = LIST_INIT(abstract_names);
 
 struct ucred_k unix_current_cred(void)
 {
@@ -47,158 +39,6 @@ void unix_put(struct unix_socket *s)
 {
     if (ref_put(&s->refs))
         kfree(s);
-}
-
-/* --- names ------------------------------------------------------------------------------------ */
-
-uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out)
-{
-    out->family = AF_UNIX_N;
-    memcpy(out->data, name->path, name->len);
-    return 2u + name->len;
-}
-
-/* -EINVAL, or the name with paths ended by NUL; len 0: only the family was given. */
-static int parse_name(const struct sockaddr_k *a, uint32_t len, struct unix_name *out)
-{
-    if (a->family != AF_UNIX_N || len < 2 || len > 2 + UNIX_PATH_MAX)
-        return -EINVAL;
-    out->len = (uint8_t)(len - 2);
-    memcpy(out->path, a->data, out->len);
-    if (out->len && out->path[0]) {
-        out->len = (uint8_t)strnlen(out->path, out->len);
-        if (out->len == UNIX_PATH_MAX)
-            return -EINVAL; /* no room for the NUL, which the name is returned with */
-        out->path[out->len++] = 0;
-    }
-    return 0;
-}
-
-/* With bind_lock held. */
-static struct unix_socket *find_abstract(const struct unix_name *name)
-{
-    struct unix_socket *s;
-    list_for_each (s, &abstract_names, abstract_link)
-        if (s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
-            return s;
-    return NULL;
-}
-
-static int bind_path(struct unix_socket *s, const struct unix_name *name)
-{
-    struct fs_context copy;
-    const struct fs_context *ctx = fs_context_hold(&copy);
-    struct path p;
-    int err = vfs_mknod(ctx, NULL, name->path, MODE_SOCK | 0777, 0, &p);
-    fs_context_drop(ctx, &copy);
-    if (err)
-        return err == -EEXIST ? -EADDRINUSE : err;
-    path_vnode(&p)->socket = s;
-    s->bound = p;
-    return 0;
-}
-
-static int bind_abstract(struct unix_socket *s, const struct unix_name *name)
-{
-    if (find_abstract(name))
-        return -EADDRINUSE;
-    list_push_back(&abstract_names, &s->abstract_link);
-    return 0;
-}
-
-/* bind with the family only: a free abstract name of five hexadecimal digits. */
-static void autobind_name(struct unix_name *name)
-{
-    do {
-        char digits[8];
-        snprintf(digits, sizeof(digits), "%05x", rand_u32() & 0xfffff);
-        name->path[0] = 0;
-        memcpy(name->path + 1, digits, 5);
-        name->len = 6;
-    } while (find_abstract(name));
-}
-
-static int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
-{
-    struct unix_socket *s = unix_of(f);
-    struct unix_name name;
-    int err = parse_name(addr, len, &name);
-    if (err)
-        return err;
-    mutex_lock(&bind_lock);
-    if (s->name.len)
-        err = name.len ? -EINVAL : 0;
-    else if (name.len && name.path[0])
-        err = bind_path(s, &name);
-    else {
-        if (!name.len)
-            autobind_name(&name);
-        err = bind_abstract(s, &name);
-    }
-    if (!err && !s->name.len)
-        s->name = name;
-    mutex_unlock(&bind_lock);
-    return err;
-}
-
-static void unbind(struct unix_socket *s)
-{
-    mutex_lock(&bind_lock);
-    list_remove(&s->abstract_link);
-    struct path p = s->bound;
-    s->bound = (struct path){0};
-    if (p.dentry)
-        path_vnode(&p)->socket = NULL;
-    mutex_unlock(&bind_lock);
-    if (p.dentry)
-        path_put(&p);
-}
-
-static int find_path(const char *path, struct unix_socket **out)
-{
-    struct fs_context copy;
-    const struct fs_context *ctx = fs_context_hold(&copy);
-    struct path p;
-    int err = vfs_lookup(ctx, NULL, path, LOOKUP_FOLLOW, &p);
-    if (!err) {
-        struct vnode *v = path_vnode(&p);
-        err = vnode_access(v, ctx->cred, ACCESS_W);
-        mutex_lock(&bind_lock);
-        *out = vnode_type(v) == MODE_SOCK ? v->socket : NULL;
-        if (*out && !err)
-            unix_get(*out);
-        mutex_unlock(&bind_lock);
-        if (!err && !*out)
-            err = -ECONNREFUSED;
-        path_put(&p);
-    }
-    fs_context_drop(ctx, &copy);
-    return err;
-}
-
-int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix_socket **out)
-{
-    struct unix_name name;
-    int err = parse_name(addr, len, &name);
-    if (err)
-        return err;
-    if (!name.len)
-        return -ECONNREFUSED;
-    if (name.path[0]) {
-        err = find_path(name.path, out);
-    } else {
-        mutex_lock(&bind_lock);
-        *out = find_abstract(&name);
-        if (*out)
-            unix_get(*out);
-        mutex_unlock(&bind_lock);
-        err = *out ? 0 : -ECONNREFUSED;
-    }
-    if (!err && (*out)->type != type) {
-        unix_put(*out);
-        err = -EPROTOTYPE;
-    }
-    return err;
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -409,7 +249,7 @@ static int unix_shutdown(struct file *f, int how)
 /* Ends the socket and drops the reference of its file. */
 static void unix_close(struct unix_socket *s)
 {
-    unbind(s);
+    unix_unbind(s);
     spin_lock(&s->lock);
     s->closed = true;
     s->shut = UNIX_SHUT_READ | UNIX_SHUT_WRITE;
@@ -455,9 +295,7 @@ static int unix_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool
         if (!of)
             return -ENOTCONN;
     }
-    mutex_lock(&bind_lock);
-    *len = unix_name_out(&of->name, out);
-    mutex_unlock(&bind_lock);
+    *len = unix_name_of(of, out);
     if (peer)
         unix_put(of);
     return 0;
@@ -508,112 +346,6 @@ static long unix_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
         return netdev_ioctl(cmd, arg);
     }
     return copy_to_user(arg, &value, sizeof(value));
-}
-
-enum {
-    OPT_REUSEADDR = 2,
-    OPT_TYPE = 3,
-    OPT_ERROR = 4,
-    OPT_BROADCAST = 6,
-    OPT_SNDBUF = 7,
-    OPT_RCVBUF = 8,
-    OPT_KEEPALIVE = 9,
-    OPT_OOBINLINE = 10,
-    OPT_REUSEPORT = 15,
-    OPT_PASSCRED = 16,
-    OPT_PEERCRED = 17,
-    OPT_ACCEPTCONN = 30,
-    OPT_SNDBUFFORCE = 32,
-    OPT_PROTOCOL = 38,
-    OPT_DOMAIN = 39,
-};
-/* Kept and told, but without meaning for these sockets. */
-#define FLAG_OPTIONS                                                                               \
-    (1ull << OPT_REUSEADDR | 1ull << OPT_BROADCAST | 1ull << OPT_KEEPALIVE |                       \
-     1ull << OPT_OOBINLINE | 1ull << OPT_REUSEPORT)
-
-static int unix_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
-{
-    struct unix_socket *s = unix_of(f);
-    int v;
-    if (level != SOL_SOCKET_N)
-        return -EOPNOTSUPP;
-    if (is_timeout_option(name))
-        return timeout_option_set(is_recv_timeout(name) ? &s->rcv_timeout : &s->snd_timeout, val,
-                                  len);
-    if (len < sizeof(v))
-        return -EINVAL;
-    memcpy(&v, val, sizeof(v));
-    switch (name) {
-    case OPT_PASSCRED:
-        s->passcred = v;
-        return 0;
-    case OPT_SNDBUF:
-    case OPT_SNDBUFFORCE:
-        v = MAX(MIN(v, (int)UNIX_SNDBUF_MAX / 2), 0) * 2;
-        s->sndbuf = MAX((uint32_t)v, UNIX_SNDBUF_MIN);
-        return 0;
-    case OPT_RCVBUF:
-        return 0; /* the sender's limit counts, as on Linux */
-    default:
-        if (name < 0 || name > 63 || !(FLAG_OPTIONS >> name & 1))
-            return -ENOPROTOOPT;
-        s->flag_options = (s->flag_options & ~(1ull << name)) | (uint64_t) !!v << name;
-        return 0;
-    }
-}
-
-static int unix_getopt(struct file *f, int level, int name, void *val, uint32_t *len)
-{
-    struct unix_socket *s = unix_of(f);
-    int v;
-    if (level != SOL_SOCKET_N)
-        return -EOPNOTSUPP;
-    if (is_timeout_option(name))
-        return timeout_option_get(is_recv_timeout(name) ? s->rcv_timeout : s->snd_timeout, val,
-                                  len);
-    switch (name) {
-    case OPT_TYPE:
-        v = s->type;
-        break;
-    case OPT_ERROR:
-        spin_lock(&s->lock);
-        v = s->error;
-        s->error = 0;
-        spin_unlock(&s->lock);
-        break;
-    case OPT_SNDBUF:
-    case OPT_RCVBUF:
-        v = (int)s->sndbuf;
-        break;
-    case OPT_PASSCRED:
-        v = s->passcred;
-        break;
-    case OPT_PEERCRED: {
-        struct ucred_k c = s->peer_cred;
-        if (!c.pid) /* never connected */
-            c.uid = c.gid = ~0u;
-        *len = MIN(*len, (uint32_t)sizeof(c));
-        memcpy(val, &c, *len);
-        return 0;
-    }
-    case OPT_ACCEPTCONN:
-        v = s->state == UNIX_LISTENING;
-        break;
-    case OPT_PROTOCOL:
-        v = 0;
-        break;
-    case OPT_DOMAIN:
-        v = AF_UNIX_N;
-        break;
-    default:
-        if (name < 0 || name > 63 || !(FLAG_OPTIONS >> name & 1))
-            return -ENOPROTOOPT;
-        v = (int)(s->flag_options >> name & 1);
-    }
-    *len = MIN(*len, (uint32_t)sizeof(v));
-    memcpy(val, &v, *len);
-    return 0;
 }
 
 static void unix_describe(struct file *f, char *buf, size_t size)
@@ -682,9 +414,4 @@ int unix_socket_pair(int type, int proto, struct file *out[2])
     join(a, b);
     a->peer_cred = b->peer_cred = unix_current_cred();
     return 0;
-}
-
-void unix_socket_init(void)
-{
-    mutex_init(&bind_lock);
 }
