@@ -1,43 +1,11 @@
-/* Terminals: canonical and raw input, echo, output processing, job control. */
-#include "linux/tty.h"
-
-#include <asm/ioctls.h>
-#include <asm/termbits.h>
-#include <asm/termios.h>
-
+/* Terminals: canonical and raw input, echo, output processing. */
 #include "core/mem.h"
 #include "core/timer.h"
 #include "fs/vfs.h"
 #include "linux/io.h"
 #include "linux/process.h"
+#include "linux/tty_internal.h"
 
-#define TTY_BUFFER 4096u /* typed and not read; power of two */
-
-struct tty {
-    refcount_t refs;
-    tty_output_fn output;
-    void *arg;
-    struct mutex output_lock; /* order of output, and output against tty_detach */
-    spinlock_t lock;          /* everything below */
-    struct termios termios;
-    struct winsize size;
-    int sid, pgid; /* controlled session and its foreground group; 0: not known */
-    bool hung_up;
-    uint8_t buf[TTY_BUFFER];
-    uint64_t line_end[TTY_BUFFER / 64]; /* bit set: that byte ends a line (canonical mode) */
-    uint32_t head, tail;                /* typed, read */
-    uint32_t line_head;                 /* up to here lines are complete */
-    uint32_t column;
-    struct wait_queue wait;
-};
-
-#define SIGINT_N 2
-#define SIGQUIT_N 3
-#define SIGHUP_N 1
-#define SIGTSTP_N 20
-#define SIGTTIN_N 21
-#define SIGTTOU_N 22
-#define SIGWINCH_N 28
 #define CTRL(c) ((c)&0x1f)
 
 struct tty *tty_create(tty_output_fn output, void *arg)
@@ -215,7 +183,7 @@ static int signal_of(const struct tty *t, uint8_t c)
                                 : 0;
 }
 
-static void flush_input(struct tty *t)
+void tty_flush_input(struct tty *t)
 {
     t->tail = t->line_head = t->head;
 }
@@ -236,7 +204,7 @@ static int input_char(struct tty *t, uint8_t c, struct echo_buf *e)
     if (signo) {
         echo_char(t, e, c);
         if (!(t->termios.c_lflag & NOFLSH))
-            flush_input(t);
+            tty_flush_input(t);
         return signo;
     }
     bool canonical = t->termios.c_lflag & ICANON;
@@ -268,8 +236,7 @@ void tty_input(struct tty *t, const uint8_t *data, size_t n)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-/* Bytes a read may have now. */
-static uint32_t readable_bytes(const struct tty *t)
+uint32_t tty_readable_bytes(const struct tty *t)
 {
     return READ_ONCE(t->termios.c_lflag) & ICANON ? READ_ONCE(t->line_head) - READ_ONCE(t->tail)
                                                   : READ_ONCE(t->head) - READ_ONCE(t->tail);
@@ -298,8 +265,7 @@ static size_t take(struct tty *t, uint8_t *out, size_t max, bool *ended)
     return n;
 }
 
-/* A background process that reads (or configures) its terminal is stopped. */
-static int check_foreground(struct tty *t, int signo)
+int tty_check_foreground(struct tty *t, int signo)
 {
     struct process *p = current_process();
     if (p->tty != t || !t->pgid || p->pgid == t->pgid)
@@ -315,7 +281,7 @@ static int wait_input(struct tty *t, struct file *f, size_t want, nsec_t deadlin
 {
     if (f->flags & OPEN_NONBLOCK)
         return -EAGAIN;
-    return wait_event_timeout(&t->wait, readable_bytes(t) >= want || READ_ONCE(t->hung_up),
+    return wait_event_timeout(&t->wait, tty_readable_bytes(t) >= want || READ_ONCE(t->hung_up),
                               deadline);
 }
 
@@ -325,14 +291,14 @@ static ssize_t tty_read(struct file *f, struct uio *u, uint64_t *pos)
     struct tty *t = f->data;
     uint8_t buf[256];
     ssize_t done = 0;
-    int err = check_foreground(t, SIGTTIN_N);
+    int err = tty_check_foreground(t, SIGTTIN_N);
     if (err)
         return err;
     bool canonical = t->termios.c_lflag & ICANON, ended = false;
     size_t vmin = canonical ? 1 : t->termios.c_cc[VMIN];
     nsec_t vtime = canonical ? 0 : t->termios.c_cc[VTIME] * 100 * NSEC_PER_MSEC;
     while (u->resid && !ended) {
-        if (!readable_bytes(t)) {
+        if (!tty_readable_bytes(t)) {
             bool enough = (size_t)done >= MAX(vmin, (size_t)(vtime ? 1 : 0)) || (done && canonical);
             if (READ_ONCE(t->hung_up) || enough || (!vmin && !vtime))
                 break;
@@ -358,7 +324,7 @@ static ssize_t tty_write(struct file *f, struct uio *u, uint64_t *pos)
     struct tty *t = f->data;
     uint8_t in[256], out[512];
     ssize_t done = 0;
-    int err = t->termios.c_lflag & TOSTOP ? check_foreground(t, SIGTTOU_N) : 0;
+    int err = t->termios.c_lflag & TOSTOP ? tty_check_foreground(t, SIGTTOU_N) : 0;
     if (err)
         return err;
     mutex_lock(&t->output_lock);
@@ -391,189 +357,10 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
     poll_register(pt, &t->wait);
     if (READ_ONCE(t->hung_up))
         return POLL_IN | POLL_RDNORM | POLL_HUP | POLL_OUT | POLL_WRNORM;
-    return (readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
+    return (tty_readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
 }
 
-/* --- control ---------------------------------------------------------------------------------- */
-
-void tty_signal(struct tty *t, int signo, int fallback)
-{
-    spin_lock(&t->lock);
-    int group = t->pgid ? t->pgid : fallback;
-    spin_unlock(&t->lock);
-    signal_send_group(group, signo, NULL);
-}
-
-void tty_set_session(struct tty *t, int leader)
-{
-    spin_lock(&t->lock);
-    if (!t->sid)
-        t->sid = t->pgid = leader;
-    spin_unlock(&t->lock);
-}
-
-void tty_set_size(struct tty *t, uint16_t rows, uint16_t columns)
-{
-    spin_lock(&t->lock);
-    bool changed = t->size.ws_row != rows || t->size.ws_col != columns;
-    t->size.ws_row = rows;
-    t->size.ws_col = columns;
-    int group = t->pgid;
-    spin_unlock(&t->lock);
-    if (changed && group)
-        signal_send_group(group, SIGWINCH_N, NULL);
-}
-
-void tty_hangup(struct tty *t)
-{
-    spin_lock(&t->lock);
-    t->hung_up = true;
-    int leader = t->sid;
-    spin_unlock(&t->lock);
-    struct process *p = leader ? process_find(leader) : NULL;
-    if (p) {
-        signal_send_process(p, SIGHUP_N, NULL);
-        process_put(p);
-    }
-    wake_up(&t->wait);
-}
-
-void tty_detach(struct tty *t)
-{
-    mutex_lock(&t->output_lock);
-    t->output = NULL;
-    mutex_unlock(&t->output_lock);
-    spin_lock(&t->lock);
-    t->hung_up = true;
-    spin_unlock(&t->lock);
-    wake_up(&t->wait);
-}
-
-static long set_termios(struct tty *t, uaddr_t arg, bool flush)
-{
-    struct termios new;
-    int err = check_foreground(t, SIGTTOU_N);
-    if (err)
-        return err;
-    if (copy_from_user(&new, arg, sizeof(new)))
-        return -EFAULT;
-    spin_lock(&t->lock);
-    bool was_canonical = t->termios.c_lflag & ICANON;
-    t->termios = new;
-    if (flush)
-        flush_input(t);
-    if (was_canonical != !!(new.c_lflag &ICANON))
-        t->line_head = t->head; /* what is there can be read either way */
-    spin_unlock(&t->lock);
-    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
-    return 0;
-}
-
-static long set_group(struct tty *t, uaddr_t arg)
-{
-    int pgid;
-    struct process *p = current_process();
-    if (p->tty != t)
-        return -ENOTTY;
-    int err = check_foreground(t, SIGTTOU_N);
-    if (err)
-        return err;
-    if (copy_from_user(&pgid, arg, sizeof(pgid)))
-        return -EFAULT;
-    if (pgid <= 0)
-        return -EINVAL;
-    struct process *member = process_find(pgid);
-    bool ours = member && member->sid == p->sid;
-    if (member)
-        process_put(member);
-    if (!ours)
-        return member ? -EPERM : -ESRCH;
-    spin_lock(&t->lock);
-    t->pgid = pgid;
-    spin_unlock(&t->lock);
-    return 0;
-}
-
-/* A session leader without a terminal takes that of its own program: processes do not count in the
- * life of a terminal, and the program's lives as long as its last process. */
-static long take_terminal(struct tty *t)
-{
-    struct process *p = current_process();
-    if (p->tty == t)
-        return 0;
-    spin_lock(&t->lock);
-    bool free = !t->sid;
-    if (free && p->pid == p->sid && !p->tty && t->arg == p->session) {
-        t->sid = p->sid;
-        t->pgid = p->pgid;
-    } else {
-        free = false;
-    }
-    spin_unlock(&t->lock);
-    if (!free)
-        return -EPERM;
-    p->tty = t;
-    return 0;
-}
-
-static long get_int(uaddr_t arg, int value)
-{
-    return copy_to_user(arg, &value, sizeof(value));
-}
-
-static long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
-{
-    (void)user;
-    struct tty *t = f->data;
-    struct process *p = current_process();
-    struct winsize size;
-    switch (cmd) {
-    case TCGETS:
-        return copy_to_user(arg, &t->termios, sizeof(t->termios));
-    case TCSETS:
-    case TCSETSW:
-    case TCSETSF:
-        return set_termios(t, arg, cmd == TCSETSF);
-    case TIOCGWINSZ:
-        return copy_to_user(arg, &t->size, sizeof(t->size));
-    case TIOCSWINSZ:
-        if (copy_from_user(&size, arg, sizeof(size)))
-            return -EFAULT;
-        tty_set_size(t, size.ws_row, size.ws_col);
-        return 0;
-    case TIOCGPGRP:
-        return p->tty == t ? get_int(arg, t->pgid ? t->pgid : p->pgid) : -ENOTTY;
-    case TIOCSPGRP:
-        return set_group(t, arg);
-    case TIOCGSID:
-        return p->tty == t ? get_int(arg, t->sid ? t->sid : p->sid) : -ENOTTY;
-    case TIOCSCTTY:
-        return take_terminal(t);
-    case TIOCNOTTY:
-        if (p->tty != t)
-            return -ENOTTY;
-        p->tty = NULL;
-        return 0;
-    case FIONREAD:
-        return get_int(arg, (int)readable_bytes(t));
-    case TIOCOUTQ:
-        return get_int(arg, 0);
-    case TCSBRK: /* wait until output is sent: it is, when write returns */
-        return arg ? 0 : -EINVAL;
-    case TCXONC:
-        return arg <= 3 ? 0 : -EINVAL;
-    case TCFLSH:
-        if (arg > 2)
-            return -EINVAL;
-        spin_lock(&t->lock);
-        if (arg != 1)
-            flush_input(t);
-        spin_unlock(&t->lock);
-        return 0;
-    default:
-        return -ENOTTY;
-    }
-}
+/* --- as files --------------------------------------------------------------------------------- */
 
 static void tty_release(struct file *f)
 {

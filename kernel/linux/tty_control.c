@@ -1,0 +1,185 @@
+/* Terminals: job control, signals, settings. */
+#include <asm/ioctls.h>
+
+#include "fs/file.h"
+#include "linux/process.h"
+#include "linux/tty_internal.h"
+
+void tty_signal(struct tty *t, int signo, int fallback)
+{
+    spin_lock(&t->lock);
+    int group = t->pgid ? t->pgid : fallback;
+    spin_unlock(&t->lock);
+    signal_send_group(group, signo, NULL);
+}
+
+void tty_set_session(struct tty *t, int leader)
+{
+    spin_lock(&t->lock);
+    if (!t->sid)
+        t->sid = t->pgid = leader;
+    spin_unlock(&t->lock);
+}
+
+void tty_set_size(struct tty *t, uint16_t rows, uint16_t columns)
+{
+    spin_lock(&t->lock);
+    bool changed = t->size.ws_row != rows || t->size.ws_col != columns;
+    t->size.ws_row = rows;
+    t->size.ws_col = columns;
+    int group = t->pgid;
+    spin_unlock(&t->lock);
+    if (changed && group)
+        signal_send_group(group, SIGWINCH_N, NULL);
+}
+
+void tty_hangup(struct tty *t)
+{
+    spin_lock(&t->lock);
+    t->hung_up = true;
+    int leader = t->sid;
+    spin_unlock(&t->lock);
+    struct process *p = leader ? process_find(leader) : NULL;
+    if (p) {
+        signal_send_process(p, SIGHUP_N, NULL);
+        process_put(p);
+    }
+    wake_up(&t->wait);
+}
+
+void tty_detach(struct tty *t)
+{
+    mutex_lock(&t->output_lock);
+    t->output = NULL;
+    mutex_unlock(&t->output_lock);
+    spin_lock(&t->lock);
+    t->hung_up = true;
+    spin_unlock(&t->lock);
+    wake_up(&t->wait);
+}
+
+static long set_termios(struct tty *t, uaddr_t arg, bool flush)
+{
+    struct termios new;
+    int err = tty_check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    if (copy_from_user(&new, arg, sizeof(new)))
+        return -EFAULT;
+    spin_lock(&t->lock);
+    bool was_canonical = t->termios.c_lflag & ICANON;
+    t->termios = new;
+    if (flush)
+        tty_flush_input(t);
+    if (was_canonical != !!(new.c_lflag &ICANON))
+        t->line_head = t->head; /* what is there can be read either way */
+    spin_unlock(&t->lock);
+    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+    return 0;
+}
+
+static long set_group(struct tty *t, uaddr_t arg)
+{
+    int pgid;
+    struct process *p = current_process();
+    if (p->tty != t)
+        return -ENOTTY;
+    int err = tty_check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    if (copy_from_user(&pgid, arg, sizeof(pgid)))
+        return -EFAULT;
+    if (pgid <= 0)
+        return -EINVAL;
+    struct process *member = process_find(pgid);
+    bool ours = member && member->sid == p->sid;
+    if (member)
+        process_put(member);
+    if (!ours)
+        return member ? -EPERM : -ESRCH;
+    spin_lock(&t->lock);
+    t->pgid = pgid;
+    spin_unlock(&t->lock);
+    return 0;
+}
+
+/* A session leader without a terminal takes that of its own program: processes do not count in the
+ * life of a terminal, and the program's lives as long as its last process. */
+static long take_terminal(struct tty *t)
+{
+    struct process *p = current_process();
+    if (p->tty == t)
+        return 0;
+    spin_lock(&t->lock);
+    bool free = !t->sid;
+    if (free && p->pid == p->sid && !p->tty && t->arg == p->session) {
+        t->sid = p->sid;
+        t->pgid = p->pgid;
+    } else {
+        free = false;
+    }
+    spin_unlock(&t->lock);
+    if (!free)
+        return -EPERM;
+    p->tty = t;
+    return 0;
+}
+
+static long get_int(uaddr_t arg, int value)
+{
+    return copy_to_user(arg, &value, sizeof(value));
+}
+
+long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
+{
+    (void)user;
+    struct tty *t = f->data;
+    struct process *p = current_process();
+    struct winsize size;
+    switch (cmd) {
+    case TCGETS:
+        return copy_to_user(arg, &t->termios, sizeof(t->termios));
+    case TCSETS:
+    case TCSETSW:
+    case TCSETSF:
+        return set_termios(t, arg, cmd == TCSETSF);
+    case TIOCGWINSZ:
+        return copy_to_user(arg, &t->size, sizeof(t->size));
+    case TIOCSWINSZ:
+        if (copy_from_user(&size, arg, sizeof(size)))
+            return -EFAULT;
+        tty_set_size(t, size.ws_row, size.ws_col);
+        return 0;
+    case TIOCGPGRP:
+        return p->tty == t ? get_int(arg, t->pgid ? t->pgid : p->pgid) : -ENOTTY;
+    case TIOCSPGRP:
+        return set_group(t, arg);
+    case TIOCGSID:
+        return p->tty == t ? get_int(arg, t->sid ? t->sid : p->sid) : -ENOTTY;
+    case TIOCSCTTY:
+        return take_terminal(t);
+    case TIOCNOTTY:
+        if (p->tty != t)
+            return -ENOTTY;
+        p->tty = NULL;
+        return 0;
+    case FIONREAD:
+        return get_int(arg, (int)tty_readable_bytes(t));
+    case TIOCOUTQ:
+        return get_int(arg, 0);
+    case TCSBRK: /* wait until output is sent: it is, when write returns */
+        return arg ? 0 : -EINVAL;
+    case TCXONC:
+        return arg <= 3 ? 0 : -EINVAL;
+    case TCFLSH:
+        if (arg > 2)
+            return -EINVAL;
+        spin_lock(&t->lock);
+        if (arg != 1)
+            tty_flush_input(t);
+        spin_unlock(&t->lock);
+        return 0;
+    default:
+        return -ENOTTY;
+    }
+}
