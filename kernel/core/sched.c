@@ -147,6 +147,7 @@ void sched_init_cpu(int cpu, struct thread *idle)
     idle->on_cpu = true;
     idle->cpu = cpu;
     idle->affinity = 1ul << cpu;
+    idle->cpu_seen = -1;
     idle->context.state_cpu = -1;
     snprintf(idle->name, sizeof(idle->name), "idle/%d", cpu);
     cpu_self()->current = idle;
@@ -252,7 +253,7 @@ void sched_tick(nsec_t now)
         q->slice_end = q->slice_begin + SLICE;
         return;
     }
-    cpu_self()->resched = 1;
+    cpu_self()->resched |= RESCHED_SWITCH;
     q->slice_begin = now;
     q->slice_end = now + SLICE;
     push(q);
@@ -262,11 +263,11 @@ void sched_tick(nsec_t now)
 static void reconsider(struct run_queue *q)
 {
     if (q->running == q->idle || !allowed(q->running, q->running->cpu)) {
-        cpu_self()->resched = 1;
+        cpu_self()->resched |= RESCHED_SWITCH;
     } else if (q->first) {
         nsec_t now = time_now(), ran = weighted(q->running, now - q->switched_at);
         if (q->first->vruntime + WAKE_GRANULARITY < q->running->vruntime + ran)
-            cpu_self()->resched = 1;
+            cpu_self()->resched |= RESCHED_SWITCH;
         else
             begin_slice(q, now);
     }
@@ -455,6 +456,8 @@ void schedule(void)
         put_previous(q, prev);
     struct thread *next = pick(q, c->id);
     q->slice_end = NSEC_NEVER;
+    if (next->cpu_seen >= 0 && (next->cpu_seen != c->id || arch_context_trapped(&next->context)))
+        c->resched = RESCHED_TELL;
     if (next != prev) {
         ASSERT(!leaving_cpu(next));
         next->on_cpu = true;
@@ -480,7 +483,7 @@ void thread_yield(void)
 
 void cond_resched(void)
 {
-    if (unlikely(CPU_FIELD(resched))) {
+    if (unlikely(CPU_FIELD(resched) & RESCHED_SWITCH)) {
         /* In the middle of looking whether to sleep: it looks again afterwards. */
         WRITE_ONCE(thread_current()->state, THREAD_RUNNABLE);
         schedule();

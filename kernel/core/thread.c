@@ -25,6 +25,7 @@ int thread_init(struct thread *t, void (*entry)(void *arg), void *arg, const cha
         return -ENOMEM;
     t->state = THREAD_NEW;
     t->affinity = ~0ul;
+    t->cpu_seen = -1;
     t->entry = entry;
     t->arg = arg;
     spin_init(&t->lock);

@@ -27,6 +27,7 @@ long user_regs_result(const struct user_regs *regs);
 uint64_t user_regs_arg(const struct user_regs *regs, unsigned i);
 uaddr_t user_regs_ip(const struct user_regs *regs);
 uaddr_t user_regs_sp(const struct user_regs *regs);
+void user_regs_set_ip(struct user_regs *regs, uaddr_t ip);
 void user_regs_set_sp(struct user_regs *regs, uaddr_t sp);
 /* Steps back over the system call instruction and puts nr back, so that it is issued again. */
 void user_regs_restart(struct user_regs *regs, long nr);
@@ -76,6 +77,10 @@ void personality_user_fault(struct user_regs *regs, enum user_fault kind, uaddr_
 /* A page fault of the kernel on a user address in copy_*_user: make the page present. 0 or -EFAULT.
  * Thread context, interrupts enabled; not called while thread->fault_safe is set. */
 int personality_page_fault(uaddr_t va, unsigned access, bool present);
+/* Called before the return to user mode if thread->cpu_seen >= 0 and the thread was switched to on
+ * another CPU than that, or after a trap or interrupt of the program (which others may have followed).
+ * Thread context. */
+void personality_switched(struct user_regs *regs);
 /* Called before each return to user mode when thread_interrupted() is set (cheap test in arch):
  * delivers signals, may not return if the thread was killed. */
 void personality_return_to_user(struct user_regs *regs);

@@ -138,6 +138,7 @@ static void setup_task(struct task *t, const struct task *me, const struct reque
         t->rseq = me->rseq;
         t->rseq_len = me->rseq_len;
         t->rseq_sig = me->rseq_sig;
+        t->thread.cpu_seen = me->thread.cpu_seen;
     }
 }
 

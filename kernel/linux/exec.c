@@ -109,7 +109,8 @@ static void become(struct task *t, struct exec_image *image)
     sighand_exec(p->sighand);
     t->altstack.sp = t->altstack.size = 0;
     t->altstack.flags = 0;
-    t->robust_list = t->rseq = t->clear_child_tid = t->set_child_tid = 0;
+    rseq_forget(t);
+    t->robust_list = t->clear_child_tid = t->set_child_tid = 0;
     str_copy(t->comm, image->comm, sizeof(t->comm));
     str_copy(t->thread.name, image->comm, sizeof(t->thread.name));
     fd_close_on_exec(p->files);

@@ -128,6 +128,8 @@ extern spinlock_t process_lock;
 
 /* Referenced, or NULL. */
 struct process *process_find(int pid);
+/* rseq.c: execve starts without one. */
+void rseq_forget(struct task *t);
 struct task *task_find_locked(int tid); /* under process_lock */
 void task_put(struct task *t);
 void process_put(struct process *p);

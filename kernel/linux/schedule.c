@@ -1,4 +1,4 @@
-/* Scheduling: yields, affinity, priorities; rseq and membarrier. */
+/* Scheduling: yields, affinity, priorities; membarrier. */
 #include <linux/membarrier.h>
 #include <linux/resource.h>
 #include <linux/sched.h>

@@ -450,7 +450,7 @@ static void run_handler(struct task *t, struct user_regs *regs, const struct sig
     finish_syscall(t, regs, sa);
     sigset_k old = t->restore_blocked ? t->saved_blocked : t->blocked;
     t->restore_blocked = false;
-    if (sigframe_setup(regs, sa, info, old)) {
+    if (rseq_signal(t, regs) || sigframe_setup(regs, sa, info, old)) {
         struct siginfo_k segv = {.signo = SIGSEGV_N, .code = SI_KERNEL_N};
         if (info->signo == SIGSEGV_N) {
             spin_lock_bh(&t->process->sighand->lock);

@@ -116,6 +116,10 @@ bool process_group_orphaned(const struct process *p);
 /* The parent hears of a stop, continue or end: SIGCHLD and child_wait. Under process_lock. */
 void signal_parent(struct process *p, int code, int status);
 
+/* rseq.c: a handler is about to run: aborts the sequence that the registers stand in. -EFAULT: the
+ * program broke its area. */
+int rseq_signal(struct task *t, struct user_regs *regs);
+
 /* --- per architecture: linux/x86_64/ ---------------------------------------------------------- */
 
 /* Builds the handler's frame on the user stack and points regs at the handler. -EFAULT: the stack

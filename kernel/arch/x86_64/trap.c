@@ -154,8 +154,14 @@ void user_return_work(struct user_regs *regs)
 
     do {
         arch_irq_enable();
-        if (CPU_FIELD(resched))
+        if (CPU_FIELD(resched) & RESCHED_SWITCH)
             schedule();
+        if (CPU_FIELD(resched) & RESCHED_TELL) {
+            arch_irq_disable();
+            cpu_self()->resched &= ~RESCHED_TELL;
+            arch_irq_enable();
+            personality_switched(regs);
+        }
         if (READ_ONCE(t->interrupted))
             personality_return_to_user(regs);
         arch_irq_disable();

@@ -28,6 +28,12 @@ struct user_regs {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+/* The thread entered the kernel by a trap or an interrupt of its program, not by a system call. */
+static inline bool arch_context_trapped(const struct arch_context *c)
+{
+    return ((const struct user_regs *)c->fpu - 1)->orig_rax == (uint64_t)-1;
+}
+
 /* Defined here to be inlined; described in core/user.h. */
 static inline void user_regs_set_result(struct user_regs *regs, long value)
 {
@@ -44,6 +50,10 @@ static inline uint64_t user_regs_ip(const struct user_regs *regs)
 static inline uint64_t user_regs_sp(const struct user_regs *regs)
 {
     return regs->rsp;
+}
+static inline void user_regs_set_ip(struct user_regs *regs, uint64_t ip)
+{
+    regs->rip = ip;
 }
 static inline void user_regs_set_sp(struct user_regs *regs, uint64_t sp)
 {

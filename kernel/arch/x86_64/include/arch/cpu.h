@@ -19,7 +19,7 @@ struct cpu {
     uint64_t user_rsp;     /* scratch of the system call entry */
     int id;
     uint32_t bh_state; /* nesting of bh_disable; CPU_BH_IDLE is set while nothing is pending */
-    uint32_t resched;  /* a switch is due when the CPU returns to user mode or idles */
+    uint32_t resched;  /* RESCHED_*: what is due when the CPU returns to user mode or idles */
     uint32_t apic_id;
     ptrdiff_t percpu_offset;
     struct thread *user_owner; /* whose user state was loaded last; may be dead by now */
@@ -31,6 +31,8 @@ struct cpu {
 };
 
 #define CPU_BH_IDLE 0x80000000u
+#define RESCHED_SWITCH 1u /* another thread is to run */
+#define RESCHED_TELL 2u   /* the current one is to pass through personality_switched */
 
 /* Per-CPU variables: `static PERCPU struct foo foo;` is used through cpu_local(foo) by the current
  * CPU and cpu_local_of(foo, n) for CPU n. Zero at the start, no initializers. */
