@@ -22,11 +22,11 @@
 #define SHRINK_PAGES 256
 
 struct page_cache_cpu {
-    int count;
-    struct page *pages[CACHE_MAX]; /* the last is the warmest */
+    unsigned coldest, count;
+    struct page *pages[CACHE_MAX]; /* a ring of count pages from the coldest on */
 };
 static PERCPU struct page_cache_cpu cpu_cache;
-static int cache_max = CACHE_MIN;
+static unsigned cache_max = CACHE_MIN;
 
 static struct {
     spinlock_t lock; /* bh */
@@ -85,29 +85,34 @@ static struct page *take_block(unsigned order)
     return p;
 }
 
+static struct page **cache_slot(struct page_cache_cpu *c, unsigned i)
+{
+    return &c->pages[(c->coldest + i) % CACHE_MAX];
+}
+
 /* Fills an empty cache; false if there is nothing to be had. */
-static bool refill_cpu(struct page_cache_cpu *c)
+static __attribute__((noinline)) bool refill_cpu(struct page_cache_cpu *c)
 {
     spin_lock(&zone.lock);
     while (c->count < CACHE_BATCH && zone.free_pages > zone.reserve) {
         struct page *p = take_block(0);
         if (!p)
             break;
-        c->pages[c->count++] = p;
+        *cache_slot(c, c->count++) = p;
     }
     spin_unlock(&zone.lock);
     return c->count > 0;
 }
 
 /* Gives the coldest pages of a full cache back. */
-static void drain_cpu(struct page_cache_cpu *c)
+static __attribute__((noinline)) void drain_cpu(struct page_cache_cpu *c)
 {
     spin_lock(&zone.lock);
-    for (int i = 0; i < CACHE_BATCH; i++)
-        free_block(c->pages[i], 0);
+    for (unsigned i = 0; i < CACHE_BATCH; i++)
+        free_block(*cache_slot(c, i), 0);
     spin_unlock(&zone.lock);
+    c->coldest += CACHE_BATCH;
     c->count -= CACHE_BATCH;
-    memmove(c->pages, c->pages + CACHE_BATCH, (size_t)c->count * sizeof(c->pages[0]));
 }
 
 static struct page *take_from_cpu(void)
@@ -116,7 +121,7 @@ static struct page *take_from_cpu(void)
 
     if (unlikely(!c->count) && !refill_cpu(c))
         return NULL;
-    return c->pages[--c->count];
+    return *cache_slot(c, --c->count);
 }
 
 static void give_to_cpu(struct page *p)
@@ -125,7 +130,7 @@ static void give_to_cpu(struct page *p)
 
     if (unlikely(c->count == cache_max))
         drain_cpu(c);
-    c->pages[c->count++] = p;
+    *cache_slot(c, c->count++) = p;
 }
 
 bool page_reclaim(void)
@@ -139,19 +144,26 @@ bool page_reclaim(void)
     return freed > 0;
 }
 
+static __attribute__((noinline)) struct page *take_from_zone(unsigned order, unsigned flags)
+{
+    struct page *p = NULL;
+
+    spin_lock(&zone.lock);
+    if ((flags & PAGE_ATOMIC) || zone.free_pages >= zone.reserve + (1ul << order))
+        p = take_block(order);
+    spin_unlock(&zone.lock);
+    return p;
+}
+
 static struct page *try_alloc(unsigned order, unsigned flags)
 {
     struct page *p = NULL;
 
     bh_disable();
-    if (order == 0)
+    if (likely(order == 0))
         p = take_from_cpu();
-    if (!p) {
-        spin_lock(&zone.lock);
-        if ((flags & PAGE_ATOMIC) || zone.free_pages >= zone.reserve + (1ul << order))
-            p = take_block(order);
-        spin_unlock(&zone.lock);
-    }
+    if (unlikely(!p))
+        p = take_from_zone(order, flags);
     bh_enable();
     return p;
 }
@@ -159,12 +171,11 @@ static struct page *try_alloc(unsigned order, unsigned flags)
 struct page *page_alloc(unsigned order, unsigned flags)
 {
     ASSERT(order <= PAGE_MAX_ORDER);
-    struct page *p = try_alloc(order, flags);
-    while (unlikely(!p)) {
+    struct page *p;
+    while (unlikely(!(p = try_alloc(order, flags)))) {
         /* Atomic callers hold locks that shrinkers may want. */
         if ((flags & PAGE_ATOMIC) || !page_reclaim())
             return NULL;
-        p = try_alloc(order, flags);
     }
     ref_init(&p->refs, 1);
     p->order = (uint8_t)order;
@@ -179,10 +190,9 @@ struct page *page_alloc(unsigned order, unsigned flags)
     return p;
 }
 
-void page_put(struct page *p)
+/* The rare paths are not inline, so that the frequent ones need not save registers for them. */
+static __attribute__((noinline)) void free_page(struct page *p)
 {
-    if (!ref_put(&p->refs))
-        return;
     ASSERT(p->flags == 0);
     bh_disable();
     if (p->order == 0) {
@@ -193,6 +203,12 @@ void page_put(struct page *p)
         spin_unlock(&zone.lock);
     }
     bh_enable();
+}
+
+void page_put(struct page *p)
+{
+    if (ref_put(&p->refs))
+        free_page(p);
 }
 
 static void add_range(paddr_t start, paddr_t end)
@@ -242,7 +258,7 @@ void page_init(void)
     }
     zone.reserve = zone.total_pages >> RESERVE_SHIFT;
     cache_max =
-        (int)MIN(MAX(zone.total_pages >> CACHE_SHIFT, (size_t)CACHE_MIN), (size_t)CACHE_MAX);
+        (unsigned)MIN(MAX(zone.total_pages >> CACHE_SHIFT, (size_t)CACHE_MIN), (size_t)CACHE_MAX);
 }
 
 void mem_register_shrinker(size_t (*fn)(size_t pages))
