@@ -69,7 +69,7 @@ bool virtq_add(struct virtq *vq, const struct virtq_seg *segs, unsigned nout, un
                void *cookie)
 {
     unsigned n = nout + nin;
-    uint16_t head = vq->free_head, id = head;
+    uint16_t head = vq->free_head, id;
 
     if (vq->num_free < n || vq->broken)
         return false;

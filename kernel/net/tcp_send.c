@@ -5,6 +5,7 @@
  * begins, so small writes of a connection grow its last segment, and no connection owns memory
  * beyond what it has not got acknowledged.
  */
+#include "core/page.h"
 #include "core/thread.h"
 #include "net/tcp.h"
 
@@ -197,6 +198,17 @@ static int ready(struct tcp *t, bool nonblock, nsec_t deadline)
     return err ? err : send_error(t);
 }
 
+/* No page, and with the lock held nothing can be reclaimed: without it there may be some. */
+static int get_memory(struct tcp *t)
+{
+    bool some;
+
+    tcp_unlock(t);
+    some = page_reclaim();
+    tcp_lock(t);
+    return some ? send_error(t) : -ENOMEM;
+}
+
 ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags)
 {
     struct tcp *t = tcp_of(s);
@@ -226,7 +238,7 @@ ssize_t tcp_send(struct socket *s, struct uio *u, const struct sock_addr *to, un
                 tcp_push(t, time_now());
             continue;
         }
-        err = (int)n;
+        err = n == -ENOMEM ? get_memory(t) : (int)n;
         if (n == -EFAULT) {
             tcp_unlock(t);
             err = uio_fault_in(u, MIN(u->resid, (size_t)65536), false);
@@ -281,8 +293,8 @@ ssize_t tcp_sendpages(struct socket *s, const struct page_part *parts, unsigned 
         }
         took = append_page(t, parts, at, space);
         if (took < 0) {
-            err = (int)took;
-            break;
+            err = took == -ENOMEM ? get_memory(t) : (int)took;
+            continue;
         }
         done += (size_t)took;
         at += (uint32_t)took;

@@ -30,6 +30,8 @@ void floor_irq(struct irq *irq);
 void floor_adopt_pages(void *addr, size_t pages);
 /* Pages that are allocated now: leak checks. */
 size_t floor_pages_in_use(void);
+/* So many times page_reclaim will say that it found something. */
+void floor_reclaimable(unsigned times);
 /* klog is silent unless FLOOR_LOG=1 is in the environment; the number of lines by now. */
 unsigned floor_log_lines(void);
 /* The last line logged. */

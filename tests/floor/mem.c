@@ -2,7 +2,7 @@
  * bound. */
 #include <stdlib.h>
 
-#include "core/mem.h"
+#include "core/page.h"
 #include "floor.h"
 #include "internal.h"
 
@@ -114,6 +114,17 @@ struct page *page_of_paddr(paddr_t pa)
 void mem_stats(struct mem_stats *out)
 {
     *out = (struct mem_stats){.total_pages = 1 << 20, .free_pages = (1 << 20) - pages_in_use};
+}
+
+static unsigned reclaim_count;
+
+bool page_reclaim(void)
+{
+    return reclaim_count && reclaim_count--;
+}
+void floor_reclaimable(unsigned times)
+{
+    reclaim_count = times;
 }
 
 void mem_register_shrinker(size_t (*shrink)(size_t pages))

@@ -334,6 +334,36 @@ static void memory_full_limits_writers(void **state)
     assert_true(send_bytes(sock, buf, sizeof(buf), 0) > 0);
 }
 
+static void a_writer_reclaims(void **state)
+{
+    bool failed = false;
+
+    (void)state;
+    for (unsigned n = 1; n < 12; n++) { /* each allocation fails in turn */
+        floor_reclaimable(1);
+        floor_fail_alloc(n);
+        ssize_t sent = send_bytes(sock, buf, 40000, 0);
+        floor_fail_alloc(0);
+        assert_true(sent > 0);
+        for (int i = 0; i < 50; i++) {
+            uint32_t at = tcp_of(sock)->snd_nxt - peer.local_iss;
+
+            drain(&peer);
+            tx(&peer, ACK, 1, at, NULL, 0);
+            pass(MS);
+        }
+        assert_int_equal(tcp_queued(tcp_of(sock)), 0);
+    }
+    floor_reclaimable(0);
+    for (unsigned n = 1; n < 4; n++) {
+        floor_fail_alloc(n);
+        failed |= send_bytes(sock, buf, 10, 0) == -ENOMEM;
+        floor_fail_alloc(0);
+    }
+    assert_true(failed || tcp_queued(tcp_of(sock)));
+    drain(&peer);
+}
+
 static void orphans_go_when_memory_is_full(void **state)
 {
     uint64_t old = tcp_memory_limit;
@@ -539,6 +569,7 @@ int main(void)
         CASE(memory_low_keeps_windows_small, plain4),
         BOTH(memory_full_takes_what_gets_a_reader_on, plain),
         CASE(memory_full_limits_writers, plain4),
+        CASE(a_writer_reclaims, plain4),
         CASE(orphans_go_when_memory_is_full, plain4),
         CASE(tiny_writes_do_not_make_crumbs_without_end, plain4),
         CASE(echoed_time_from_the_future, plain4),
