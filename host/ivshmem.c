@@ -147,7 +147,7 @@ static int announce(const struct ivshmem *s, int sock, unsigned role)
     return err;
 }
 
-int ivshmem_connect(const struct ivshmem *s, enum channel_role role)
+int ivshmem_connect(const struct ivshmem *s, enum channel_role role, int *keep)
 {
     int pair[2];
     int err = 0;
@@ -163,11 +163,12 @@ int ivshmem_connect(const struct ivshmem *s, enum channel_role role)
         err = other == role ? 0 : announce(s, pair[0], other);
     if (!err)
         err = announce(s, pair[0], role);
-    close(pair[0]);
     if (err) {
+        close(pair[0]);
         close(pair[1]);
         return err;
     }
+    *keep = pair[0];
     return pair[1];
 }
 

@@ -6,7 +6,8 @@
  * of the server. Their peer ids and eventfds are made with the channel and all are announced to
  * each QEMU once, when it connects: whoever takes over a role later uses the same eventfds, so
  * there is nothing to announce any more. A connection is therefore a socket with everything that
- * QEMU will ever read already in it, and the supervisor's end closed.
+ * QEMU will ever read already in it. The supervisor only keeps its end open: QEMU reads the
+ * eventfds when its main loop runs, and forgets what it has not read when the other end hangs up.
  */
 #ifndef HOST_IVSHMEM_H
 #define HOST_IVSHMEM_H
@@ -35,8 +36,9 @@ void ivshmem_destroy(struct ivshmem *s);
 int ivshmem_clear(struct ivshmem *s);
 
 /* A socket for one QEMU: -chardev socket,id=C,fd=N -device ivshmem-doorbell,chardev=C,vectors=V
- * with V = queues. The descriptor is the caller's (close-on-exec), or -errno. */
-int ivshmem_connect(const struct ivshmem *s, enum channel_role role);
+ * with V = queues. Returns its end, or -errno, and ours in *keep, to be closed when that QEMU has
+ * ended. Both are the caller's and close-on-exec. */
+int ivshmem_connect(const struct ivshmem *s, enum channel_role role, int *keep);
 
 /* Shows the domain what it owns; g->sequence is ignored. */
 void ivshmem_grant(struct ivshmem *s, const struct channel_grants *g);

@@ -51,13 +51,14 @@ struct client {
 
 static struct client join(const struct ivshmem *s, enum channel_role role)
 {
-    int sock = ivshmem_connect(s, role), fd;
+    int keep, sock = ivshmem_connect(s, role, &keep), fd;
     struct client c = {0};
     unsigned seen[CHANNEL_ROLES] = {0};
     int64_t number;
     struct stat st;
 
     assert_true(sock >= 0);
+    assert_true(fcntl(sock, F_GETFD) & FD_CLOEXEC && fcntl(keep, F_GETFD) & FD_CLOEXEC);
     assert_true(message(sock, &number, &fd));
     assert_true(number == 0 && fd < 0);
     assert_true(message(sock, &c.id, &fd));
@@ -72,6 +73,7 @@ static struct client join(const struct ivshmem *s, enum channel_role role)
     assert_int_equal(ftruncate(fd, (off_t)c.size * 2), -1);
     close(fd);
     int64_t last = -1;
+    close(keep);
     while (message(sock, &number, &fd)) {
         assert_true(fd >= 0);
         assert_int_equal(CHANNEL_PEER_SLOT(number), s->slot);
@@ -219,8 +221,9 @@ static void nothing_leaks(void **state)
         assert_int_equal(ivshmem_create(&s, i, 4, 256), 0);
         struct client c = join(&s, CHANNEL_APP);
         leave(&c, &s);
-        int unused = ivshmem_connect(&s, CHANNEL_SERVER); /* QEMU that never came */
+        int keep, unused = ivshmem_connect(&s, CHANNEL_SERVER, &keep); /* QEMU never came */
         close(unused);
+        close(keep);
         ivshmem_destroy(&s);
     }
     assert_int_equal(descriptors(), before);
