@@ -556,6 +556,21 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     return 0;
 }
 
+void thread_times(struct thread *t, nsec_t *total, nsec_t *user)
+{
+    unsigned long flags = arch_irq_save();
+    const struct run_queue *q = cpu_local_of(run_queue, READ_ONCE(t->cpu));
+    nsec_t since = 0;
+
+    if (t == thread_current())
+        account(cpu_local(run_queue), time_refresh(), false);
+    else if (READ_ONCE(q->running) == t) /* not charged yet: no interrupt came */
+        since = MAX(time_now() - READ_ONCE(q->switched_at), 0);
+    *total = READ_ONCE(t->run_ns) + since;
+    *user = READ_ONCE(t->user_ns) + since;
+    arch_irq_restore(flags);
+}
+
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle)
 {
     const struct run_queue *q = cpu_local_of(run_queue, cpu);

@@ -95,6 +95,9 @@ int thread_set_affinity(struct thread *t, cpumask_t mask);
  * cpu_id(void) for the current one. */
 extern int cpu_count;
 
+/* Time on a CPU up to now in ns, and the part of it in user mode. */
+void thread_times(struct thread *t, nsec_t *total, nsec_t *user);
+
 /* Idle and busy time per CPU in ns, for /proc/stat. */
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle);
 

@@ -34,7 +34,8 @@ int put_timespec(uaddr_t dst, nsec_t ns)
 
 void task_times(struct task *t, nsec_t *user, nsec_t *system)
 {
-    nsec_t run = READ_ONCE(t->thread.run_ns), in_user = READ_ONCE(t->thread.user_ns);
+    nsec_t run, in_user;
+    thread_times(&t->thread, &run, &in_user);
     *user = in_user;
     *system = run > in_user ? run - in_user : 0;
 }

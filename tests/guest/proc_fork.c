@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -257,6 +258,24 @@ static void usage_is_counted(void)
     CHECK(ru.ru_minflt > 0);
 }
 
+static long clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* Also when no interrupt comes. */
+static void processor_time_passes(void)
+{
+    long begin = clock_ms(CLOCK_MONOTONIC), used = clock_ms(CLOCK_THREAD_CPUTIME_ID);
+    while (clock_ms(CLOCK_THREAD_CPUTIME_ID) - used < 20)
+        CHECK(clock_ms(CLOCK_MONOTONIC) - begin < 5000);
+    used = clock_ms(CLOCK_PROCESS_CPUTIME_ID);
+    while (clock_ms(CLOCK_PROCESS_CPUTIME_ID) - used < 20)
+        CHECK(clock_ms(CLOCK_MONOTONIC) - begin < 5000);
+}
+
 static void many_children(void)
 {
     enum { N = 200 };
@@ -314,6 +333,7 @@ int main(int argc, char **argv)
     CASE(descriptors_close_on_exec);
     CASE(sessions_and_groups);
     CASE(usage_is_counted);
+    CASE(processor_time_passes);
     CASE(many_children);
     return check_result();
 }
