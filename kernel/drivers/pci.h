@@ -142,7 +142,8 @@ int pci_enable(struct pci_device *dev);
 /* Maps [off, off + len) of a BAR's registers, which must lie inside; NULL if not or out of memory.
  */
 void *pci_map(struct pci_device *dev, unsigned bar, uint64_t off, uint64_t len);
-/* Maps a whole BAR that is memory, not registers: cached. NULL if there is none or out of memory. */
+/* Maps a whole BAR that is memory, not registers: cached. NULL if there is none or out of memory.
+ */
 void *pci_map_memory(struct pci_device *dev, unsigned bar);
 /* MSI-X (PCI 3.0 6.8.2): finds and maps the table, all vectors masked. The number of vectors, or
  * -ENODEV. */
