@@ -31,8 +31,8 @@ struct thread {
     bool interrupted; /* thread_interrupt() was called; cleared by its owner */
     bool fault_safe;  /* user faults fail instead of being handled (see uio_*_nofault) */
     int cpu;          /* last or current */
-    /* What the program was told of the CPU it runs on; -1: it does not ask. Else, before it goes on,
-     * personality_switched() is called if that changed or it was interrupted. */
+    /* What the program was told of the CPU it runs on; -1: it does not ask. Else, before it goes
+     * on, personality_switched() is called if that changed or it was interrupted. */
     int cpu_seen;
     int nice;
     cpumask_t affinity;

@@ -78,8 +78,8 @@ void personality_user_fault(struct user_regs *regs, enum user_fault kind, uaddr_
  * Thread context, interrupts enabled; not called while thread->fault_safe is set. */
 int personality_page_fault(uaddr_t va, unsigned access, bool present);
 /* Called before the return to user mode if thread->cpu_seen >= 0 and the thread was switched to on
- * another CPU than that, or after a trap or interrupt of the program (which others may have followed).
- * Thread context. */
+ * another CPU than that, or after a trap or interrupt of the program (which others may have
+ * followed). Thread context. */
 void personality_switched(struct user_regs *regs);
 /* Called before each return to user mode when thread_interrupted() is set (cheap test in arch):
  * delivers signals, may not return if the thread was killed. */

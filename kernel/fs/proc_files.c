@@ -166,8 +166,9 @@ static int store_constant(const char *text, void *arg)
     return !err && value != *(uint64_t *)arg ? -EINVAL : err;
 }
 
-/* Memory is promised as programs ask for it, and found when it is touched: that is mode 1, and there
- * is no other. What cannot be changed may be "set" to what it is: start-up scripts do that. */
+/* Memory is promised as programs ask for it, and found when it is touched: that is mode 1, and
+ * there is no other. What cannot be changed may be "set" to what it is: start-up scripts do that.
+ */
 static const struct {
     const char *path;
     uint64_t value;
