@@ -396,7 +396,6 @@ const char *pack_argument_file(const char *arg)
         return NULL;
     if (stat(arg, &st) < 0)
         return arg[0] == '/' && errno == EACCES ? arg : NULL; /* there, but not for this user */
-    /* Not directories: `ls /` shall not pack this host. */
     return S_ISREG(st.st_mode) ? arg : NULL;
 }
 
@@ -424,6 +423,11 @@ static int add_user_files(struct packer *p)
         }
     }
     for (char *const *a = p->rq->args; a && *a; a++) {
+        struct stat st;
+        /* A directory that the program is told of is there, but empty: `ls /` shall not pack this
+         * host. */
+        if ((*a)[0] == '/' && !stat(*a, &st) && S_ISDIR(st.st_mode) && !is_covered(p, *a))
+            fileset_add(p->fs, *a, NULL);
         const char *path = pack_argument_file(*a);
         int err = path && !is_covered(p, path) ? add_named(p, path, false) : 0;
         if (err && err != -EPERM) {

@@ -2,7 +2,7 @@
 # (build/host/libhost.a) and for the fuzzers (build/fuzz/libhost.a).
 
 HOST_CFLAGS := -O2 -g -Wall -Wextra -Werror -std=gnu11
-HOST_DEFS := -D_GNU_SOURCE $(shell pkg-config --cflags slirp jansson 2>/dev/null) -MMD -MP
+HOST_DEFS := -D_GNU_SOURCE -I . $(shell pkg-config --cflags slirp jansson 2>/dev/null) -MMD -MP
 HOST_LIBS := $(shell pkg-config --libs slirp jansson 2>/dev/null || echo -lslirp -ljansson)
 HOST_SRCS := $(wildcard host/*.c)
 HOST_LIB_SRCS := $(filter-out host/main.c,$(HOST_SRCS))

@@ -12,7 +12,7 @@ import pytest
 
 from conftest import LIBRETTOS
 
-SHELL = ("--package", "coreutils", "/bin/bash")
+SHELL = ("/bin/bash",)
 
 
 class Keyboard:
@@ -22,7 +22,8 @@ class Keyboard:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             self.resize(24, 80, 0)
-            os.execve(LIBRETTOS, ["librettos", *args], librettos.env)
+            # A plain terminal: readline writes no control sequences between command and answer.
+            os.execve(LIBRETTOS, ["librettos", *args], dict(librettos.env, TERM="dumb"))
         self.status = None
 
     def resize(self, rows, columns, fd=None):
