@@ -590,6 +590,70 @@ static void two_threads(void **state)
     ends_free(&s.e);
 }
 
+/* Falling asleep and publishing at the same moment, over and over, started by a spin barrier: at
+ * least one of the two must see the other. Fails with weaker atomics (a store buffer is enough). */
+struct crossing {
+    struct ends e;
+    unsigned producer, consumer; /* rounds that each has begun */
+    bool rung;
+    bool stop;
+};
+
+static void meet(unsigned *own, const unsigned *other, const bool *stop)
+{
+    unsigned round = *own + 1, spins = 0;
+
+    __atomic_store_n(own, round, __ATOMIC_RELEASE);
+    while (__atomic_load_n(other, __ATOMIC_ACQUIRE) < round &&
+           !__atomic_load_n(stop, __ATOMIC_RELAXED)) {
+        if (++spins % 1000 == 0)
+            sched_yield();
+    }
+}
+
+static void *crossing_producer(void *arg)
+{
+    struct crossing *x = arg;
+
+    for (uint32_t i = 0;; i++) {
+        meet(&x->producer, &x->consumer, &x->stop);
+        if (__atomic_load_n(&x->stop, __ATOMIC_ACQUIRE))
+            return NULL;
+        put(&x->e.app.tx, 16, i);
+        x->rung = channel_notify_data(&x->e.app.tx);
+        meet(&x->producer, &x->consumer, &x->stop);
+    }
+}
+
+static void sleeping_and_publishing_cross(void **state)
+{
+    struct crossing x = {.e = ends_new()};
+    struct timespec start, now;
+    pthread_t thread;
+
+    (void)state;
+    ends_live(&x.e);
+    clock_gettime(CLOCK_MONOTONIC, &start);
+    assert_int_equal(pthread_create(&thread, NULL, crossing_producer, &x), 0);
+    for (uint32_t i = 0; i < 300000; i++) {
+        meet(&x.consumer, &x.producer, &x.stop);
+        for (uint32_t delay = i % 128; delay; delay--) /* meets the producer at any of its steps */
+            __asm__ volatile("");
+        bool there = channel_want_data(&x.e.server.rx);
+        meet(&x.consumer, &x.producer, &x.stop);
+        if (!there && !x.rung)
+            fail_msg("round %u: neither saw the other", i);
+        assert_int_equal(get(&x.e.server.rx), i);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        if (now.tv_sec - start.tv_sec >= 3)
+            break;
+    }
+    __atomic_store_n(&x.stop, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&x.consumer, UINT32_MAX, __ATOMIC_RELEASE);
+    pthread_join(thread, NULL);
+    ends_free(&x.e);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +677,7 @@ int main(void)
         cmocka_unit_test(features_are_enforced),
         cmocka_unit_test(control_page),
         cmocka_unit_test(two_threads),
+        cmocka_unit_test(sleeping_and_publishing_cross),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
