@@ -116,6 +116,7 @@ def test_interrupt_and_job_control(keyboard):
     board.read_until("Stopped")
     board.type("kill %1; wait; echo all gone\n")
     board.read_until("\nall gone")
+    board.read_until("# ")  # at the prompt: typed before, it would belong to the command
     board.type("\x04")
     assert board.wait() == 0
 
