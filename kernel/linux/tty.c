@@ -4,6 +4,7 @@
 #include "fs/vfs.h"
 #include "linux/io.h"
 #include "linux/process.h"
+#include "linux/signals.h"
 #include "linux/tty_internal.h"
 
 #define CTRL(c) ((c)&0x1f)
@@ -270,8 +271,9 @@ int tty_check_foreground(struct tty *t, int signo)
     struct process *p = current_process();
     if (p->tty != t || !t->pgid || p->pgid == t->pgid)
         return 0;
-    struct task *task = current_task();
-    if (task->blocked & 1ull << (signo - 1))
+    bool ignored = current_task()->blocked & 1ull << (signo - 1) ||
+                   READ_ONCE(p->sighand->action[signo - 1].handler) == SIG_IGN_N;
+    if (ignored) /* the signal would not stop it: it would be here again and again */
         return signo == SIGTTOU_N ? 0 : -EIO;
     signal_send_group(p->pgid, signo, NULL);
     return -ERESTARTSYS;

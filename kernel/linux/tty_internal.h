@@ -42,7 +42,7 @@ void tty_flush_input(struct tty *t);
 /* Bytes a read may have now. */
 uint32_t tty_readable_bytes(const struct tty *t);
 /* A background process that reads (or configures) its terminal is stopped: -ERESTARTSYS, or -EIO if
- * it blocks the signal. 0: go on. */
+ * it blocks or ignores the signal. 0: go on. */
 int tty_check_foreground(struct tty *t, int signo);
 long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user);
 
