@@ -260,20 +260,25 @@ enum fault_result mm_fault(struct mm *mm, uaddr_t va, unsigned access)
 
 void mm_populate(struct mm *mm, uaddr_t start, uaddr_t end)
 {
-    for (uaddr_t va = start; va < end; va += PAGE_SIZE) {
+    uaddr_t va = start;
+    while (va < end && !signal_fatal_pending()) {
         rwlock_read(&mm->lock);
         struct region *r = region_find(mm, va);
-        unsigned want = 0;
-        if (r && r->start <= va) {
-            want = region_rights(r);
-            if (r->flags & REGION_SHARED)
-                want &= ~PROT_W; /* reading suffices and leaves the file clean */
-            if (want && fault_region(r, va, want & PROT_W ? PROT_W : want) == FAULT_OOM)
-                r = NULL;
+        unsigned want = r ? region_rights(r) : 0;
+        if (r && (r->flags & REGION_SHARED))
+            want &= ~PROT_W; /* reading suffices and leaves the file clean */
+        if (!r) {
+            va = end;
+        } else if (!want) {
+            va = r->end;
+        } else { /* gaps are stepped over */
+            va = MAX(va, r->start);
+            if (va < end && fault_region(r, va, want & PROT_W ? PROT_W : want) == FAULT_OOM)
+                va = end;
+            else
+                va += PAGE_SIZE;
         }
         rwlock_read_done(&mm->lock);
-        if (!r)
-            break;
         cond_resched();
     }
 }

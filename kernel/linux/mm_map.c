@@ -223,6 +223,7 @@ long sys_mprotect(uaddr_t addr, uint64_t len, unsigned prot)
 long sys_brk(uaddr_t brk)
 {
     struct mm *mm = current_process()->mm;
+    bool populate = false;
     rwlock_write(&mm->lock);
     uaddr_t old = ROUND_UP(mm->brk, PAGE_SIZE), new = ROUND_UP(brk, PAGE_SIZE);
     if (brk < mm->brk_start || brk >= USER_MAX || brk - mm->brk_start > limit_of(RLIMIT_DATA))
@@ -240,9 +241,9 @@ long sys_brk(uaddr_t brk)
             goto out;
     }
     mm->brk = brk;
+    populate = (mm->lock_future & REGION_LOCKED) && new > old;
 out:
     brk = mm->brk;
-    bool populate = (mm->lock_future & REGION_LOCKED) && new > old;
     rwlock_write_done(&mm->lock);
     if (populate)
         mm_populate(mm, old, new);

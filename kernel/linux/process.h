@@ -186,6 +186,8 @@ int signal_send_group(int pgid, int signo, const struct siginfo_k *info);
 void signal_force(int signo, const struct siginfo_k *info);
 /* True if a signal the task does not block is pending: what makes a sleep end. */
 bool signal_pending(struct task *t);
+/* True if the current task is about to be killed: long work for it may stop. */
+bool signal_fatal_pending(void);
 /* signalfd: takes one pending signal out of `set` for the current task; false: none. */
 bool signal_dequeue(struct task *t, sigset_k set, struct siginfo_k *info);
 /* Woken whenever a signal is queued to the process: signalfd, sigtimedwait. */

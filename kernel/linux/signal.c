@@ -273,6 +273,14 @@ bool signal_pending(struct task *t)
            (p->exec_task && p->exec_task != t);
 }
 
+bool signal_fatal_pending(void)
+{
+    struct task *t = self();
+    struct process *p = t->process;
+    return READ_ONCE(t->thread.interrupted) &&
+           (p->exiting || ((t->pending | p->sighand->pending) & SIG_BIT(SIGKILL_N)));
+}
+
 static bool take(struct sighand *sh, sigset_k *pending, struct list *queue, sigset_k set,
                  struct siginfo_k *info)
 {
