@@ -41,6 +41,31 @@ static void pair_poll(struct bottom_half *bh)
         virtq_irq_disable(&q->rx);
         bh_schedule(bh);
     }
+    vnet_settle_later(q);
+}
+
+/*
+ * Whether to interrupt or to ring is decided on both sides by "store mine, fence, load yours". For
+ * a VM with one virtual CPU QEMU's TCG leaves the fence out, though the device is another thread of
+ * the host: once in many million times both sides see the old value, each waits for the other, and
+ * the ring stands still for ever. So a while after the last activity, when every store has long
+ * arrived, both rings are looked at once more. Busy, that is 200 looks a second; idle, none.
+ */
+static void settle(struct timer *t)
+{
+    struct vnet_pair *q = container_of(t, struct vnet_pair, settle);
+
+    if (!q->net->running)
+        return;
+    virtq_kick_again(&q->rx);
+    spin_lock(&q->tx_lock);
+    virtq_kick_again(&q->tx);
+    spin_unlock(&q->tx_lock);
+    if (virtq_pending(&q->rx))
+        bh_schedule(&q->bh);
+    if (q->active)
+        timer_arm(t, time_now() + VNET_SETTLE);
+    q->active = false;
 }
 
 static void pair_irq(struct irq *irq)
@@ -129,6 +154,9 @@ static void stop(struct vnet *net)
     net->config_irq_set = false;
     for (int i = 0; i < net->npairs; i++)
         quiesce_cpu(net->pairs[i].irq.cpu);
+    for (int i = 0; i < net->npairs; i++)
+        if (net->pairs[i].settle.run)
+            timer_cancel_sync(&net->pairs[i].settle);
     for (int i = 0; i < net->npairs; i++) {
         struct vnet_pair *q = &net->pairs[i];
         vnet_tx_drain(q);
@@ -180,6 +208,7 @@ static int pair_init(struct vnet *net, int i)
     q->index = i;
     spin_init(&q->tx_lock);
     bh_init(&q->bh, pair_poll);
+    timer_init(&q->settle, settle);
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
     err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)

@@ -174,6 +174,14 @@ static inline bool virtq_kick(struct virtq *vq)
     return wanted;
 }
 
+/* Rings the doorbell again if the device's event index says it still waits for what was published
+ * long ago (or is stale: then the doorbell is needless, never harmful). */
+static inline void virtq_kick_again(struct virtq *vq)
+{
+    if (vq->event_idx && !vq->broken && (uint16_t)(vq->kicked - *vq->avail_event - 1) < vq->size)
+        mmio_write16(vq->notify, vq->index);
+}
+
 static inline bool virtq_pending(const struct virtq *vq)
 {
     return __atomic_load_n(&vq->used->idx, __ATOMIC_ACQUIRE) != vq->used_idx && !vq->broken;

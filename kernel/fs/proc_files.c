@@ -53,7 +53,7 @@ static void show_meminfo(struct text_buf *b, void *arg)
         if (!strncmp(rows[i].name, "HugePages_", 10))
             text_printf(b, "%-16s%8llu\n", label, (ull)rows[i].pages);
         else
-            text_printf(b, "%-16s%8llu kB\n", label, (ull)(rows[i].pages * KIB_PER_PAGE));
+            text_printf(b, "%-16s%8llu kB\n", label, (ull)rows[i].pages * KIB_PER_PAGE);
     }
 }
 
