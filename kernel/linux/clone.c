@@ -100,16 +100,7 @@ static void inherit(struct process *p, struct process *parent, uint64_t flags)
 /* Undoes copy_process and inherit of a process that never ran. */
 static void discard_process(struct process *p)
 {
-    if (p->files)
-        fd_table_put(p->files);
-    if (p->mm)
-        mm_put(p->mm);
-    if (p->exe_file)
-        file_put(p->exe_file);
-    if (p->fs.root.dentry) {
-        path_put(&p->fs.root);
-        path_put(&p->fs.cwd);
-    }
+    process_release_parts(p);
     if (p->job)
         job_leave(p->job, 0, 0);
     process_put(p);

@@ -82,6 +82,9 @@ long cred_prctl(int option, uint64_t arg2, uint64_t arg3);
 void uts_init(void);
 void sysinfo_register(void);
 
+/* Drops what a process that never ran has: descriptors, memory, executable, folders. */
+void process_release_parts(struct process *p);
+
 /* --- time.c, futex.c -------------------------------------------------------------------------- */
 void itimer_real_expired(struct timer *timer);
 void posix_timers_release(struct process *p);

@@ -369,7 +369,7 @@ static int spawn_path(const struct spawn *s, struct process *p, char *text, size
     return -ENOENT;
 }
 
-static void process_release_parts(struct process *p)
+void process_release_parts(struct process *p)
 {
     if (p->files)
         fd_table_put(p->files);
