@@ -78,7 +78,8 @@
  * lends data to its NIC in place copies the headers first and lends only what lies behind them.
  *
  * What page 0 grants is for the application, which needs it to work at all; since the application
- * could write there, the server takes its grants from a table of its own that no application sees,
+ * could write there, the server takes its grants and the layout from a table of its own that no
+ * application sees (abi/net_table.h),
  * and knows which slot a channel is by its device's peer id.
  *
  * Numbers are little-endian, addresses and MACs are in network order.
@@ -102,7 +103,8 @@
 #define CHANNEL_FRAME_MAX 65600u /* 64 KiB of IPv6 payload and its headers; a multiple of 64 */
 #define CHANNEL_ALIGN 64u        /* producers align data to it: no line is shared by two frames */
 
-#define CHANNEL_SIZE_DEFAULT (1u << 20) /* holds up to 7 queue pairs */
+#define CHANNEL_SIZE_DEFAULT (1u << 21)
+#define CHANNEL_QUEUES_DEFAULT 4u /* vectors of a device; a domain uses one per CPU */
 #define CHANNEL_SLOTS_DEFAULT 256u
 
 /* ivshmem peer ids: CHANNEL_PEER(slot, role). The slot is the channel's number at its server. */
@@ -126,13 +128,6 @@ enum channel_feature {
 
 enum channel_mode { CHANNEL_SHARED = 1, CHANNEL_DEDICATED = 2 };
 
-#define CHANNEL_PORTS 64u
-struct channel_port {
-    uint16_t port;
-    uint8_t protocol; /* IPPROTO_TCP (6) or IPPROTO_UDP (17) */
-    uint8_t zero;
-};
-
 /* What an application domain owns. Written by the supervisor at any time, between two increments of
  * `sequence`: odd means that it is being written. */
 struct channel_grants {
@@ -145,9 +140,10 @@ struct channel_grants {
     uint8_t zero;
     uint8_t ipv4[4], ipv4_gateway[4];
     uint8_t ipv6[16], ipv6_gateway[16];
-    uint16_t ephemeral_first, ephemeral_last; /* shared address: ports for outgoing connections */
-    uint32_t port_count;                      /* of ports[], at most CHANNEL_PORTS */
-    struct channel_port ports[CHANNEL_PORTS]; /* shared address: ports to listen on */
+    /* Shared address: the ports for outgoing connections. Others are claimed one by one, as
+     * programs bind them (CTL_CLAIM of abi/control.h). */
+    uint16_t ephemeral_first, ephemeral_last;
+    uint8_t zero2[260];
 };
 
 /* Page 0. All but ping and grants are constant while a domain is attached. */

@@ -49,6 +49,7 @@ enum ctl_type {
     CTL_EXIT = 5,    /* struct ctl_exit */
     CTL_LISTEN = 6,  /* session 0: struct ctl_listen; a program began to accept on a port */
     CTL_STATS = 7,   /* session 0: answer to GET_STATS, UTF-8 JSON text, one object */
+    CTL_CLAIM = 8,   /* session 0: struct ctl_claim; answered by CLAIMED */
     /* supervisor to domain */
     CTL_WELCOME = 32,   /* struct ctl_welcome */
     CTL_EXEC = 33,      /* struct ctl_exec and its strings */
@@ -58,6 +59,7 @@ enum ctl_type {
     CTL_SHUTDOWN = 37,  /* session 0: SIGTERM to all, power off when all ended; uint32 grace in ms
                            after which what is left gets SIGKILL */
     CTL_GET_STATS = 38, /* session 0: ask for STATS */
+    CTL_CLAIMED = 39, /* session 0: struct ctl_claim with the answer, in the order of the CLAIMs */
     /* both ways */
     CTL_CREDIT = 64, /* uint32 bytes of data consumed since the last CREDIT */
 };
@@ -102,6 +104,23 @@ struct ctl_listen {
     uint16_t family;  /* 4 or 6 */
     uint16_t open;    /* 1: began, 0: ended */
     uint8_t addr[16]; /* IPv4 in the first four bytes */
+};
+
+/* Ports of a shared address (abi/channel.h, CHANNEL_SHARED). A domain claims a port before a socket
+ * is bound to it and gives it back when no socket has it any more; the supervisor says whether
+ * another domain owns it. A claim is in force when the answer is sent. */
+enum ctl_claim_op {
+    CTL_CLAIM_TAKE = 1, /* protocol, port; error EADDRINUSE if another domain owns it */
+    CTL_CLAIM_GIVE = 2, /* protocol, port; not answered */
+    CTL_CLAIM_MORE = 3, /* a further range of ephemeral ports, TCP and UDP: first, last; ENOSPC */
+};
+struct ctl_claim {
+    uint8_t op;       /* enum ctl_claim_op */
+    uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
+    uint16_t port;
+    uint32_t error; /* of the answer: 0 or a Linux errno */
+    uint16_t first, last;
+    uint32_t zero;
 };
 
 #endif

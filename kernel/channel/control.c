@@ -26,8 +26,7 @@ static bool grants_valid(const struct channel_grants *g)
     if (g->mode != CHANNEL_SHARED && g->mode != CHANNEL_DEDICATED)
         return false;
     return g->mtu >= MTU_MIN && g->ipv4_prefix <= 32 && g->ipv6_prefix <= 128 &&
-           g->port_count <= CHANNEL_PORTS && g->ephemeral_first <= g->ephemeral_last &&
-           !(g->mac[0] & 1);
+           g->ephemeral_first <= g->ephemeral_last && !(g->mac[0] & 1);
 }
 
 int channel_read_grants(const struct channel_device *dev, struct channel_grants *g)

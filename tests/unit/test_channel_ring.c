@@ -19,8 +19,8 @@ static void layouts(void **state)
         assert_true(l.data + l.data_size <= l.stride && l.data >= 256 * 16);
         assert_true(l.data_size >= CHANNEL_FRAME_MAX);
     }
-    assert_true(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 7, CHANNEL_SLOTS_DEFAULT));
-    assert_false(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 8, CHANNEL_SLOTS_DEFAULT));
+    assert_true(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 14, CHANNEL_SLOTS_DEFAULT));
+    assert_false(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 15, CHANNEL_SLOTS_DEFAULT));
     assert_false(channel_layout(&l, 1 << 20, 0, 256));
     assert_false(channel_layout(&l, 1 << 24, CHANNEL_QUEUES_MAX + 1, 256));
     assert_false(channel_layout(&l, 1 << 20, 1, 100));
@@ -462,9 +462,9 @@ static void control_page(void **state)
     c->grants.sequence++;
     assert_int_equal(channel_read_grants(&dev, &g), -EAGAIN);
     c->grants.sequence++;
-    c->grants.port_count = CHANNEL_PORTS + 1;
+    c->grants.ephemeral_first = 2;
     assert_int_equal(channel_read_grants(&dev, &g), -EPROTO);
-    c->grants.port_count = 0;
+    c->grants.ephemeral_first = 0;
     c->grants.ipv4_prefix = 33;
     assert_int_equal(channel_read_grants(&dev, &g), -EPROTO);
     c->size *= 2;

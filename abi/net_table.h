@@ -1,0 +1,122 @@
+/*
+ * The network server's table: what the supervisor granted to whom, and what the server counts. One
+ * region of shared memory per network server that only the supervisor and the server (and its
+ * standby) map. It is all that a fresh server needs: the table survives every server, and a server
+ * keeps nothing that is not in the table, in the channels, or rebuilt from traffic.
+ *
+ * On QEMU the region is an ivshmem-doorbell device like a channel's, number NET_TABLE_SLOT. Its
+ * "application" is the supervisor: the server tells it of news by ringing vector 0 of
+ * CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), and is told by vector 0 of its own peer id.
+ *
+ *   offset 0          struct net_table          the supervisor's
+ *   offset 4096       struct net_server_page    the server's
+ *   NET_TABLE_GRANTS  struct net_slot[]         the supervisor's, one per channel
+ *   NET_TABLE_COUNTS  struct net_counters[]     the server's, one per channel
+ *   NET_TABLE_TCP     uint16_t[65536]           the supervisor's: who owns a TCP port of the shared
+ *                                               address: slot + 1, or 0: nobody
+ *   NET_TABLE_UDP     uint16_t[65536]           the same for UDP
+ *
+ * The server reads port owners where they are, one load per packet: a grant counts from the moment
+ * it is written. Slots are read between two equal, even values of `sequence`.
+ *
+ * A SLOT'S LIFE. Free: state NET_SLOT_FREE. Granted: the supervisor has cleared the channel's
+ * region, written the slot with state NET_SLOT_GRANTED and the next epoch, and rings. The server
+ * starts to serve it: it writes that epoch into its page of the channel (struct channel_side) and
+ * starts generations. When the domain has ended the supervisor writes NET_SLOT_FREE, the next epoch
+ * again, takes the slot's ports away, and rings; the server lets go of the region (CHANNEL_DOWN and
+ * that epoch in its page), rings the supervisor, and only then may the region be cleared. A slot
+ * whose server has died needs no such wait. A slot that is granted and for which the server has no
+ * device yet is served when the device is plugged in.
+ *
+ * Trust: the supervisor trusts nothing in the server's parts and uses them as numbers to show. The
+ * server trusts the table as far as it goes, since the supervisor could stop it anyway, but checks
+ * ranges; it takes layout and grants from here, never from page 0 of a channel, which an
+ * application could write.
+ *
+ * Numbers are little-endian, addresses and MACs in network order.
+ */
+#ifndef ABI_NET_TABLE_H
+#define ABI_NET_TABLE_H
+
+#include "abi/channel.h"
+
+#define NET_TABLE_MAGIC 0x30656c626174656eull /* "netable0" */
+#define NET_TABLE_VERSION 1u
+#define NET_TABLE_SIZE (1u << 19)
+#define NET_TABLE_SLOT 0x3fffu /* as a channel number: the last one */
+#define NET_SLOTS 256u         /* channels of one server */
+
+#define NET_TABLE_GRANTS 0x2000u
+#define NET_TABLE_COUNTS 0x22000u
+#define NET_TABLE_TCP 0x40000u
+#define NET_TABLE_UDP 0x60000u
+
+/* Offset 0. Constant while a server runs, but for ping. */
+struct net_table {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slots;        /* in use at most: slots beyond are free; <= NET_SLOTS */
+    uint32_t ping;         /* heartbeat, as in struct channel_control */
+    uint8_t shared_mac[6]; /* of the server's NIC and the shared address */
+    uint8_t zero[2];
+    /* The shared address; prefix 0: none of that version. The server's own interface is configured
+     * with it by the boot argument net0. */
+    uint8_t ipv4_prefix, ipv6_prefix;
+    uint8_t zero2[2];
+    uint8_t ipv4[4];
+    uint8_t ipv6[16];
+};
+
+enum net_server_state { NET_SERVER_DOWN = 0, NET_SERVER_UP = 1 };
+
+/* Offset 4096. */
+struct net_server_page {
+    uint32_t state;    /* enum net_server_state: UP when it has read the table */
+    uint32_t pong;     /* the last ping that it has seen */
+    uint32_t attached; /* slots that it serves now */
+    uint32_t zero;
+    /* What no domain is to blame for. */
+    uint64_t rx_frames, rx_bytes; /* from the NIC */
+    uint64_t tx_frames, tx_bytes; /* to the NIC */
+    uint64_t drop_no_owner;       /* from the NIC, for nobody here */
+    uint64_t drop_malformed;
+    uint64_t drop_memory; /* no memory for a packet */
+};
+
+enum net_slot_state { NET_SLOT_FREE = 0, NET_SLOT_GRANTED = 1 };
+
+struct net_slot {
+    uint32_t sequence; /* odd: being written */
+    uint32_t epoch;    /* of the owner; another one each time the state changes */
+    uint32_t state;    /* enum net_slot_state */
+    uint32_t queues;   /* layout of the channel: queue pairs */
+    uint32_t slots;    /* and descriptors per ring */
+    uint32_t zero[27];
+    struct channel_grants grants; /* grants.sequence is not used */
+    uint32_t zero2[16];
+};
+
+/* Per channel, since the slot was granted. From the domain's point of view: tx is what it sent. */
+struct net_counters {
+    uint64_t tx_frames, tx_bytes;
+    uint64_t rx_frames, rx_bytes;
+    uint64_t drop_mac;  /* sent with a source MAC that is not its own */
+    uint64_t drop_ip;   /* with another's IP address (ARP and ND included) */
+    uint64_t drop_port; /* with a port of the shared address that is not its own */
+    uint64_t drop_malformed;
+    uint64_t drop_full;     /* for it, and its ring had no room */
+    uint64_t drop_memory;   /* no memory to take it in */
+    uint64_t doorbells_in;  /* rung by the domain: interrupts of the server */
+    uint64_t doorbells_out; /* rung by the server */
+    uint64_t generations;
+    uint64_t broken; /* times that it broke a rule of the channel */
+    uint64_t zero[2];
+};
+
+_Static_assert(sizeof(struct net_table) <= CHANNEL_PAGE, "abi");
+_Static_assert(sizeof(struct net_slot) == 512, "abi");
+_Static_assert(sizeof(struct net_counters) == 128, "abi");
+_Static_assert(NET_TABLE_GRANTS + NET_SLOTS * sizeof(struct net_slot) <= NET_TABLE_COUNTS, "abi");
+_Static_assert(NET_TABLE_COUNTS + NET_SLOTS * sizeof(struct net_counters) <= NET_TABLE_TCP, "abi");
+
+#endif
