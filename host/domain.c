@@ -45,6 +45,8 @@ int domain_status(const struct domain *d)
 {
     if (d->state == DOMAIN_EXITED && d->has_exit)
         return exit_status(&d->exit);
+    if (d->state == DOMAIN_EXITED && d->is_server && d->powered_off)
+        return 0;
     return d->state == DOMAIN_EXITED ? STATUS_SIGNAL + SIGKILL : STATUS_OURS;
 }
 

@@ -10,7 +10,8 @@ static const char help[] =
     "usage: librettos ps [-a] [--json]\n"
     "       librettos ps --stats DOMAIN\n"
     "\n"
-    "Lists the running domains.\n"
+    "Lists the running domains, the network server's too: their path to the network, address,\n"
+    "and the packets per second that they got (RX) and sent (TX) since the last look.\n"
     "\n"
     "  -a, --all  also those that ended lately, with their exit status or reason\n"
     "  --json     as a JSON array, with all details\n"
@@ -36,6 +37,7 @@ static bool is_live(json_t *d)
     return !json_object_get(d, "status");
 }
 
+/* The published ports, then those of the shared address that the program claimed. */
 static char *format_ports(json_t *d)
 {
     struct buf b = {0};
@@ -44,9 +46,14 @@ static char *format_ports(json_t *d)
 
     json_array_foreach(json_object_get(d, "ports"), i, p)
     {
-        buf_printf(&b, "%s%s:%d->%d/%s", i ? "," : "", text(p, "host_ip"),
+        buf_printf(&b, " %s:%d->%d/%s", text(p, "host_ip"),
                    (int)json_integer_value(json_object_get(p, "host_port")),
                    (int)json_integer_value(json_object_get(p, "guest_port")), text(p, "protocol"));
+    }
+    json_array_foreach(json_object_get(d, "claimed"), i, p)
+    {
+        buf_printf(&b, " %d/%s", (int)json_integer_value(json_object_get(p, "port")),
+                   text(p, "protocol"));
     }
     buf_append(&b, "", 1);
     return (char *)b.data;
@@ -61,32 +68,66 @@ static char *format_time(double s)
     return xasprintf("%dh%02dm", (int)(s / 3600), (int)(s / 60) % 60);
 }
 
+static char *format_rate(json_t *d, const char *key)
+{
+    json_t *rate = json_object_get(d, key);
+
+    return rate ? xasprintf("%.0f", json_number_value(rate)) : xstrdup("-");
+}
+
+static char *format_state(json_t *d)
+{
+    json_t *status = json_object_get(d, "status");
+
+    return status ? xasprintf("%s(%d)", text(d, "state"), (int)json_integer_value(status))
+                  : xstrdup(text(d, "state"));
+}
+
+/* Below a domain's line: why it ended, or how often a network server had to be started again. */
+static void print_remarks(json_t *d)
+{
+    json_t *server = json_object_get(d, "server");
+    int restarts = (int)json_integer_value(json_object_get(server, "restarts"));
+
+    if (*text(d, "reason"))
+        printf("    %s\n", text(d, "reason"));
+    if (restarts)
+        printf("    restarts: %d%s%s\n", restarts, *text(server, "last_end") ? "; the last: " : "",
+               text(server, "last_end"));
+}
+
+static void print_line(json_t *d)
+{
+    char *state = format_state(d), *ports = format_ports(d);
+    char *up = format_time(json_number_value(json_object_get(d, "uptime_s")));
+    char *memory = xasprintf("%dM", (int)json_integer_value(json_object_get(d, "memory_mib")));
+    char *rx = format_rate(d, "rx_rate"), *tx = format_rate(d, "tx_rate");
+
+    printf("%-16s %-12s %-7s %-12s %-10s %-5d %-7s %-8s %-7s %-7s %s%s\n", text(d, "name"), state,
+           text(d, "path"), text(d, "address"), text(d, "mode"),
+           (int)json_integer_value(json_object_get(d, "cpus")), memory, up, rx, tx,
+           text(d, "program"), ports);
+    free(state);
+    free(ports);
+    free(up);
+    free(memory);
+    free(rx);
+    free(tx);
+}
+
 static void print_table(json_t *domains, bool all)
 {
     size_t i;
     json_t *d;
 
-    printf("%-16s %-12s %-12s %-5s %-7s %-8s %s\n", "NAME", "STATE", "ADDRESS", "CPUS", "MEMORY",
-           "UPTIME", "PROGRAM, PORTS");
+    printf("%-16s %-12s %-7s %-12s %-10s %-5s %-7s %-8s %-7s %-7s %s\n", "NAME", "STATE", "PATH",
+           "ADDRESS", "MODE", "CPUS", "MEMORY", "UPTIME", "RX/s", "TX/s", "PROGRAM, PORTS");
     json_array_foreach(domains, i, d)
     {
         if (!all && !is_live(d))
             continue;
-        char *ports = format_ports(d);
-        char *up = format_time(json_number_value(json_object_get(d, "uptime_s")));
-        char *memory = xasprintf("%dM", (int)json_integer_value(json_object_get(d, "memory_mib")));
-        char *state = is_live(d) ? xstrdup(text(d, "state"))
-                                 : xasprintf("%s(%d)", text(d, "state"),
-                                             (int)json_integer_value(json_object_get(d, "status")));
-        printf("%-16s %-12s %-12s %-5d %-7s %-8s %s %s\n", text(d, "name"), state,
-               text(d, "address"), (int)json_integer_value(json_object_get(d, "cpus")), memory, up,
-               text(d, "program"), ports);
-        if (*text(d, "reason"))
-            printf("    %s\n", text(d, "reason"));
-        free(state);
-        free(memory);
-        free(up);
-        free(ports);
+        print_line(d);
+        print_remarks(d);
     }
 }
 

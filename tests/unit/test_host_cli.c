@@ -218,7 +218,7 @@ static void logs_are_bounded(void **state)
     (void)state;
     close(mkstemp(path));
     memset(block, 'x', sizeof(block));
-    assert_int_equal(logfile_open(&l, path), 0);
+    assert_int_equal(logfile_open(&l, path, false), 0);
     for (size_t n = 0; n < LOGFILE_MAX + sizeof(block); n += sizeof(block))
         logfile_write(&l, block, sizeof(block));
     logfile_write(&l, "the end", 7);

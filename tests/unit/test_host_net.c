@@ -366,7 +366,7 @@ static void addresses_are_reused(void **state)
     struct lan *l = *state;
 
     assert_int_equal(l->host[0], 0);
-    for (int i = 2; i < VNET_HOSTS; i++)
+    for (int i = 2; i < VNET_SERVER; i++)
         assert_int_equal(vnet_alloc(l->v), i);
     assert_int_equal(vnet_alloc(l->v), -ENOSPC);
     vnet_release(l->v, 7);
