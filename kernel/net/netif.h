@@ -103,6 +103,7 @@ struct netif {
     int index;      /* from 1 */
     uint32_t flags; /* NETIF_* */
     uint16_t mtu;
+    bool shared; /* its addresses are shared (net/shared.h): the network server speaks for them */
     uint8_t mac[MAC_LEN];
     struct net_path *path;       /* transmit path; NULL: none, packets are dropped and counted */
     const struct netif_tap *tap; /* NULL: nobody; set once */

@@ -175,6 +175,16 @@ static bool take_shared(const struct frame_info *f, struct pkt *p)
     return false;
 }
 
+void server_deliver(struct server_slot *s, struct pkt *p)
+{
+    struct frame_info f;
+
+    if (frame_parse(p, &f))
+        deliver(s, &f, p);
+    else
+        pkt_free(p);
+}
+
 /* --- from where ------------------------------------------------------------------------------- */
 
 static void to_own_stack(struct pkt *p)

@@ -123,6 +123,8 @@ void server_from_slot(struct server_slot *s, struct pkt *p);
  * are given back; NULL: taken. */
 struct pkt *server_from_nic(struct pkt *p);
 struct pkt *server_from_stack(struct pkt *p);
+/* A frame of the server's own for a domain, whatever its destination says. */
+void server_deliver(struct server_slot *s, struct pkt *p);
 /* Rings whoever has got frames. */
 void server_flush(void);
 

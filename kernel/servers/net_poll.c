@@ -14,6 +14,7 @@
 
 #include "channel/frame.h"
 #include "net/mcast.h"
+#include "net/shared.h"
 
 #define QUANTUM 65536
 #define FRAME_OVERHEAD 512
@@ -318,6 +319,26 @@ static struct pkt *stack_output(struct netif *n, struct pkt *p)
     return p;
 }
 
+/* What the own stack sends to its own address for a port that a domain has: its answers to shared
+ * domains. */
+static bool stack_unclaimed(struct pkt *p)
+{
+    struct server_slot *s;
+
+    if (!server.table)
+        return false;
+    spin_lock(&server.lock);
+    s = server_port_owner(p->proto, get16(p->data + 2));
+    if (s) {
+        shared_make_frame(server.nic, p);
+        server_deliver(s, p);
+        server_flush();
+        bh_schedule(&server.bh);
+    }
+    spin_unlock(&server.lock);
+    return s != NULL;
+}
+
 static void nic_has_room(struct netif *n)
 {
     (void)n;
@@ -340,6 +361,7 @@ int net_server_start(struct netif *nic)
         return -EEXIST;
     server.nic = nic;
     nic->tap = &nic_tap;
+    shared_unclaimed_hook = stack_unclaimed;
     mcast_program(nic);
     work_schedule(&server.table_work);
     return 0;
