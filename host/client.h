@@ -25,7 +25,8 @@ struct supervisor {
     struct timer linger;
     uint64_t linger_ms;
     char *dir;
-    struct domain *domains; /* live and ended ones */
+    struct domain *domains;    /* live and ended ones, network servers too */
+    struct netserver *servers; /* networks that have or had a server */
     struct client *clients;
 };
 
@@ -49,6 +50,11 @@ void client_reply(struct client *c, json_t *owned);
 void client_error(struct client *c, int status, const char *fmt, ...) PRINTF(3, 4);
 void client_event(struct client *c, json_t *owned);
 void client_flush(struct client *c);
+/* Starts a domain within the supervisor, under a name that no live one has. NULL with *error an
+ * owned line. */
+struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error);
+/* A domain as `ps` shows it (describe.c). */
+json_t *describe(struct domain *d);
 /* Re-arms or stops the timer that ends an idle supervisor. */
 void supervisor_check_idle(struct supervisor *sv);
 

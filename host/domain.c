@@ -180,13 +180,12 @@ static void release(struct domain *d)
     channel_close(&d->control);
     channel_close(&d->qmp);
     channel_close(&d->console);
+    qmp_abort(d);
     for (size_t i = 0; i < d->forward_count; i++)
         vnet_unforward(d->vnet, &d->forwards[i]);
     if (d->port)
         vnet_disconnect(d->vnet, d->port);
     d->port = NULL;
-    if (d->host >= 0)
-        vnet_release(d->vnet, d->host);
     logfile_close(&d->output_log);
     logfile_close(&d->kernel_log);
     buf_free(&d->exec);
@@ -276,37 +275,18 @@ void domain_fail(struct domain *d, const char *fmt, ...)
 
 /* ---- the start ---- */
 
-/* A locally administered address for a NIC on the host's network: the same whenever a domain of
- * this name runs on this machine, so that a DHCP server knows it again, and another everywhere
- * else. */
-static void own_mac(const char *name, uint8_t mac[6])
-{
-    struct buf id = {0};
-
-    read_file("/etc/machine-id", &id, 64);
-    uint64_t hash = fnv1a(fnv1a(FNV_START, id.data, id.len), name, strlen(name));
-    mac[0] = 0x02;
-    for (int i = 1; i < 6; i++)
-        mac[i] = (uint8_t)(hash >> 8 * i);
-    buf_free(&id);
-}
-
 /* Opens the channels and starts QEMU. Returns 0 or -errno. */
 static int launch(struct domain *d, const struct domain_spec *spec, const struct tap *tap)
 {
     struct qemu_config q = spec->qemu;
-    char *log = xasprintf("%s/qemu.log", d->dir), *arg = NULL;
-    int log_fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    char *log = xasprintf("%s/qemu.log", d->dir);
+    int log_fd = open(
+        log, O_WRONLY | O_CREAT | (spec->keep_logs ? 0 : O_TRUNC) | O_APPEND | O_CLOEXEC, 0600);
     int net[2] = {-1, -1}, err = log_fd < 0 ? -errno : 0;
-    uint8_t mac[6];
 
     free(log);
-    if (d->host >= 0)
-        vnet_mac(d->host, mac);
-    else
-        own_mac(d->name, mac);
     q.name = d->name;
-    q.mac = mac;
+    q.mac = spec->mac;
     q.net0 = spec->net0;
     q.tap = tap;
     q.control_fd = channel_open(d, &d->control, control_ready);
@@ -314,12 +294,11 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
     q.console_fd = channel_open(d, &d->console, console_ready);
     if (!err && (q.control_fd < 0 || q.qmp_fd < 0 || q.console_fd < 0))
         err = -EMFILE;
-    if (!err && d->host >= 0) {
+    if (!err && spec->nic >= 0) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0)
             err = -errno;
         else
-            d->port = vnet_connect(d->vnet, d->host, net[0], &err);
-        q.net0 = arg = vnet_boot_arg(d->host);
+            d->port = vnet_connect(d->vnet, spec->nic, net[0], &err);
     }
     q.net_fd = net[1];
     if (!err) {
@@ -332,7 +311,6 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
     for (size_t i = 0; i < ARRAY_SIZE(close_fds); i++)
         if (close_fds[i] >= 0)
             close(close_fds[i]);
-    free(arg);
     return err;
 }
 
@@ -350,18 +328,11 @@ static char *forward_error(const struct vnet_forward *f, int err)
                      strerror(-err));
 }
 
-static int prepare_network(struct domain *d, const struct domain_spec *spec, char **error)
+static int publish_ports(struct domain *d, const struct domain_spec *spec, char **error)
 {
-    if (!spec->user_net)
-        return 0;
-    d->host = vnet_alloc(d->vnet);
-    if (d->host < 0) {
-        *error = xstrdup("no free address: too many domains run already");
-        return -ENOSPC;
-    }
     d->forwards = xcalloc(spec->forward_count, sizeof(*d->forwards));
     for (size_t i = 0; i < spec->forward_count; i++) {
-        int err = vnet_forward(d->vnet, d->host, &spec->forwards[i]);
+        int err = vnet_forward(d->vnet, spec->forward_to, &spec->forwards[i]);
         if (err) {
             *error = forward_error(&spec->forwards[i], err);
             return err;
@@ -369,6 +340,18 @@ static int prepare_network(struct domain *d, const struct domain_spec *spec, cha
         d->forwards[d->forward_count++] = spec->forwards[i];
     }
     return 0;
+}
+
+static void add_main_session(struct domain *d, const struct domain_spec *spec)
+{
+    struct session *s = xcalloc(1, sizeof(*s));
+
+    *s = (struct session){.id = 1,
+                          .in_credit = CTL_WINDOW,
+                          .domain = d,
+                          .listener = spec->listener,
+                          .arg = spec->arg};
+    d->sessions = s;
 }
 
 struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct domain_spec *spec,
@@ -380,30 +363,31 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     *error = NULL;
     d->loop = loop;
     d->vnet = vnet;
-    d->host = -1;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = -1;
+    d->output_log.fd = d->kernel_log.fd = -1;
     d->name = xstrdup(spec->name);
     d->program = xstrdup(spec->program);
     d->dir = xstrdup(spec->dir);
     d->memory_mib = spec->qemu.memory_mib;
     d->cpus = spec->qemu.cpus;
     d->deadline.fire = deadline_passed;
-    d->started_ns = now_ns();
+    d->started_ns = d->look.at_ns = now_ns();
+    d->is_server = !spec->exec.program;
 
     char *output = xasprintf("%s/output.log", d->dir), *kernel = xasprintf("%s/kernel.log", d->dir);
     int err = mkdir(d->dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
     if (!err)
-        err = logfile_open(&d->output_log, output);
-    if (!err)
-        err = logfile_open(&d->kernel_log, kernel);
+        err = logfile_open(&d->kernel_log, kernel, spec->keep_logs);
+    if (!err && spec->exec.program)
+        err = logfile_open(&d->output_log, output, false);
     free(output);
     free(kernel);
-    if (!err && frame_put_exec(&d->exec, 1, &spec->exec)) {
+    if (!err && spec->exec.program && frame_put_exec(&d->exec, 1, &spec->exec)) {
         *error = xstrdup("the arguments and the environment are too long (64 KiB in all)");
         err = -E2BIG;
     }
     if (!err)
-        err = prepare_network(d, spec, error);
+        err = publish_ports(d, spec, error);
     if (!err)
         err = launch(d, spec, &tap);
     tap_close(&tap);
@@ -415,13 +399,8 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
         domain_free(d);
         return NULL;
     }
-    struct session *s = xcalloc(1, sizeof(*s));
-    *s = (struct session){.id = 1,
-                          .in_credit = CTL_WINDOW,
-                          .domain = d,
-                          .listener = spec->listener,
-                          .arg = spec->arg};
-    d->sessions = s;
+    if (spec->exec.program)
+        add_main_session(d, spec);
     d->next_session = 2;
     loop_timer(loop, &d->deadline, BOOT_TIMEOUT_MS);
     return d;

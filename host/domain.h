@@ -29,10 +29,14 @@ enum domain_event {
     DOMAIN_EV_BOOTED, /* data: struct ctl_hello */
     DOMAIN_EV_LISTEN, /* data: struct ctl_listen */
     DOMAIN_EV_STATS,  /* data: NUL-terminated JSON text */
+    DOMAIN_EV_CLAIM,  /* data: struct ctl_claim; domain_claimed() answers */
     DOMAIN_EV_ENDED,  /* data: NULL; state, status and reason are final */
 };
 
 struct session;
+struct lease;
+struct netserver;
+struct qmp_command;
 
 /* Receives what a session says. All may be NULL. A session without listener discards its output. */
 struct session_listener {
@@ -68,8 +72,12 @@ struct domain {
     struct logfile output_log, kernel_log;
     struct loop *loop;
     struct vnet *vnet;
-    int host; /* number in the virtual network, or -1 */
-    struct netport *port;
+    struct netport *port;         /* its NIC at the virtual switch, or NULL */
+    struct lease *lease;          /* the owner's: what an application domain has of a network */
+    struct netserver *server;     /* the owner's: whose instance this is, else NULL */
+    struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
+    bool qmp_up, qmp_busy;
+    uint32_t qmp_id;
     struct vnet_forward *forwards;
     size_t forward_count;
     unsigned memory_mib, cpus;
@@ -77,10 +85,15 @@ struct domain {
     struct buf exec; /* frames to send after HELLO: the main program's EXEC and what follows */
     uint16_t next_session;
     struct timer deadline; /* boot, then the grace time of a stop */
+    bool is_server;        /* it has no program */
     bool stopping, killed, powered_off, panicked;
     bool has_exit;
     struct ctl_exit exit; /* of session 1 */
-    char *reason;         /* why it failed or panicked: one line, or NULL */
+    struct {
+        uint64_t at_ns, rx, tx;
+        double rx_rate, tx_rate; /* frames per second between the last two looks */
+    } look;
+    char *reason; /* why it failed or panicked: one line, or NULL */
     uint64_t started_ns, spawned_ns, hello_ns, running_ns, listen_ns, ended_ns;
     void (*event)(struct domain *d, enum domain_event what, const void *data);
     void *arg; /* the owner's */
@@ -90,13 +103,16 @@ struct domain {
 /* What it takes to start one. Strings are copied. */
 struct domain_spec {
     const char *name, *program, *dir;
-    struct qemu_config qemu; /* descriptors, name, net0 and mac are filled in by domain_start() */
+    struct qemu_config qemu; /* sockets, name, net0 and mac are filled in by domain_start() */
     const struct vnet_forward *forwards;
     size_t forward_count;
-    bool user_net;    /* a port of the virtual switch */
-    const char *net0; /* else: the boot argument, or NULL */
-    struct tap tap;   /* and the tap device; taken over */
-    struct exec_spec exec;
+    int nic;               /* number of a NIC at the virtual switch, or -1 */
+    struct tap tap;        /* or a tap device; taken over */
+    uint8_t mac[6];        /* of the NIC */
+    const char *net0;      /* the boot argument, or NULL */
+    int forward_to;        /* number in the virtual network that published ports lead to */
+    bool keep_logs;        /* go on where its predecessor's end */
+    struct exec_spec exec; /* no program: a server */
     const struct session_listener *listener; /* of the main session */
     void *arg;
 };
@@ -126,6 +142,8 @@ void domain_stop(struct domain *d, uint32_t grace_ms);
 void domain_kill(struct domain *d);
 /* Ends it at once because of `reason` (one line); the first reason counts. */
 void domain_fail(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
+/* Answers a claim of ports. */
+void domain_claimed(struct domain *d, const struct ctl_claim *c);
 /* Asks for statistics; DOMAIN_EV_STATS answers. */
 void domain_get_stats(struct domain *d);
 
@@ -152,6 +170,8 @@ void qmp_ready(struct watch *w, uint32_t events);
 /* Handles one line of QMP. Also for tests. */
 void qmp_line(struct domain *d, const char *line, size_t n);
 void qmp_quit(struct domain *d);
+/* The domain has ended: what waits is answered with an error. */
+void qmp_abort(struct domain *d);
 void channel_close(struct channel *c);
 /* Reads what is there into c->rx. Returns bytes, 0 if nothing more for now, -errno when it is over.
  */

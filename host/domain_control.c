@@ -75,7 +75,7 @@ static int on_hello(struct domain *d, const struct frame *f)
         return 0;
     }
     d->hello_ns = now_ns();
-    d->state = DOMAIN_BOOTED;
+    d->state = d->is_server ? DOMAIN_RUNNING : DOMAIN_BOOTED;
     clock_gettime(CLOCK_REALTIME, &ts);
     welcome.realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
     frame_put(&d->control.tx, CTL_WELCOME, 0, &welcome, sizeof(welcome));
@@ -164,6 +164,23 @@ static int on_listen(struct domain *d, const struct frame *f)
     return 0;
 }
 
+static int on_claim(struct domain *d, const struct frame *f)
+{
+    struct ctl_claim c;
+
+    if (f->length != sizeof(c))
+        return -EPROTO;
+    memcpy(&c, f->payload, sizeof(c));
+    d->event(d, DOMAIN_EV_CLAIM, &c);
+    return 0;
+}
+
+void domain_claimed(struct domain *d, const struct ctl_claim *c)
+{
+    frame_put(&d->control.tx, CTL_CLAIMED, 0, c, sizeof(*c));
+    control_flush(d);
+}
+
 static int on_stats(struct domain *d, const struct frame *f)
 {
     char *text = xstrndup((const char *)f->payload, f->length);
@@ -184,6 +201,8 @@ static int handle(struct domain *d, const struct frame *f)
         return on_listen(d, f);
     case CTL_STATS:
         return on_stats(d, f);
+    case CTL_CLAIM:
+        return on_claim(d, f);
     default:
         break;
     }

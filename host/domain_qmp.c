@@ -1,13 +1,26 @@
 /*
- * QMP, QEMU's machine protocol (docs/interop/qmp-spec): one JSON object a line. We need little of
- * it: to hear why a machine ends, and to tell it to.
+ * QMP, QEMU's machine protocol (docs/interop/qmp-spec): one JSON object a line. We hear why a
+ * machine ends, tell it to, and plug devices in (qmp.h). Replies carry the command's id; QEMU
+ * answers in order, and what answers to nothing is dropped.
  */
-#include <jansson.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-#include "domain.h"
+#include "qmp.h"
 
 #define LINE_MAX_BYTES (256u << 10)
+
+struct qmp_command {
+    char *text; /* the line */
+    uint32_t id;
+    int fd;
+    qmp_done *done;
+    void *arg;
+    struct qmp_command *next;
+};
 
 static void command(struct domain *d, const char *name)
 {
@@ -20,21 +33,133 @@ void qmp_quit(struct domain *d)
     command(d, "quit");
 }
 
+/* ---- commands that are answered ---- */
+
+/* Takes the first command off the queue and tells how it went. */
+static void finish(struct domain *d, const char *error)
+{
+    struct qmp_command *c = d->commands;
+
+    d->commands = c->next;
+    d->qmp_busy = false;
+    if (c->fd >= 0)
+        close(c->fd);
+    if (c->done)
+        c->done(c->arg, error);
+    free(c->text);
+    free(c);
+}
+
+/* Sends the line's first bytes together with the descriptor. Returns how many, or -1. */
+static ssize_t send_with_fd(int sock, const char *text, int fd)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec iov = {(void *)text, strlen(text)};
+    struct msghdr msg = {.msg_iov = &iov,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof(control.bytes)};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+    return sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* Sends the next command if none is under way. */
+static void pump(struct domain *d)
+{
+    if (d->qmp_up && d->qmp.watch.fd >= 0 && d->commands && !d->qmp_busy) {
+        struct qmp_command *c = d->commands;
+        ssize_t n = 0;
+        if (c->fd >= 0) {
+            /* Nothing is under way, so the socket is empty and has room. */
+            n = buf_used(&d->qmp.tx) ? -1 : send_with_fd(d->qmp.watch.fd, c->text, c->fd);
+            close(c->fd);
+            c->fd = -1;
+        }
+        if (n < 0) {
+            domain_fail(d, "QEMU does not take commands");
+            return;
+        }
+        d->qmp_busy = true;
+        buf_append(&d->qmp.tx, c->text + n, strlen(c->text) - (size_t)n);
+        channel_flush(&d->qmp);
+    }
+}
+
+void qmp_command(struct domain *d, const char *name, json_t *arguments, int fd, qmp_done *done,
+                 void *arg)
+{
+    struct qmp_command *c = xcalloc(1, sizeof(*c)), **end = &d->commands;
+    json_t *o = json_pack("{s:s, s:o*, s:I}", "execute", name, "arguments", arguments, "id",
+                          (json_int_t)++d->qmp_id);
+    char *text = json_dumps(o, JSON_COMPACT);
+
+    *c = (struct qmp_command){.text = xasprintf("%s\r\n", text ? text : ""),
+                              .id = d->qmp_id,
+                              .fd = fd,
+                              .done = done,
+                              .arg = arg};
+    free(text);
+    json_decref(o);
+    while (*end)
+        end = &(*end)->next;
+    *end = c;
+    pump(d);
+}
+
+void qmp_abort(struct domain *d)
+{
+    d->qmp_up = false; /* a command that is queued meanwhile stays unsent */
+    while (d->commands)
+        finish(d, "the machine ended");
+}
+
+/* ---- what QEMU says ---- */
+
+static void on_reply(struct domain *d, json_t *msg)
+{
+    json_t *id = json_object_get(msg, "id"), *error = json_object_get(msg, "error");
+    const char *text = json_string_value(json_object_get(error, "desc"));
+
+    if (d->qmp_busy && d->commands && json_is_integer(id) &&
+        json_integer_value(id) == (json_int_t)d->commands->id)
+        finish(d, !error ? NULL : text ? text : "QEMU gave no reason");
+    pump(d);
+}
+
+static void on_event(struct domain *d, const char *event, json_t *data)
+{
+    const char *why = json_string_value(json_object_get(data, "reason"));
+
+    if (!strcmp(event, "GUEST_PANICKED")) {
+        d->panicked = true;
+    } else if (!strcmp(event, "SHUTDOWN")) {
+        d->powered_off = why && !strcmp(why, "guest-shutdown");
+        if (why && !strcmp(why, "guest-reset") && !d->reason)
+            d->reason = xstrdup("the machine reset itself (triple fault)");
+    }
+}
+
 void qmp_line(struct domain *d, const char *line, size_t n)
 {
     json_t *msg = json_loadb(line, n, 0, NULL);
     const char *event = json_string_value(json_object_get(msg, "event"));
 
     if (json_object_get(msg, "QMP")) {
-        command(d, "qmp_capabilities");
-    } else if (event && !strcmp(event, "GUEST_PANICKED")) {
-        d->panicked = true;
-    } else if (event && !strcmp(event, "SHUTDOWN")) {
-        json_t *data = json_object_get(msg, "data");
-        const char *why = json_string_value(json_object_get(data, "reason"));
-        d->powered_off = why && !strcmp(why, "guest-shutdown");
-        if (why && !strcmp(why, "guest-reset") && !d->reason)
-            d->reason = xstrdup("the machine reset itself (triple fault)");
+        command(d, "qmp_capabilities"); /* carried out before all that follows it */
+        d->qmp_up = true;
+        pump(d);
+    } else if (event) {
+        on_event(d, event, json_object_get(msg, "data"));
+    } else if (json_object_get(msg, "return") || json_object_get(msg, "error")) {
+        on_reply(d, msg);
     }
     json_decref(msg);
 }

@@ -36,9 +36,9 @@ static int make_memory(struct ivshmem *s)
     /* A domain that could change the size would make accesses of the others fault. */
     if (fcntl(s->memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         return -errno;
-    s->control = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, s->memfd, 0);
-    if (s->control == MAP_FAILED) {
-        s->control = NULL;
+    s->memory = mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, s->memfd, 0);
+    if (s->memory == MAP_FAILED) {
+        s->memory = NULL;
         return -errno;
     }
     return 0;
@@ -47,7 +47,7 @@ static int make_memory(struct ivshmem *s)
 static int make_eventfds(struct ivshmem *s)
 {
     for (unsigned role = 0; role < CHANNEL_ROLES; role++) {
-        for (unsigned q = 0; q < s->queues; q++) {
+        for (unsigned q = 0; q < s->vectors; q++) {
             s->eventfd[role][q] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
             if (s->eventfd[role][q] < 0)
                 return -errno;
@@ -56,27 +56,34 @@ static int make_eventfds(struct ivshmem *s)
     return 0;
 }
 
-int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned queues, unsigned slots)
+int ivshmem_create_region(struct ivshmem *s, unsigned slot, unsigned vectors, uint64_t size)
+{
+    if (CHANNEL_PEER(slot, CHANNEL_ROLES) > UINT16_MAX || vectors > CHANNEL_QUEUES_MAX)
+        return -EINVAL;
+    *s = (struct ivshmem){.slot = slot, .vectors = vectors, .size = size, .memfd = -1};
+    memset(s->eventfd, -1, sizeof(s->eventfd));
+    int err = make_memory(s);
+    if (!err)
+        err = make_eventfds(s);
+    if (err)
+        ivshmem_destroy(s);
+    return err;
+}
+
+int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned vectors, unsigned slots)
 {
     struct channel_layout layout;
     uint64_t size = CHANNEL_SIZE_DEFAULT;
-    int err;
 
-    while (size <= CHANNEL_SIZE_DEFAULT * 64ull && !channel_layout(&layout, size, queues, slots))
+    while (size <= CHANNEL_SIZE_DEFAULT * 64ull && !channel_layout(&layout, size, vectors, slots))
         size *= 2;
-    if (!channel_layout(&layout, size, queues, slots) ||
-        CHANNEL_PEER(slot, CHANNEL_ROLES) > UINT16_MAX)
+    if (!channel_layout(&layout, size, vectors, slots))
         return -EINVAL;
-    *s =
-        (struct ivshmem){.slot = slot, .queues = queues, .slots = slots, .size = size, .memfd = -1};
-    memset(s->eventfd, -1, sizeof(s->eventfd));
-    err = make_memory(s);
-    if (!err)
-        err = make_eventfds(s);
-    if (err) {
-        ivshmem_destroy(s);
+    int err = ivshmem_create_region(s, slot, vectors, size);
+    if (err)
         return err;
-    }
+    s->queues = vectors;
+    s->slots = slots;
     write_control(s);
     return 0;
 }
@@ -84,31 +91,34 @@ int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned queues, unsigned s
 void ivshmem_destroy(struct ivshmem *s)
 {
     for (unsigned role = 0; role < CHANNEL_ROLES; role++) {
-        for (unsigned q = 0; q < s->queues; q++) {
+        for (unsigned q = 0; q < s->vectors; q++) {
             if (s->eventfd[role][q] >= 0)
                 close(s->eventfd[role][q]);
             s->eventfd[role][q] = -1;
         }
     }
-    if (s->control)
-        munmap(s->control, s->size);
-    s->control = NULL;
+    if (s->memory)
+        munmap(s->memory, s->size);
+    s->memory = NULL;
     if (s->memfd >= 0)
         close(s->memfd);
     s->memfd = -1;
 }
 
-int ivshmem_clear(struct ivshmem *s)
+int ivshmem_clear(struct ivshmem *s, unsigned queues)
 {
     uint64_t counter;
 
+    if (queues < 1 || queues > s->vectors)
+        return -EINVAL;
     if (fallocate(s->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)s->size) < 0)
         return -errno;
     for (unsigned role = 0; role < CHANNEL_ROLES; role++) /* no doorbell of the past is left */
-        for (unsigned q = 0; q < s->queues; q++)
+        for (unsigned q = 0; q < s->vectors; q++)
             while (read(s->eventfd[role][q], &counter, sizeof(counter)) > 0)
                 ;
     s->sequence = 0;
+    s->queues = queues;
     write_control(s);
     return 0;
 }
@@ -142,7 +152,7 @@ static int announce(const struct ivshmem *s, int sock, unsigned role)
 {
     int err = 0;
 
-    for (unsigned q = 0; q < s->queues && !err; q++)
+    for (unsigned q = 0; q < s->vectors && !err; q++)
         err = send_message(sock, CHANNEL_PEER(s->slot, role), s->eventfd[role][q]);
     return err;
 }
@@ -184,12 +194,12 @@ void ivshmem_grant(struct ivshmem *s, const struct channel_grants *g)
     __atomic_store_n(&shared->sequence, s->sequence, __ATOMIC_RELEASE);
 }
 
-void ivshmem_ring(const struct ivshmem *s, enum channel_role role, unsigned queue)
+void ivshmem_ring(const struct ivshmem *s, enum channel_role role, unsigned vector)
 {
     uint64_t one = 1;
 
     /* A full counter means that it is rung already. */
-    if (queue < s->queues && write(s->eventfd[role][queue], &one, sizeof(one)) < 0)
+    if (vector < s->vectors && write(s->eventfd[role][vector], &one, sizeof(one)) < 0)
         return;
 }
 

@@ -16,34 +16,40 @@
 #include "util.h"
 
 struct ivshmem {
-    unsigned slot; /* the channel's number at its server */
-    unsigned queues, slots;
+    unsigned slot;          /* the channel's number at its server */
+    unsigned vectors;       /* of a device: eventfds per role */
+    unsigned queues, slots; /* layout of a channel; no more queue pairs than vectors */
     uint64_t size;
     int memfd;
-    struct channel_control *control; /* the region, mapped: guests may write anything there */
-    int eventfd[CHANNEL_ROLES][CHANNEL_QUEUES_MAX]; /* one per role and queue pair */
+    union { /* the region, mapped: guests may write anything there */
+        void *memory;
+        struct channel_control *control;
+    };
+    int eventfd[CHANNEL_ROLES][CHANNEL_QUEUES_MAX]; /* one per role and vector */
     uint32_t sequence;                              /* of the grants; ours, never read back */
     uint32_t ping;
 };
 
+/* Makes a region of zeros that is no channel (abi/net_table.h). 0 or -errno. */
+int ivshmem_create_region(struct ivshmem *s, unsigned slot, unsigned vectors, uint64_t size);
 /* Makes a channel with the least size (a power of two, CHANNEL_SIZE_DEFAULT at least) that holds
- * `queues` queue pairs of `slots` descriptors. 0, -EINVAL, or -errno of the system. */
-int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned queues, unsigned slots);
+ * `vectors` queue pairs of `slots` descriptors. 0, -EINVAL, or -errno of the system. */
+int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned vectors, unsigned slots);
 /* Domains that are attached keep the memory and the eventfds. */
 void ivshmem_destroy(struct ivshmem *s);
-/* Clears the region for another domain and gives its memory back to the host. The server must have
- * let go of it. 0 or -errno. */
-int ivshmem_clear(struct ivshmem *s);
+/* Clears a channel, gives its memory back to the host, and lays it out for another domain, with
+ * this many queue pairs. The server must have let go of it. 0 or -errno. */
+int ivshmem_clear(struct ivshmem *s, unsigned queues);
 
 /* A socket for one QEMU: -chardev socket,id=C,fd=N -device ivshmem-doorbell,chardev=C,vectors=V
- * with V = queues. Returns its end, or -errno, and ours in *keep, to be closed when that QEMU has
+ * with V = vectors. Returns its end, or -errno, and ours in *keep, to be closed when that QEMU has
  * ended. Both are the caller's and close-on-exec. */
 int ivshmem_connect(const struct ivshmem *s, enum channel_role role, int *keep);
 
 /* Shows the domain what it owns; g->sequence is ignored. */
 void ivshmem_grant(struct ivshmem *s, const struct channel_grants *g);
-/* Interrupts a domain: the doorbell of one queue pair. */
-void ivshmem_ring(const struct ivshmem *s, enum channel_role role, unsigned queue);
+/* Interrupts a domain: one doorbell. */
+void ivshmem_ring(const struct ivshmem *s, enum channel_role role, unsigned vector);
 /* Asks both sides for a sign of life; ivshmem_answered tells whether the role has given it since.
  */
 void ivshmem_ping(struct ivshmem *s);

@@ -6,23 +6,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-static int begin(struct logfile *l)
+static int begin(struct logfile *l, bool go_on)
 {
-    l->size = 0;
-    l->fd = open(l->path, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600);
+    struct stat st;
+
+    l->fd = open(l->path, O_WRONLY | O_CREAT | (go_on ? 0 : O_TRUNC) | O_APPEND | O_CLOEXEC, 0600);
+    l->size = l->fd >= 0 && !fstat(l->fd, &st) ? (size_t)st.st_size : 0;
     return l->fd < 0 ? -errno : 0;
 }
 
-int logfile_open(struct logfile *l, const char *path)
+int logfile_open(struct logfile *l, const char *path, bool go_on)
 {
     char *old = xasprintf("%s.1", path);
 
-    unlink(old);
+    if (!go_on)
+        unlink(old);
     free(old);
     l->path = xstrdup(path);
-    return begin(l);
+    return begin(l, go_on);
 }
 
 void logfile_write(struct logfile *l, const void *data, size_t n)
@@ -34,7 +38,7 @@ void logfile_write(struct logfile *l, const void *data, size_t n)
         rename(l->path, old);
         free(old);
         close(l->fd);
-        if (begin(l))
+        if (begin(l, false))
             return;
     }
     if (!write_all(l->fd, data, n))

@@ -15,8 +15,8 @@ struct logfile {
     size_t size;
 };
 
-/* Begins an empty log. Returns 0 or -errno. */
-int logfile_open(struct logfile *l, const char *path);
+/* Begins an empty log, or goes on with the one that is there. Returns 0 or -errno. */
+int logfile_open(struct logfile *l, const char *path, bool go_on);
 /* Appends; a full disk loses log text and nothing else. */
 void logfile_write(struct logfile *l, const void *data, size_t n);
 void logfile_close(struct logfile *l);

@@ -17,13 +17,15 @@
 
 #define FOLLOW_US 100000
 
-static const char help[] = "usage: librettos logs [-f] [--kernel | --qemu] DOMAIN\n"
-                           "\n"
-                           "Prints what the domain's main program wrote (the last few MiB).\n"
-                           "\n"
-                           "  -f, --follow  go on until the domain ends\n"
-                           "  --kernel      the kernel's console instead\n"
-                           "  --qemu        QEMU's messages instead\n";
+static const char help[] =
+    "usage: librettos logs [-f] [--kernel | --qemu] DOMAIN\n"
+    "\n"
+    "Prints what the domain's main program wrote, for a network server what its\n"
+    "kernel did (the last few MiB).\n"
+    "\n"
+    "  -f, --follow  go on until the domain ends\n"
+    "  --kernel      the kernel's console instead\n"
+    "  --qemu        QEMU's messages instead\n";
 
 static const struct option long_options[] = {
     {"help", no_argument, NULL, 'h'},
@@ -85,9 +87,21 @@ static int follow(const char *name, const char *path, int fd)
     return err;
 }
 
+/* The log to show, by default the program's output; a server has none but the kernel's. */
+static char *log_path(const char *dir, const char *name, const char *file)
+{
+    char *path = xasprintf("%s/%s.domain/%s", dir, name, file ? file : "output.log");
+
+    if (!file && access(path, F_OK) < 0) {
+        free(path);
+        path = xasprintf("%s/%s.domain/kernel.log", dir, name);
+    }
+    return path;
+}
+
 int cmd_logs(int argc, char **argv)
 {
-    const char *file = "output.log";
+    const char *file = NULL;
     bool following = false;
     int opt;
 
@@ -108,7 +122,7 @@ int cmd_logs(int argc, char **argv)
     char *dir = dirs_runtime();
     if (!dir)
         return STATUS_OURS;
-    char *path = xasprintf("%s/%s.domain/%s", dir, argv[optind], file);
+    char *path = log_path(dir, argv[optind], file);
     char *older = xasprintf("%s.1", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC), old = open(older, O_RDONLY | O_CLOEXEC), err = 0;
     if (fd < 0) {

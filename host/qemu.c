@@ -188,6 +188,52 @@ static void add_network(const struct qemu_config *c, struct strv *argv)
     free(extra);
 }
 
+#define CHANNEL_DEVICE 0x10u /* on the root bus: the first channels, behind it the root ports */
+
+char *qemu_channel_bus(unsigned place)
+{
+    unsigned device = place / CHANNELS_PER_DEVICE;
+
+    return device ? xasprintf("port%u", device - 1) : xstrdup("pcie.0");
+}
+
+char *qemu_channel_addr(unsigned place)
+{
+    return xasprintf("%#x.%u", place < CHANNELS_PER_DEVICE ? CHANNEL_DEVICE : 0,
+                     place % CHANNELS_PER_DEVICE);
+}
+
+/* PCIe's own hot-plug, not ACPI's: our kernel has no interpreter for that. */
+static void add_root_ports(struct strv *argv)
+{
+    add(argv, "-global", xstrdup("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
+    for (unsigned i = 0; i < CHANNEL_ROOT_PORTS; i++)
+        add(argv, "-device",
+            xasprintf("pcie-root-port,id=port%u,bus=pcie.0,addr=%#x.%u,multifunction=on,"
+                      "chassis=%u,slot=%u",
+                      i, CHANNEL_DEVICE + 1 + i / 8, i % 8, i + 1, i + 1));
+}
+
+static void add_ivshmem(const struct qemu_config *c, struct strv *argv)
+{
+    for (size_t i = 0; i < c->ivshmem_count; i++) {
+        const struct qemu_ivshmem *m = &c->ivshmem[i];
+        char *where = xstrdup("");
+        if (m->place >= 0) {
+            char *bus = qemu_channel_bus((unsigned)m->place);
+            char *addr = qemu_channel_addr((unsigned)m->place);
+            free(where);
+            where = xasprintf(",bus=%s,addr=%s,multifunction=on", bus, addr);
+            free(bus);
+            free(addr);
+        }
+        add(argv, "-chardev", xasprintf("socket,id=memory%zu,fd=%d", i, m->fd));
+        add(argv, "-device",
+            xasprintf("ivshmem-doorbell,chardev=memory%zu,vectors=%u%s", i, m->vectors, where));
+        free(where);
+    }
+}
+
 /*
  * As root, owners are the same on both sides. An ordinary user's QEMU cannot give files away: the
  * domain is told who owns all that is made (see abi/boot.h), and creating does not try (model
@@ -245,12 +291,17 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
     add(argv, "-device",
         xstrdup("virtserialport,bus=serial.0,nr=1,chardev=control,name=org.librettos.control"));
     add_network(c, argv);
-    buf_printf(&append, "role=app hostname=%s control=1 loglevel=%s", c->name, c->loglevel);
+    if (c->net_server)
+        add_root_ports(argv);
+    add_ivshmem(c, argv);
+    buf_printf(&append, "role=%s hostname=%s control=1 loglevel=%s", c->net_server ? "net" : "app",
+               c->name, c->loglevel);
     if (c->net0)
         buf_printf(&append, " net0=%s", c->net0);
     add_volumes(c, argv, &append);
     add(argv, "-kernel", xstrdup(c->kernel));
-    add(argv, "-initrd", xstrdup(c->image));
+    if (c->image)
+        add(argv, "-initrd", xstrdup(c->image));
     buf_append(&append, "", 1);
     add(argv, "-append", (char *)append.data);
     for (size_t i = 0; c->extra && i < c->extra->n; i++)
@@ -283,6 +334,8 @@ static void become_qemu(const struct qemu_config *c, int log_fd, pid_t parent, c
             set_cloexec(channels[i], false);
     for (unsigned i = 0; c->tap && i < c->tap->n; i++)
         set_cloexec(c->tap->fd[i], false);
+    for (size_t i = 0; i < c->ivshmem_count; i++)
+        set_cloexec(c->ivshmem[i].fd, false);
     execv(c->binary, argv);
     dprintf(STDERR_FILENO, "%s: %s\n", c->binary, strerror(errno));
     _exit(STATUS_CANNOT);

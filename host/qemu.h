@@ -18,12 +18,29 @@ struct qemu_volume {
     bool read_only;
 };
 
+/* A region of shared memory (ivshmem.h) as a device of the machine. */
+struct qemu_ivshmem {
+    int fd; /* from ivshmem_connect(); QEMU inherits it */
+    unsigned vectors;
+    int place; /* a network server's channel: its number; -1: anywhere */
+};
+
+/*
+ * A network server's channels are functions of multi-function devices, CHANNELS_PER_DEVICE each:
+ * the first device is there from the start, the others are behind root ports, into which they can
+ * be plugged while the machine runs.
+ */
+#define CHANNELS_PER_DEVICE 8u
+#define CHANNEL_ROOT_PORTS 16u
+#define CHANNEL_PLACES ((1 + CHANNEL_ROOT_PORTS) * CHANNELS_PER_DEVICE)
+
 struct qemu_config {
-    const char *binary; /* from qemu_find() */
-    const char *kernel, *image;
-    const char *name;  /* host name, already checked */
-    const char *accel; /* "tcg" or "kvm", from qemu_choose_accel() */
-    const char *cpu;   /* -cpu, or NULL for the accelerator's default */
+    const char *binary;         /* from qemu_find() */
+    const char *kernel, *image; /* image may be NULL: no boot image */
+    bool net_server;            /* role=net, and room for channels; else an application domain */
+    const char *name;           /* host name, already checked */
+    const char *accel;          /* "tcg" or "kvm", from qemu_choose_accel() */
+    const char *cpu;            /* -cpu, or NULL for the accelerator's default */
     unsigned memory_mib, cpus;
     const char *loglevel;
     const char *net0; /* boot argument, or NULL for no network */
@@ -36,6 +53,8 @@ struct qemu_config {
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */
     const struct tap *tap;              /* or an open tap device, or NULL */
+    const struct qemu_ivshmem *ivshmem;
+    size_t ivshmem_count;
 };
 
 /* Path of a usable qemu-system-x86_64. NULL after a warning that says what to do. */
@@ -46,6 +65,9 @@ char *qemu_find(void);
  * or "kvm"; asking for kvm where there is none gives NULL after a warning.
  */
 const char *qemu_choose_accel(const char *wanted);
+/* Where a network server's channel is plugged in: the bus and the address. Owned strings. */
+char *qemu_channel_bus(unsigned place);
+char *qemu_channel_addr(unsigned place);
 /* Builds the command line. */
 void qemu_command(const struct qemu_config *c, struct strv *argv);
 /* Starts QEMU with stdout and stderr going to log_fd. Returns the pid or -errno. */

@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "client.h"
+#include "lease.h"
 #include "records.h"
-#include "tap.h"
 
 #define MAX_PORTS 64
 #define MAX_VOLUMES 16
@@ -79,6 +78,8 @@ static void forget(struct supervisor *sv, struct domain *d)
         p = &(*p)->next;
     if (*p)
         *p = d->next;
+    if (d->lease)
+        lease_free(d->lease);
     domain_free(d);
 }
 
@@ -96,51 +97,6 @@ static void trim_records(struct supervisor *sv)
     }
 }
 
-static json_t *describe_ports(const struct domain *d)
-{
-    json_t *ports = json_array();
-
-    for (size_t i = 0; i < d->forward_count; i++) {
-        const struct vnet_forward *f = &d->forwards[i];
-        json_array_append_new(ports,
-                              json_pack("{s:s, s:i, s:i, s:s}", "host_ip", f->host_ip, "host_port",
-                                        (int)f->host_port, "guest_port", (int)f->guest_port,
-                                        "protocol", f->udp ? "udp" : "tcp"));
-    }
-    return ports;
-}
-
-static json_t *describe_network(const struct domain *d)
-{
-    if (!d->port)
-        return json_null();
-    const struct switch_port *p = &d->port->port;
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "rx_frames", (json_int_t)p->stats.tx_frames,
-                     "rx_bytes", (json_int_t)p->stats.tx_bytes, "tx_frames",
-                     (json_int_t)p->stats.rx_frames, "tx_bytes", (json_int_t)p->stats.rx_bytes,
-                     "drop_full", (json_int_t)p->stats.drop_full, "drop_bad",
-                     (json_int_t)p->stats.drop_bad);
-}
-
-static json_t *describe(const struct domain *d)
-{
-    uint64_t end = domain_is_live(d) ? now_ns() : d->ended_ns;
-    char *address = d->host >= 0 ? vnet_address(d->host) : xstrdup("");
-    json_t *o = json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:i, s:i, s:f, s:i, s:o}", "name", d->name, "state",
-        d->stopping && domain_is_live(d) ? "stopping" : domain_state_name(d->state), "program",
-        d->program, "address", address, "ports", describe_ports(d), "cpus", (int)d->cpus,
-        "memory_mib", (int)d->memory_mib, "uptime_s", (double)(end - d->started_ns) / 1e9, "pid",
-        (int)d->pid, "network", describe_network(d));
-
-    if (!domain_is_live(d))
-        json_object_set_new(o, "status", json_integer(domain_status(d)));
-    if (d->reason)
-        json_object_set_new(o, "reason", json_string(d->reason));
-    free(address);
-    return o;
-}
-
 /* A port that only programs in the domain itself can reach. */
 static bool is_loopback(const struct ctl_listen *l)
 {
@@ -149,10 +105,28 @@ static bool is_loopback(const struct ctl_listen *l)
     return l->family == 4 ? l->addr[0] == 127 : !memcmp(l->addr, v6, sizeof(v6));
 }
 
+static void on_claim(struct domain *d, const struct ctl_claim *asked)
+{
+    struct ctl_claim c = *asked;
+
+    c.error = EINVAL;
+    c.first = c.last = 0;
+    if (d->lease)
+        lease_claim(d->lease, &c);
+    if (c.op != CTL_CLAIM_GIVE)
+        domain_claimed(d, &c);
+}
+
 static void on_domain_event(struct domain *d, enum domain_event what, const void *data)
 {
     struct supervisor *sv = d->arg;
 
+    if (what == DOMAIN_EV_CLAIM) {
+        on_claim(d, data);
+        return;
+    }
+    if (what == DOMAIN_EV_ENDED && d->lease)
+        lease_end(d->lease);
     for (struct client *c = sv->clients, *next; c; c = next) {
         next = c->next;
         if (c->domain != d)
@@ -178,6 +152,8 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
                                           "domain", describe(d)));
         }
     }
+    if (what == DOMAIN_EV_ENDED && d->server)
+        netserver_ended(d->server);
     if (what == DOMAIN_EV_ENDED)
         supervisor_check_idle(sv);
 }
@@ -313,9 +289,19 @@ static size_t take_volumes(json_t *array, struct qemu_volume *out)
     return n;
 }
 
+static bool is_reserved(const char *name)
+{
+    return !strcmp(name, "net");
+}
+
 /* The name to use: the one asked for, or the program's with a number if that is taken. */
 static char *choose_name(struct client *c, const char *wanted, const char *base)
 {
+    if (wanted && is_reserved(wanted)) {
+        client_error(c, STATUS_OURS, "the name %s is the network server's; choose another --name",
+                     wanted);
+        return NULL;
+    }
     if (wanted) {
         struct domain *d = find_domain(c->sv, wanted);
         if (d && domain_is_live(d)) {
@@ -328,7 +314,7 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
         }
         return xstrdup(wanted);
     }
-    for (int i = 1;; i++) {
+    for (int i = is_reserved(base) ? 2 : 1;; i++) {
         char *name = i == 1 ? xstrdup(base) : xasprintf("%.56s-%d", base, i);
         struct domain *d = find_domain(c->sv, name);
         if (!d || !domain_is_live(d))
@@ -337,26 +323,19 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
     }
 }
 
-static void start_domain(struct client *c, struct domain_spec *spec, const char *network,
-                         const char *tap, const char *bridge)
+struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
-    struct supervisor *sv = c->sv;
-    char *error = NULL;
-    char *domains = xasprintf("%s/%s.domain", sv->dir, spec->name);
-
-    spec->dir = domains;
-    spec->user_net = !strcmp(network, "user");
-    if (!spec->user_net)
-        tap_open(&spec->tap, tap, bridge, spec->qemu.cpus, &error);
     struct domain *old = find_domain(sv, spec->name), *d = NULL;
-    if (!error)
-        d = domain_start(&sv->loop, sv->vnet, spec, &error);
-    free(domains);
-    if (!d) {
-        client_error(c, STATUS_OURS, "%s", error);
-        free(error);
-        return;
-    }
+    char *dir = xasprintf("%s/%s.domain", sv->dir, spec->name);
+
+    spec->dir = dir;
+    if (old && domain_is_live(old))
+        *error = xasprintf("a domain named %s runs already", spec->name);
+    else
+        d = domain_start(&sv->loop, sv->vnet, spec, error);
+    free(dir);
+    if (!d)
+        return NULL;
     if (old)
         forget(sv, old);
     trim_records(sv);
@@ -364,14 +343,35 @@ static void start_domain(struct client *c, struct domain_spec *spec, const char 
     d->arg = sv;
     d->next = sv->domains;
     sv->domains = d;
+    return d;
+}
+
+static void start_domain(struct client *c, struct domain_spec *spec, const struct lease_request *rq)
+{
+    struct supervisor *sv = c->sv;
+    char *error = NULL;
+    struct lease *lease = lease_open(sv, rq, spec, &error);
+    struct domain *d = lease ? supervisor_start(sv, spec, &error) : NULL;
+
+    if (lease)
+        lease_started(lease);
+    if (!d) {
+        client_error(c, STATUS_OURS, "%s", error);
+        free(error);
+        if (lease) {
+            lease_end(lease);
+            lease_free(lease);
+        }
+        return;
+    }
+    d->lease = lease;
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
-    char *address = d->host >= 0 ? vnet_address(d->host) : xstrdup("");
     client_event(c, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I}", "event", "created", "name", d->name,
-                              "dir", d->dir, "address", address, "request_ns",
-                              (json_int_t)d->started_ns, "spawned_ns", (json_int_t)d->spawned_ns));
-    free(address);
+                              "dir", d->dir, "address", lease->user_net ? lease->address : "",
+                              "request_ns", (json_int_t)d->started_ns, "spawned_ns",
+                              (json_int_t)d->spawned_ns));
 }
 
 static void request_run(struct client *c, json_t *rq)
@@ -382,20 +382,22 @@ static void request_run(struct client *c, json_t *rq)
     struct strv qemu_args = {0};
     struct domain_spec spec = {.listener = &listener, .arg = c};
     struct qemu_config *q = &spec.qemu;
-    const char *wanted = NULL, *base = NULL, *network = NULL, *tap = NULL, *bridge = NULL;
-    int memory = 0, cpus = 0, detach = 0, owner = 0, owner_group = 0;
+    struct lease_request lease = {0};
+    const char *wanted = NULL, *base = NULL;
+    int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
 
-    bool ok =
-        take_program(rq, &program) &&
-        !json_unpack(
-            rq,
-            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s:s, s?s, s?s, s?s, s?b, s:i, s:i}",
-            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel, "image",
-            &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory, "cpus", &cpus,
-            "loglevel", &q->loglevel, "network", &network, "tap", &tap, "bridge", &bridge, "net0",
-            &spec.net0, "detach", &detach, "owner", &owner, "owner_group", &owner_group) &&
-        take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
-        (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
+    bool ok = take_program(rq, &program) &&
+              !json_unpack(rq,
+                           "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
+                           "s:b, s:b, s?b, s:i, s:i}",
+                           "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
+                           "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
+                           &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
+                           "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
+                           "server_path", &server_path, "shared", &shared, "detach", &detach,
+                           "owner", &owner, "owner_group", &owner_group) &&
+              take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
+              (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
                      "the supervisor does not understand the request: another version "
@@ -415,11 +417,13 @@ static void request_run(struct client *c, json_t *rq)
     spec.forward_count = take_ports(json_object_get(rq, "ports"), forwards);
     spec.exec = program.spec;
     spec.program = program.spec.program;
+    lease.server_path = server_path;
+    lease.shared = shared;
     c->detach = detach;
     char *name = choose_name(c, wanted, base);
     spec.name = name;
     if (name)
-        start_domain(c, &spec, network, tap, bridge);
+        start_domain(c, &spec, &lease);
     free(name);
     strv_free(&qemu_args);
     free_program(&program);
@@ -479,6 +483,13 @@ static void request_stop(struct client *c, json_t *rq)
 
     if (!d)
         return;
+    if (d->server && d->server->users && !json_is_true(json_object_get(rq, "force"))) {
+        client_error(c, STATUS_OURS,
+                     "%u domain%s the network server %s: stop them first, or restart it with "
+                     "`librettos stop --force %s`",
+                     d->server->users, d->server->users == 1 ? " uses" : "s use", d->name, d->name);
+        return;
+    }
     c->role = CLIENT_WAIT;
     c->domain = d;
     if (grace <= 0)

@@ -8,8 +8,10 @@
 #define RUN_MAX_VOLUMES 16
 
 struct run_options {
-    const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel;
+    const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel, *path, *address;
     bool detach, tty, timing;
+    bool server_path, shared;  /* of `path` and `address` */
+    const char *wanted;        /* the IP of --address dedicated=IP, or NULL */
     unsigned memory_mib, cpus; /* 0: default */
     uid_t uid;                 /* of `user` */
     gid_t gid;

@@ -35,6 +35,11 @@ static const char help[] =
     "  --tap DEV              connect to this tap device instead of the virtual switch\n"
     "  --bridge BRIDGE        connect to this bridge of the host (root)\n"
     "  --ip ADDR/LEN[,gw=ADDR][,dns=ADDR]  address for --tap and --bridge (default: DHCP)\n"
+    "  --path server|direct   through the network server, or with a NIC of its own (default: "
+    "server;\n"
+    "                         direct with --tap and --bridge)\n"
+    "  --address dedicated[=IP]|shared  an address of its own, or the network server's, of which\n"
+    "                         each domain has some ports (default: dedicated)\n"
     "  --kernel FILE          kernel image (default: $LIBRETTOS_KERNEL, else beside this command)\n"
     "  --accel auto|kvm|tcg   how to run the virtual machine (default: auto)\n"
     "  --cpu MODEL            QEMU's CPU model\n"
@@ -58,7 +63,9 @@ enum {
     OPT_CPU,
     OPT_QEMU_ARG,
     OPT_LOGLEVEL,
-    OPT_TIMING
+    OPT_TIMING,
+    OPT_PATH,
+    OPT_ADDRESS
 };
 
 static const struct option long_options[] = {
@@ -84,6 +91,8 @@ static const struct option long_options[] = {
     {"qemu-arg", required_argument, NULL, OPT_QEMU_ARG},
     {"loglevel", required_argument, NULL, OPT_LOGLEVEL},
     {"timing", no_argument, NULL, OPT_TIMING},
+    {"path", required_argument, NULL, OPT_PATH},
+    {"address", required_argument, NULL, OPT_ADDRESS},
     {NULL, 0, NULL, 0},
 };
 
@@ -123,12 +132,37 @@ static int take_checked(struct run_options *o, int opt, const char *arg)
     }
 }
 
+/* --path and --address: what they are if not given, and whether they go together. */
+static int check_path(struct run_options *o)
+{
+    const char *address = o->address ? o->address : "dedicated";
+    bool user_net = !o->tap && !o->bridge;
+
+    o->server_path = o->path ? !strcmp(o->path, "server") : user_net;
+    o->shared = !strcmp(address, "shared");
+    if (starts_with(address, "dedicated="))
+        o->wanted = strchr(address, '=') + 1;
+    if (o->path && !o->server_path && strcmp(o->path, "direct"))
+        warn("--path %s: use server or direct", o->path);
+    else if (!o->shared && !o->wanted && strcmp(address, "dedicated"))
+        warn("--address %s: use dedicated, dedicated=IP or shared", address);
+    else if (o->shared && !o->server_path)
+        warn("--address shared is the network server's: it needs --path server");
+    else if (o->wanted && !user_net)
+        warn("--address dedicated=IP is for the virtual switch; with --tap or --bridge use --ip");
+    else
+        return 0;
+    return -EINVAL;
+}
+
 int run_parse_options(int argc, char **argv, struct run_options *o)
 {
     const char **plain[] = {
-        ['u'] = &o->user,    [OPT_TAP] = &o->tap,           [OPT_BRIDGE] = &o->bridge,
-        [OPT_IP] = &o->ip,   [OPT_KERNEL] = &o->kernel,     [OPT_ACCEL] = &o->accel,
-        [OPT_CPU] = &o->cpu, [OPT_LOGLEVEL] = &o->loglevel,
+        ['u'] = &o->user,          [OPT_TAP] = &o->tap,
+        [OPT_BRIDGE] = &o->bridge, [OPT_IP] = &o->ip,
+        [OPT_KERNEL] = &o->kernel, [OPT_ACCEL] = &o->accel,
+        [OPT_CPU] = &o->cpu,       [OPT_LOGLEVEL] = &o->loglevel,
+        [OPT_PATH] = &o->path,     [OPT_ADDRESS] = &o->address,
     };
     int opt;
 
@@ -175,6 +209,8 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
         return STATUS_OURS;
     }
     if (o->ip && check_ip(o->ip))
+        return STATUS_OURS;
+    if (check_path(o))
         return STATUS_OURS;
     if (o->user && base_user(o->user, &o->uid, &o->gid)) {
         warn("-u %s: no such user", o->user);

@@ -6,12 +6,13 @@
 #include "cli.h"
 
 static const char stop_help[] =
-    "usage: librettos stop [-t SECONDS] DOMAIN...\n"
+    "usage: librettos stop [-t SECONDS] [--force] DOMAIN...\n"
     "\n"
     "Ends domains: SIGTERM to their programs, after the grace time SIGKILL, then the power goes "
     "off.\n"
     "\n"
-    "  -t, --time SECONDS  grace time (default: 10); 0 pulls the plug\n";
+    "  -t, --time SECONDS  grace time (default: 10); 0 pulls the plug\n"
+    "  --force             a network server that domains use, too: it is started again at once\n";
 
 static const char signal_help[] =
     "usage: librettos signal DOMAIN SIGNAL\n"
@@ -21,6 +22,7 @@ static const char signal_help[] =
 static const struct option stop_options[] = {
     {"help", no_argument, NULL, 'h'},
     {"time", required_argument, NULL, 't'},
+    {"force", no_argument, NULL, 'f'},
     {NULL, 0, NULL, 0},
 };
 
@@ -32,15 +34,16 @@ static const struct option signal_options[] = {
 int cmd_stop(int argc, char **argv)
 {
     uint64_t seconds = 10;
-    int opt, status = 0;
+    int opt, status = 0, force = 0;
 
     while ((opt = getopt_long(argc, argv, "ht:", stop_options, NULL)) != -1) {
         if (opt == 'h') {
             fputs(stop_help, stdout);
             return 0;
         }
-        if (opt == '?' || parse_u64(optarg, 0, 3600, &seconds)) {
-            warn("usage: librettos stop [-t SECONDS] DOMAIN...");
+        force |= opt == 'f';
+        if (opt == '?' || (opt == 't' && parse_u64(optarg, 0, 3600, &seconds))) {
+            warn("usage: librettos stop [-t SECONDS] [--force] DOMAIN...");
             return STATUS_OURS;
         }
     }
@@ -50,9 +53,10 @@ int cmd_stop(int argc, char **argv)
     }
     for (int i = optind; i < argc; i++) {
         int one;
-        json_t *reply = simple_request(json_pack("{s:s, s:s, s:I}", "op", "stop", "name", argv[i],
-                                                 "grace_ms", (json_int_t)(seconds * 1000)),
-                                       false, &one);
+        json_t *reply =
+            simple_request(json_pack("{s:s, s:s, s:I, s:b}", "op", "stop", "name", argv[i],
+                                     "grace_ms", (json_int_t)(seconds * 1000), "force", force),
+                           false, &one);
         json_decref(reply);
         if (one)
             status = one;

@@ -8,13 +8,14 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "client.h"
 #include "dirs.h"
+#include "lease.h"
 #include "records.h"
 
 #define LINGER_MS 30000
@@ -109,7 +110,7 @@ void supervisor_check_idle(struct supervisor *sv)
     bool busy = sv->clients;
 
     for (struct domain *d = sv->domains; d; d = d->next)
-        busy |= domain_is_live(d);
+        busy |= domain_is_live(d) && !d->server; /* a network server serves them */
     if (busy)
         loop_timer_stop(&sv->loop, &sv->linger);
     else if (!sv->linger.at_ns)
@@ -211,9 +212,13 @@ static void shut_down(struct supervisor *sv)
     }
     while (sv->clients)
         client_close(sv->clients);
+    while (sv->servers)
+        netserver_destroy(sv->servers);
     while (sv->domains) {
         struct domain *d = sv->domains;
         sv->domains = d->next;
+        if (d->lease)
+            lease_free(d->lease);
         domain_free(d);
     }
 }
@@ -229,6 +234,17 @@ static int take_lock(const char *dir)
     if (fd >= 0)
         close(fd);
     return -1;
+}
+
+/* A channel takes many descriptors (one for each doorbell), here and in the server's QEMU. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (!getrlimit(RLIMIT_NOFILE, &limit)) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 int supervisor_main(int ready_fd)
@@ -259,6 +275,7 @@ int supervisor_main(int ready_fd)
         }
     }
     records_trim(sv.dir, MAX_RECORDS);
+    raise_descriptor_limit();
     sv.linger.fire = linger_over;
     int err = loop_init(&sv.loop);
     if (!err)

@@ -6,13 +6,13 @@
  * ...} or {"error": "...", "status": N}, the last frame):
  *
  *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
- *           network ("user" | "tap"), tap, bridge, net0, argv, env, cwd, user, tty, stdin, detach,
- *           qemu_args, owner, owner_group
+ *           tap, bridge, ip, server_path, shared, address, argv, env, cwd, user, tty, stdin,
+ *           detach, qemu_args, owner, owner_group
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
  *   ps      reply: "domains", an array
- *   stop    name, grace_ms; the reply comes when the domain has ended
+ *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   signal  name, signal
  *   stats   name; reply: "stats"
  *

@@ -10,7 +10,7 @@
 #define ETH_HEADER 14u
 #define ETH_FRAME_MAX (65520u + ETH_HEADER + 4u) /* the switch's MTU, and room for a VLAN tag */
 #define SWITCH_MTU 65520u
-#define SWITCH_PORTS 64
+#define SWITCH_PORTS 128
 #define SWITCH_MACS 256 /* learned addresses; a power of two */
 
 struct switch_port {

@@ -273,12 +273,27 @@ void vnet_free(struct vnet *v)
 
 int vnet_alloc(struct vnet *v)
 {
-    for (int i = 0; i < VNET_HOSTS; i++)
+    for (int i = 0; i < VNET_SERVER; i++)
         if (!v->used[i]) {
             v->used[i] = true;
             return i;
         }
     return -ENOSPC;
+}
+
+int vnet_alloc_address(struct vnet *v, const char *ipv4)
+{
+    struct in_addr a;
+
+    if (inet_pton(AF_INET, ipv4, &a) != 1)
+        return -EINVAL;
+    int64_t host = (int64_t)ntohl(a.s_addr) - (NET4 + VNET_FIRST_HOST);
+    if (host < 0 || host >= VNET_SERVER)
+        return -EINVAL;
+    if (v->used[host])
+        return -EADDRINUSE;
+    v->used[host] = true;
+    return (int)host;
 }
 
 void vnet_release(struct vnet *v, int host)
@@ -291,6 +306,19 @@ void vnet_mac(int host, uint8_t mac[6])
     const uint8_t m[6] = {0x02, 'L', 'O', 'S', 0, (uint8_t)(VNET_FIRST_HOST + host)};
 
     memcpy(mac, m, sizeof(m));
+}
+
+void vnet_grants(int host, struct channel_grants *g)
+{
+    struct in_addr ip = addr4((uint32_t)(VNET_FIRST_HOST + host)), gateway = addr4(GATEWAY);
+    struct in6_addr ip6 = addr6((uint8_t)(VNET_FIRST_HOST + host)), gateway6 = addr6(GATEWAY);
+
+    *g = (struct channel_grants){.mtu = SWITCH_MTU, .ipv4_prefix = 24, .ipv6_prefix = 64};
+    vnet_mac(host, g->mac);
+    memcpy(g->ipv4, &ip, sizeof(g->ipv4));
+    memcpy(g->ipv4_gateway, &gateway, sizeof(g->ipv4_gateway));
+    memcpy(g->ipv6, &ip6, sizeof(g->ipv6));
+    memcpy(g->ipv6_gateway, &gateway6, sizeof(g->ipv6_gateway));
 }
 
 char *vnet_boot_arg(int host)
@@ -317,6 +345,8 @@ struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
         free(p);
         return NULL;
     }
+    if (host == VNET_SERVER)
+        p->port.only_mac = NULL;
     v->ports[host] = p;
     return p;
 }

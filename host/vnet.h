@@ -6,12 +6,14 @@
 #ifndef HOST_VNET_H
 #define HOST_VNET_H
 
+#include "abi/channel.h"
 #include "loop.h"
 #include "netport.h"
 #include "switch.h"
 
 #define VNET_FIRST_HOST 15 /* the first domain is 10.0.2.15 */
-#define VNET_HOSTS 64
+#define VNET_HOSTS 128
+#define VNET_SERVER (VNET_HOSTS - 1) /* the network server's number: it is given to no domain */
 
 /* One -p option: a host address and port that leads to a domain's port. */
 struct vnet_forward {
@@ -26,19 +28,25 @@ struct vnet;
 struct vnet *vnet_new(struct loop *loop, bool allow_host_loopback);
 void vnet_free(struct vnet *v);
 
-/* Reserves a host number (0 .. VNET_HOSTS - 1) for a domain; -ENOSPC if all are taken. */
+/* Reserves a host number for a domain; -ENOSPC if all are taken. */
 int vnet_alloc(struct vnet *v);
+/* Reserves the number of an IPv4 address. Returns it, -EINVAL if that is no domain's address, or
+ * -EADDRINUSE. */
+int vnet_alloc_address(struct vnet *v, const char *ipv4);
 void vnet_release(struct vnet *v, int host);
 /* The MAC address of a host number: locally administered, the same every time. */
 void vnet_mac(int host, uint8_t mac[6]);
+/* What a host number owns, as the network server is told: MAC, addresses, gateways, MTU. */
+void vnet_grants(int host, struct channel_grants *g);
 /* The boot argument net0=... of a host number. Owned by the caller. */
 char *vnet_boot_arg(int host);
 /* The IPv4 address of a host number as text. Owned by the caller. */
 char *vnet_address(int host);
 
 /*
- * Connects a domain's NIC: fd is the supervisor's end of its socket. Returns the port, or NULL with
- * *err set. vnet_disconnect() also closes the descriptor.
+ * Connects a domain's NIC: fd is the supervisor's end of its socket. Only the network server's may
+ * send from other addresses than its own: it checks those of its domains. Returns the port, or NULL
+ * with *err set. vnet_disconnect() also closes the descriptor.
  */
 struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err);
 void vnet_disconnect(struct vnet *v, struct netport *p);

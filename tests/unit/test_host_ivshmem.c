@@ -173,7 +173,7 @@ static void a_cleared_channel_tells_nothing(void **state)
     struct client app = join(&s, CHANNEL_APP), server = join(&s, CHANNEL_SERVER);
     memset(app.mem, 0x55, app.size);
     ivshmem_ring(&s, CHANNEL_SERVER, 0);
-    assert_int_equal(ivshmem_clear(&s), 0);
+    assert_int_equal(ivshmem_clear(&s, 1), 0);
     const struct channel_control *c = (void *)server.mem;
     assert_true(c->magic == CHANNEL_MAGIC && c->slots == 256 && c->grants.sequence == 0);
     for (size_t i = CHANNEL_PAGE; i < server.size; i++)

@@ -1,0 +1,51 @@
+/*
+ * A lease: what an application domain has of a network while it runs. Its path (through the network
+ * server, or a NIC of its own), its address (dedicated, or the server's that it shares), its
+ * channel. The supervisor opens one for each domain and takes all back when the domain has ended.
+ */
+#ifndef HOST_LEASE_H
+#define HOST_LEASE_H
+
+#include "netserver.h"
+
+/* What `run` asks for. */
+struct lease_request {
+    struct network net;
+    const char *ip;     /* --ip: tap devices and bridges; NULL: DHCP */
+    bool server_path;   /* else a NIC of its own */
+    bool shared;        /* the server's address */
+    const char *wanted; /* --address dedicated=IP, or NULL */
+};
+
+struct lease {
+    struct supervisor *sv;
+    bool server_path, shared, user_net;
+    int host;                 /* its number in the virtual network, or -1 */
+    struct netserver *server; /* while it has a channel there */
+    unsigned slot;
+    struct qemu_ivshmem device; /* its end of the channel; fd -1 once QEMU has it */
+    int keep;                   /* our end */
+    char *net0, *address;       /* boot argument; as text, "" if unknown */
+    struct net_counters last;   /* when the lease ended */
+};
+
+/*
+ * Gives a domain what it asked for, and fills in the network part of its spec, which stays valid as
+ * long as the lease. NULL with *error an owned line.
+ */
+struct lease *lease_open(struct supervisor *sv, const struct lease_request *rq,
+                         struct domain_spec *spec, char **error);
+/* QEMU was started: it has its descriptors. */
+void lease_started(struct lease *l);
+/* Gives everything back but the record. Idempotent. */
+void lease_end(struct lease *l);
+void lease_free(struct lease *l);
+
+/* Its slot at that server, or -1. */
+int lease_slot(const struct lease *l, const struct netserver *ns);
+/* Answers the domain's claim of ports. */
+void lease_claim(struct lease *l, struct ctl_claim *c);
+/* The counters of its channel, the last ones if it has ended. */
+struct net_counters lease_counters(const struct lease *l);
+
+#endif
