@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Side-by-side comparison of a LibrettOS domain with a Linux guest: rates and guest instructions.
+"""Side-by-side comparison of LibrettOS domains, on the direct path and behind a network server, with a
+Linux guest: rates and guest instructions.
 
 Usage: bench.py [--build DIR] [--runs N] [--seconds S] [--rows NAME,...] [--out DIR]
 
@@ -19,10 +20,12 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from guests import GUEST_IP, HOST_IP, PREFIX, TAP, Images  # noqa: E402
+import flood  # noqa: E402
+import pairs  # noqa: E402
 import report  # noqa: E402
 import workloads  # noqa: E402
 
-SYSTEMS = ("librettos", "linux")
+SYSTEMS = ("librettos", "server", "linux")
 
 
 def enter_namespace():
@@ -73,13 +76,15 @@ def measure_boot(images, service, system, options, plugin):
             if options.rows and row.name not in options.rows:
                 continue
             before = guest.counters.read() if plugin else None
+            rung = guest.doorbells() if system == "server" else 0
             rate, count = row.run(options)
+            more = ({"doorbells": (guest.doorbells() - rung) / count} if system == "server" else {})
             if plugin:
                 after = guest.counters.read()
                 results[row.name] = {"instructions": [(a - b) / count
                                                       for a, b in zip(after, before)]}
             else:
-                results[row.name] = {"rate": rate}
+                results[row.name] = {"rate": rate, **more}
     finally:
         guest.stop()
     return results
@@ -106,9 +111,44 @@ def collect(images, options):
             add(system, measure_boot(images, service, system, options, p))
         except (RuntimeError, subprocess.SubprocessError, OSError, KeyError) as error:
             print(f"  failed: {error}", file=sys.stderr)
-            data.setdefault(service.rows[0].name, {}).setdefault(system, {}).setdefault(
-                "failed", []).append(str(error)[:200])
+            add(system, {service.rows[0].name: {"failed": str(error)[:200]}})
+    if not options.rows or "domain to domain" in options.rows:
+        collect_pairs(images, options, add)
+    if not options.rows or "flood" in options.rows:
+        collect_flood(images, options, add)
     return data
+
+
+def redis_conf(options):
+    return next(s for s in workloads.SERVICES if s.name == "redis").files(options)[0]
+
+
+def collect_flood(images, options, add):
+    """The share of its rate that redis keeps; shown in the server path's column."""
+    for run in range(options.runs):
+        print(f"[flood] run {run}", file=sys.stderr, flush=True)
+        try:
+            alone, beside, frames = flood.run(images.build, redis_conf(options))
+            add("server", {"redis GET beside a flood": {"rate": beside},
+                           "redis GET, share kept": {"rate": beside / alone},
+                           "the flood's frames": {"rate": frames}})
+        except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+            print(f"  failed: {error}", file=sys.stderr)
+            add("server", {"redis GET beside a flood": {"failed": str(error)[:200]}})
+
+
+def collect_pairs(images, options, add):
+    """redis and its client in two guests each; only what needs a server has a second guest to talk to."""
+    conf = redis_conf(options)
+    for run in range(options.runs):
+        for system in ("server", "linux"):
+            print(f"[pairs] redis on {system}, run {run}", file=sys.stderr, flush=True)
+            try:
+                for row, rate in pairs.run(system, images, options, conf):
+                    add(system, {row: {"rate": rate}})
+            except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+                print(f"  failed: {error}", file=sys.stderr)
+                add(system, {pairs.row_name("GET", 1): {"failed": str(error)[:200]}})
 
 
 def medians(data):

@@ -1,8 +1,10 @@
-"""The two kinds of guest that are compared: a LibrettOS domain and a Linux guest, on one tap.
+"""The guests that are compared, on one tap: a LibrettOS domain with a NIC of its own (direct path), one
+behind a network server (server path), and a Linux guest.
 
-Both get the same QEMU flags, the same program files and the same address. Everything runs in a network
+All get the same QEMU flags, the same program files and the same address. Everything runs in a network
 namespace of the benchmark's own (see bench.py).
 """
+import json
 import mmap
 import os
 import shutil
@@ -23,6 +25,7 @@ class Counters:
     """The instruction counters that the TCG plugin keeps in a shared file."""
 
     def __init__(self, path):
+        wait_for(lambda: os.path.exists(path) and os.path.getsize(path) == 16, 10)
         with open(path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 16)
 
@@ -30,8 +33,46 @@ class Counters:
         return struct.unpack("<QQ", self.map[:16])
 
 
+class Sum:
+    """Several guests counted together."""
+
+    def __init__(self, counters):
+        self.counters = counters
+
+    def read(self):
+        return tuple(map(sum, zip(*(c.read() for c in self.counters))))
+
+
+def resident_mb(pid):
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def first_answer(started, address, port, limit, probe, alive):
+    """Seconds from `started` to the first answer on the port; None if there is none."""
+    while time.monotonic() < started + limit and alive():
+        try:
+            with socket.create_connection((address, port), timeout=0.25) as s:
+                if probe:
+                    s.settimeout(2)
+                    s.sendall(probe)
+                    if not s.recv(64):
+                        continue
+                return time.monotonic() - started
+        except OSError:
+            time.sleep(0.001)
+    return None
+
+
 class Guest:
-    def __init__(self, kernel, image, cmdline, memory, plugin=None, cpus=1):
+    """A QEMU of ours on a tap: both the direct path and Linux."""
+
+    def __init__(self, kernel, image, cmdline, memory, plugin=None, cpus=1, tap=TAP, mac=MAC,
+                 address=GUEST_IP):
+        self.address = address
         self.dir = tempfile.mkdtemp(prefix="bench-")
         self.console = os.path.join(self.dir, "console")
         args = [
@@ -41,8 +82,8 @@ class Guest:
             "-smp", str(cpus), "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-serial", "file:" + self.console,
             "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-            "-netdev", f"tap,id=n0,ifname={TAP},script=no,downscript=no,vhost=off",
-            "-device", f"virtio-net-pci,netdev=n0,mac={MAC},disable-legacy=on",
+            "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off",
+            "-device", f"virtio-net-pci,netdev=n0,mac={mac},disable-legacy=on",
             "-kernel", kernel, "-initrd", image, "-append", cmdline,
         ]
         self.counters = None
@@ -52,39 +93,80 @@ class Guest:
         self.started = time.monotonic()
         self.qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL)
         if plugin:
-            wait_for(lambda: os.path.exists(counts) and os.path.getsize(counts) == 16, 10)
             self.counters = Counters(counts)
 
     def first_answer(self, port, limit, probe=None):
-        """Seconds from QEMU's start to the first answer on the port."""
-        deadline = self.started + limit
-        while time.monotonic() < deadline:
-            if self.qemu.poll() is not None:
-                break
-            try:
-                with socket.create_connection((GUEST_IP, port), timeout=0.25) as s:
-                    if probe:
-                        s.settimeout(2)
-                        s.sendall(probe)
-                        if not s.recv(64):
-                            continue
-                    return time.monotonic() - self.started
-            except OSError:
-                time.sleep(0.001)
+        seconds = first_answer(self.started, self.address, port, limit, probe,
+                               lambda: self.qemu.poll() is None)
+        if seconds:
+            return seconds
+        raise RuntimeError(f"no answer on port {port} within {limit} s; console:\n{self.output()}")
+
+    def output(self):
         with open(self.console, errors="replace") as f:
-            tail = f.read()[-2000:]
-        raise RuntimeError(f"no answer on port {port} within {limit} s; console:\n{tail}")
+            return f.read()[-4000:]
 
     def resident_mb(self):
-        with open(f"/proc/{self.qemu.pid}/status") as f:
-            for line in f:
-                if line.startswith("VmRSS:"):
-                    return int(line.split()[1]) / 1024
-        return 0.0
+        return resident_mb(self.qemu.pid)
 
     def stop(self):
         self.qemu.kill()
         self.qemu.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Supervised:
+    """Domains behind a network server that owns the tap, started as a user does."""
+
+    def __init__(self, build, plugin=None):
+        self.command = os.path.join(build, "librettos")
+        self.dir = tempfile.mkdtemp(prefix="bench-")
+        self.env = dict(os.environ, XDG_RUNTIME_DIR=self.dir)
+        self.plugin = plugin
+        self.counters = None
+        self.started = time.monotonic()
+
+    def run(self, command, options, name="bench", address=GUEST_IP, wait=False):
+        """Starts a domain; with `wait` to its end, returning its output."""
+        args = [self.command, "run", "--name", name, "--path", "server", "--tap", TAP, "--ip",
+                f"{address}/{PREFIX},gw={HOST_IP}", "--cpu", CPU, *options]
+        if self.plugin:
+            counts = [os.path.join(self.dir, who) for who in ("domain.insn", "server.insn")]
+            self.env["LIBRETTOS_SERVER_QEMU_ARGS"] = f"-plugin {self.plugin},counts={counts[1]}"
+            args += ["--qemu-arg", "-plugin", "--qemu-arg", f"{self.plugin},counts={counts[0]}"]
+        self.started = time.monotonic()
+        done = subprocess.run(args + ([] if wait else ["-d"]) + ["--"] + command, env=self.env,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=120)
+        if done.returncode:
+            raise RuntimeError(f"librettos run ended with {done.returncode}: {done.stdout[-2000:]}")
+        if self.plugin:
+            self.counters = Sum([Counters(c) for c in counts])
+        return done.stdout
+
+    def ps(self):
+        done = subprocess.run([self.command, "ps", "--json"], env=self.env, check=True, text=True,
+                              stdout=subprocess.PIPE)
+        return json.loads(done.stdout)
+
+    def doorbells(self):
+        """Rung so far by any side of any channel."""
+        channels = [d.get("channel") or {} for d in self.ps()]
+        return sum(c.get("doorbells_in", 0) + c.get("doorbells_out", 0) for c in channels)
+
+    def first_answer(self, port, limit, probe=None):
+        seconds = first_answer(self.started, GUEST_IP, port, limit, probe, lambda: True)
+        if seconds:
+            return seconds
+        raise RuntimeError(f"no answer on port {port} within {limit} s")
+
+    def resident_mb(self):
+        return sum(resident_mb(d["pid"]) for d in self.ps())
+
+    def stop(self):
+        for domain in self.ps():
+            subprocess.run([self.command, "stop", "--kill", domain["name"]], env=self.env,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -144,14 +226,25 @@ class Images:
         return self.made[key]
 
     def start(self, system, name, command, files=(), memory=512, plugin=None, cpus=1):
+        if system == "server":
+            guest = Supervised(self.build, plugin)
+            options = ["-m", f"{memory}M", "-c", str(cpus)]
+            for f in files:
+                options += ["--file", f]
+            guest.run(command, options)
+            return guest
         if system == "linux":
-            image = self.linux(name, command, files)
-            kernel = os.path.join(self.build, "bench/linux/vmlinuz")
-            cmdline = (f"console=ttyS0 quiet mitigations=off panic=-1 rdinit=/init "
-                       f"guest.ip={GUEST_IP}/{PREFIX} guest.gw={HOST_IP}")
-        else:
-            image = self.librettos(name, command, files)
-            kernel = os.path.join(self.build, "kernel.elf")
-            cmdline = (f"role=app hostname=bench net0={GUEST_IP}/{PREFIX},gw={HOST_IP} -- "
-                       + " ".join(command))
+            return self.start_linux(name, command, files, memory, plugin, cpus)
+        image = self.librettos(name, command, files)
+        kernel = os.path.join(self.build, "kernel.elf")
+        cmdline = (f"role=app hostname=bench net0={GUEST_IP}/{PREFIX},gw={HOST_IP} -- "
+                   + " ".join(command))
         return Guest(kernel, image, cmdline, memory, plugin, cpus)
+
+    def start_linux(self, name, command, files=(), memory=512, plugin=None, cpus=1,
+                    address=GUEST_IP, **nic):
+        image = self.linux(name, command, files)
+        kernel = os.path.join(self.build, "bench/linux/vmlinuz")
+        cmdline = (f"console=ttyS0 quiet mitigations=off panic=-1 rdinit=/init "
+                   f"guest.ip={address}/{PREFIX} guest.gw={HOST_IP}")
+        return Guest(kernel, image, cmdline, memory, plugin, cpus, address=address, **nic)

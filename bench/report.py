@@ -19,12 +19,14 @@ def ratio(a, b):
 
 
 def rows(data):
-    """(name, rates of both, their ratio, instructions of both, their ratio) in measured order."""
+    """(name, {system: values}, ratio(a, b) of rates, ratio(a, b) of instructions) in measured order."""
     for name, systems in data.items():
-        ours, theirs = systems.get("librettos", {}), systems.get("linux", {})
-        insn = [sum(s["instructions"]) if "instructions" in s else None for s in (ours, theirs)]
-        yield (name, ours.get("rate"), theirs.get("rate"), ratio(ours.get("rate"), theirs.get("rate")),
-               insn[0], insn[1], ratio(insn[0], insn[1]), ours, theirs)
+        def rates(a, b, systems=systems):
+            return ratio(systems.get(a, {}).get("rate"), systems.get(b, {}).get("rate"))
+
+        def instructions(a, b, systems=systems):
+            return ratio(*(sum(systems.get(s, {}).get("instructions", [0])) for s in (a, b)))
+        yield name, systems, rates, instructions
 
 
 def plain(system):
@@ -36,42 +38,64 @@ def plain(system):
     return number(system.get("rate"))
 
 
+def cell(value, suffix=""):
+    return f"{value:.2f}{suffix}" if value else "-"
+
+
+LABELS = {"librettos": "direct path", "server": "server path", "linux": "Linux guest"}
+
+
 def table(data):
-    lines = ["| row | LibrettOS | Linux | ratio | LibrettOS insn (user+kernel) | Linux insn | ratio |",
+    """Rates and ratios, then instructions per request and doorbells."""
+    lines = ["| row | direct | server path | Linux | direct/Linux | server/Linux | server/direct |",
              "|---|---|---|---|---|---|---|"]
-    for name, _, _, rate_ratio, ours_insn, theirs_insn, insn_ratio, ours, theirs in rows(data):
-        parts = "+".join(number(i) for i in ours.get("instructions", [])) or "-"
-        parts_theirs = "+".join(number(i) for i in theirs.get("instructions", [])) or "-"
-        lines.append(f"| {name} | {plain(ours)} | {plain(theirs)} | "
-                     f"{f'{rate_ratio:.2f}x' if rate_ratio else '-'} | {parts} | {parts_theirs} | "
-                     f"{f'{insn_ratio:.2f}' if insn_ratio else '-'} |")
-        for system, label in ((ours, "LibrettOS"), (theirs, "Linux")):
-            for failure in system.get("failed", []):
-                lines.append(f"| {name} | {label} failed: {failure.splitlines()[0]} | | | | | |")
+    for name, systems, rates, _ in rows(data):
+        shown = [plain(systems.get(s, {})) for s in LABELS]
+        ratios = [cell(rates(*pair), "x") for pair in (("librettos", "linux"), ("server", "linux"),
+                                                       ("server", "librettos"))]
+        if any(s != "-" for s in shown):
+            lines.append("| " + " | ".join([name, *shown, *ratios]) + " |")
+        for system, values in systems.items():
+            for failure in values.get("failed", []):
+                lines.append(f"| {name}: {LABELS[system]} failed: {failure.splitlines()[0]} |")
+    lines += ["", "| instructions, user+kernel | direct | server path | Linux | direct/Linux | "
+              "server/Linux | doorbells |", "|---|---|---|---|---|---|---|"]
+    for name, systems, _, instructions in rows(data):
+        if not any("instructions" in s for s in systems.values()):
+            continue
+        shown = ["+".join(number(i) for i in systems.get(s, {}).get("instructions", [])) or "-"
+                 for s in LABELS]
+        ratios = [cell(instructions("librettos", "linux")), cell(instructions("server", "linux"))]
+        doorbells = systems.get("server", {}).get("doorbells")
+        lines.append("| " + " | ".join([name, *shown, *ratios, cell(doorbells)]) + " |")
     return "\n".join(lines)
 
 
 def plot(data, path):
-    """Bars of LibrettOS relative to Linux: rate (more is better) and instructions (less is better)."""
-    lines = [(name, r, i) for name, _, _, r, _, _, i, _, _ in rows(data) if r or i]
-    if not lines:
+    """Bars relative to the Linux guest: rates (more is better) and instructions (less is better)."""
+    lines = [(name, rates("librettos", "linux"), rates("server", "linux"),
+              instructions("librettos", "linux")) for name, _, rates, instructions in rows(data)]
+    columns = (("direct path: rate", "#2a7ab0"), ("server path: rate", "#6ab04a"),
+               ("direct path: instructions (less is better)", "#c0622f"))
+    bars = [f"'{{values}}' using {i + 2}:xtic(1) title '{title}' lc rgb '{colour}'"
+            for i, (title, colour) in enumerate(columns) if any(line[i + 1] for line in lines)]
+    if not bars:
         return
     with tempfile.TemporaryDirectory() as work:
         values = os.path.join(work, "values")
         with open(values, "w") as f:
-            for name, rate, insn in lines:
-                f.write(f'"{name}" {rate or "NaN"} {insn or "NaN"}\n')
-        script = f"""set terminal svg size 1100,480 background 'white'
+            for name, *numbers in lines:
+                f.write(f'"{name}" ' + " ".join(str(n or "NaN") for n in numbers) + "\n")
+        script = f"""set terminal svg size 1200,520 background 'white'
 set output '{path}'
 set style data histograms
 set style fill solid 0.8
 set boxwidth 0.9
 set logscale y
 set grid ytics
-set ylabel 'LibrettOS relative to the Linux guest'
+set ylabel 'relative to the Linux guest'
 set xtics rotate by -35
 set key top right
-plot 1 notitle with lines lc rgb 'black', '{values}' using 2:xtic(1) title 'rate (more is better)' \
-lc rgb '#2a7ab0', '' using 3 title 'instructions (less is better)' lc rgb '#c0622f'
+plot 1 notitle with lines lc rgb 'black', {", ".join(bars).format(values=values)}
 """
         subprocess.run(["gnuplot"], input=script, text=True, check=True)

@@ -5,10 +5,10 @@
  *  2. what its Debian package owns, and the packages of the same source it depends on (nginx and
  *     nginx-common): files, and the whole present content of the directories that belong to these
  *     packages only, because that is where maintainer scripts and administrators put things
- *     (/etc/nginx/sites-enabled); and what their configuration files in /etc name by absolute paths
- *     (/var/www/html, /var/lib/redis, certificates). Packages whose files such a
- *     directory links to (enabled modules) come in whole. Documentation, translations, init
- * scripts, logs and caches stay out;
+ *     (/etc/nginx/sites-enabled); and what their configuration files in /etc and their maintainer
+ *     scripts name by absolute paths (/var/www/html, /var/lib/redis, certificates). Packages whose
+ * files such a directory links to (enabled modules) come in whole. Documentation, translations,
+ * init scripts, logs and caches stay out;
  *  3. what the user named: --file, --package, and arguments that are names of existing files;
  *  4. the libraries of every ELF file found so far, as ld.so would find them, and the few that
  * glibc opens by name at run time;
@@ -264,10 +264,9 @@ static void add_config_word(struct packer *p, char *word)
         fileset_add(p->fs, word, NULL);
 }
 
-/* Packs what the configuration names, comments aside. */
-static void scan_config(struct packer *p, const char *path)
+/* Packs what a text names below one of the places (ended by NULL), comments aside. */
+static void scan_text(struct packer *p, const char *path, const char *const *places)
 {
-    static const char *const places[] = {"/etc/", "/var/", "/srv/", "/opt/", "/usr/share/"};
     struct buf text = {0};
     char *lines = NULL, *words;
 
@@ -279,7 +278,7 @@ static void scan_config(struct packer *p, const char *path)
             continue;
         char *word = strtok_r(line, " \t\"';=,(){}<>", &words);
         for (; word; word = strtok_r(NULL, " \t\"';=,(){}<>", &words))
-            for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+            for (size_t i = 0; places[i]; i++)
                 if (starts_with(word, places[i])) {
                     add_config_word(p, word);
                     break;
@@ -288,14 +287,27 @@ static void scan_config(struct packer *p, const char *path)
     buf_free(&text);
 }
 
+/* The directories for data that the package's maintainer script made. The configuration names them
+ * too, but not everybody may read it. */
+static void scan_script(struct packer *p, const struct dpkg_package *pkg)
+{
+    static const char *const places[] = {"/var/lib/", "/srv/", NULL};
+    char *path = xasprintf("/var/lib/dpkg/info/%s.postinst", pkg->name);
+
+    scan_text(p, path, places);
+    free(path);
+}
+
 /* Reads the configuration files found so far, from entry `from` on. Returns how many there are. */
 static size_t scan_configs(struct packer *p, size_t from)
 {
+    static const char *const places[] = {"/etc/", "/var/", "/srv/", "/opt/", "/usr/share/", NULL};
+
     for (; from < p->fs->count; from++) {
         struct file_entry *e = &p->fs->entries[from];
         if (S_ISREG(e->st.st_mode) && e->source && starts_with(e->path, "/etc/") &&
             e->st.st_size <= MAX_CONFIG)
-            scan_config(p, e->path);
+            scan_text(p, e->path, places);
     }
     return from;
 }
@@ -355,8 +367,10 @@ static int add_packages(struct packer *p, const char *program)
         dpkg_closure(p->db, pkg, p->set, MAX_PACKAGES);
     }
     for (size_t done = 0, scanned = 0; p->set[done];) {
-        for (; p->set[done]; done++)
+        for (; p->set[done]; done++) {
             add_package_files(p, p->set[done]);
+            scan_script(p, p->set[done]);
+        }
         add_linked_packages(p);
         scanned = scan_configs(p, scanned);
     }

@@ -9,6 +9,7 @@
 
 #include "channel/frame.h"
 #include "core/thread.h"
+#include "net/shared.h"
 
 #define POLL_BUDGET 64
 
@@ -342,6 +343,8 @@ struct channel_path *channel_path_create(struct channel_device *dev, const char 
 
 void channel_path_start(struct channel_path *cp)
 {
+    if (cp->grants.mode == CHANNEL_SHARED)
+        shared_start(cp->path.netif, cp->grants.ephemeral_first, cp->grants.ephemeral_last);
     WRITE_ONCE(cp->running, true);
     /* A server may have come before us and rung in vain. */
     for (int i = 0; i < cp->nqueues; i++)

@@ -18,12 +18,17 @@ static void boot_thread(void *arg)
         return;
     }
     const char *role = bootarg("role");
-    if (role && strcmp(role, "app"))
+    bool net_server = role && !strcmp(role, "net");
+    if (role && strcmp(role, "app") && !net_server)
         klog(LOG_ERROR, "role %s is not known; this is an application domain", role);
     net_init();
+    if (net_server)
+        net_server_prepare();
     pci_init();
     fs_init();
     net_configure();
+    if (net_server)
+        net_server_run();
     linux_init();
     bootargs_report_unknown();
 }

@@ -4,10 +4,12 @@
  * is.
  *
  * Its use follows from the peer id, which the supervisor chose and no other domain can change: with
- * the role of an application, the memory is a channel to the network server and becomes a path.
+ * the role of an application, the memory is a channel to the network server and becomes a path;
+ * with the role of a server, it is that server's table or its end of a channel.
  */
 #include "drivers/ivshmem.h"
 
+#include "abi/net_table.h"
 #include "core/thread.h"
 
 #define VENDOR_REDHAT 0x1af4
@@ -28,11 +30,11 @@ static void interrupt(struct irq *irq)
 {
     struct ivshmem_vector *v = irq->owner;
 
-    channel_path_interrupt(v->owner->path, v->index);
+    v->owner->rung(v->owner, v->index);
 }
 
 /* Vector i comes on CPU i % cpu_count, as channel_path_interrupt wants it. */
-static int vectors_set(struct ivshmem *s, unsigned n)
+static int vectors_set(struct ivshmem *s, unsigned n, const char *name)
 {
     s->vectors = kzalloc(sizeof(*s->vectors) * n);
     if (!s->vectors)
@@ -41,7 +43,7 @@ static int vectors_set(struct ivshmem *s, unsigned n)
         struct ivshmem_vector *v = &s->vectors[i];
         v->owner = s;
         v->index = i;
-        v->irq = (struct irq){.handler = interrupt, .owner = v, .name = s->path->path.name};
+        v->irq = (struct irq){.handler = interrupt, .owner = v, .name = name};
         int err = pci_msix_set(s->pci, i, &v->irq, (int)(i % (unsigned)cpu_count));
         if (err)
             return err;
@@ -61,6 +63,23 @@ static void release(struct ivshmem *s)
     kfree(s);
 }
 
+static void path_rung(struct ivshmem *s, unsigned vector)
+{
+    channel_path_interrupt(s->path, vector);
+}
+
+static void slot_rung(struct ivshmem *s, unsigned vector)
+{
+    if (s->slot) /* known by now */
+        net_server_channel_rung(s->slot, vector);
+}
+
+static void table_rung(struct ivshmem *s, unsigned vector)
+{
+    (void)s, (void)vector;
+    net_server_table_rung();
+}
+
 /* The application's end of a channel becomes a path of an interface. */
 static int start_path(struct ivshmem *s)
 {
@@ -71,7 +90,8 @@ static int start_path(struct ivshmem *s)
     if (IS_ERR(cp))
         return (int)PTR_ERR(cp);
     s->path = cp;
-    int err = vectors_set(s, (unsigned)cp->nqueues);
+    s->rung = path_rung;
+    int err = vectors_set(s, (unsigned)cp->nqueues, cp->path.name);
     if (!err)
         err = netif_register_path(&cp->path);
     if (err)
@@ -79,6 +99,23 @@ static int start_path(struct ivshmem *s)
     channel_path_start(cp);
     klog(LOG_INFO, "%s: %d queue pair(s), MTU %u, %llu KiB, server %s", name, cp->nqueues,
          cp->path.mtu, (unsigned long long)(s->dev.size >> 10), cp->path.link_up ? "up" : "down");
+    return 0;
+}
+
+/* The server's end: its table, or a channel of the pool. */
+static int start_server(struct ivshmem *s)
+{
+    if (CHANNEL_PEER_SLOT(s->dev.id) == NET_TABLE_SLOT) {
+        s->rung = table_rung;
+        int err = vectors_set(s, 1, "table");
+        return err ? err : net_server_add_table(&s->dev);
+    }
+    s->rung = slot_rung;
+    int err = vectors_set(s, MIN(s->dev.vectors, CHANNEL_QUEUES_DEFAULT), "channel");
+    struct server_slot *slot = err ? ERR_PTR(err) : net_server_add_channel(&s->dev);
+    if (IS_ERR(slot))
+        return (int)PTR_ERR(slot);
+    WRITE_ONCE(s->slot, slot);
     return 0;
 }
 
@@ -101,7 +138,7 @@ static int ivshmem_probe(struct pci_device *pci)
     }
     s->dev.vectors = (unsigned)n;
     s->dev.id = mmio_read32(s->regs + REG_POSITION);
-    int err = CHANNEL_PEER_ROLE(s->dev.id) == CHANNEL_APP ? start_path(s) : -EOPNOTSUPP;
+    int err = CHANNEL_PEER_ROLE(s->dev.id) == CHANNEL_APP ? start_path(s) : start_server(s);
     if (err) {
         klog(LOG_ERROR, "ivshmem %s: peer %u is no channel we can use (error %d)", pci->name,
              s->dev.id, -err);
@@ -116,6 +153,10 @@ static void ivshmem_remove(struct pci_device *pci)
 {
     struct ivshmem *s = pci->data;
 
+    if (!s->path) { /* the server's devices are never unplugged (abi/net_table.h) */
+        klog(LOG_ERROR, "ivshmem %s: pulled out of a network server", pci->name);
+        return;
+    }
     netif_detach_path(s->path->path.netif, &s->path->path);
     release(s);
 }

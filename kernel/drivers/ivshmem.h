@@ -8,6 +8,7 @@
 #include "channel/path.h"
 #include "core/irq.h"
 #include "drivers/pci.h"
+#include "servers/net_server.h"
 
 struct ivshmem_vector {
     struct ivshmem *owner;
@@ -19,7 +20,10 @@ struct ivshmem {
     struct channel_device dev;
     struct pci_device *pci;
     volatile uint32_t *regs;
-    struct channel_path *path; /* what the interrupts are for */
+    /* What the interrupts are for. */
+    void (*rung)(struct ivshmem *s, unsigned vector);
+    struct channel_path *path; /* an application's end */
+    struct server_slot *slot;  /* a server's end of a channel */
     unsigned nvectors;         /* of vectors[] that are set */
     struct ivshmem_vector *vectors;
 };

@@ -133,13 +133,16 @@ int vnet_set_multicast(struct net_path *path, const uint8_t (*macs)[MAC_LEN], in
     if (!virtio_has(net->dev, NET_F_CTRL_RX) || !net->ctrl_buf)
         return 0; /* such a device filters nothing */
     mutex_lock(&net->ctrl_lock);
-    if (n <= CTRL_MAX_MACS)
+    if (n < 0)
+        err = 0;
+    else if (n <= CTRL_MAX_MACS)
         err = set_table(net, macs, (uint32_t)n);
     else
         err = rx_mode(net, CTRL_RX_ALLMULTI, true);
-    if (!err && net->promiscuous) {
-        err = rx_mode(net, CTRL_RX_PROMISC, false);
-        net->promiscuous = err;
+    if (!err && net->promiscuous != (n < 0)) {
+        err = rx_mode(net, CTRL_RX_PROMISC, n < 0);
+        if (!err)
+            net->promiscuous = n < 0;
     }
     mutex_unlock(&net->ctrl_lock);
     return err;

@@ -10,6 +10,7 @@
 #include "core/timer.h"
 #include "drivers/console.h"
 #include "linux/io.h"
+#include "net/shared.h"
 #include "net/socket.h"
 
 static struct {
@@ -115,6 +116,82 @@ static void on_listen(int proto, const struct sock_addr *addr, int family, bool 
     work_schedule(&listen_work);
 }
 
+/* --- ports of a shared address ---------------------------------------------------------------- */
+
+#define CLAIM_TIMEOUT (5 * NSEC_PER_SEC)
+
+/* One claim is under way at a time: net/shared.h's operations are called one after the other. */
+static struct {
+    struct wait_queue wait;
+    spinlock_t lock;
+    bool answered;
+    struct ctl_claim claim; /* what was asked, then the answer */
+} claims;
+
+/* An answer that came too late for its question is not taken for that of the next. */
+static void on_claimed(const uint8_t *payload, size_t len)
+{
+    struct ctl_claim a;
+
+    if (len < sizeof(a)) {
+        klog(LOG_ERROR, "control: CLAIMED of %zu bytes", len);
+        return;
+    }
+    memcpy(&a, payload, sizeof(a));
+    spin_lock_bh(&claims.lock);
+    if (a.op == claims.claim.op && a.protocol == claims.claim.protocol &&
+        a.port == claims.claim.port) {
+        claims.claim = a;
+        claims.answered = true;
+    }
+    spin_unlock_bh(&claims.lock);
+    wake_up(&claims.wait);
+}
+
+static int claim_ask(struct ctl_claim *c)
+{
+    spin_lock_bh(&claims.lock);
+    claims.claim = *c;
+    claims.answered = false;
+    spin_unlock_bh(&claims.lock);
+    int err = control_send(CTL_CLAIM, 0, c, sizeof(*c));
+    if (err)
+        return err;
+    wait_event_full(&claims.wait, READ_ONCE(claims.answered) || control.lost, WAIT_UNINTERRUPTIBLE,
+                    time_now() + CLAIM_TIMEOUT, false);
+    if (!READ_ONCE(claims.answered))
+        return control.lost ? -EIO : -ETIMEDOUT;
+    *c = claims.claim;
+    return c->error < 4096 ? -(int)c->error : -EPROTO;
+}
+
+static int claim_take(uint8_t proto, uint16_t port)
+{
+    struct ctl_claim c = {.op = CTL_CLAIM_TAKE, .protocol = proto, .port = port};
+
+    return claim_ask(&c);
+}
+
+static void claim_give(uint8_t proto, uint16_t port)
+{
+    struct ctl_claim c = {.op = CTL_CLAIM_GIVE, .protocol = proto, .port = port};
+
+    control_send(CTL_CLAIM, 0, &c, sizeof(c));
+}
+
+static int claim_more(uint16_t *first, uint16_t *last)
+{
+    struct ctl_claim c = {.op = CTL_CLAIM_MORE};
+    int err = claim_ask(&c);
+
+    *first = c.first;
+    *last = c.last;
+    return err;
+}
+
+static const struct shared_ops claim_ops = {
+    .take = claim_take, .give = claim_give, .more = claim_more};
+
 /* --- receiving -------------------------------------------------------------------------------- */
 
 static int port_read(uint8_t *data, size_t n)
@@ -195,6 +272,9 @@ static void dispatch(const struct ctl_header *h)
     case CTL_GET_STATS:
         send_stats();
         break;
+    case CTL_CLAIMED:
+        on_claimed(control.in_buf, h->length);
+        break;
     case CTL_CREDIT:
         if (payload_u32(h, &value))
             session_credit(h->session, value);
@@ -226,6 +306,7 @@ static void control_thread(void *arg)
     }
     klog(LOG_ERROR, "control: channel lost: error %d", -err);
     control.lost = true;
+    wake_up(&claims.wait);
     session_channel_lost();
     thread_exit();
 }
@@ -243,6 +324,9 @@ int control_start(void)
     if (!control.out_buf || !control.in_buf)
         return -ENOMEM;
     session_init();
+    spin_init(&claims.lock);
+    wait_queue_init(&claims.wait);
+    shared_set_ops(&claim_ops);
     socket_listen_hook = on_listen;
     return thread_create(NULL, control_thread, NULL, "control");
 }

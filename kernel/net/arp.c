@@ -100,7 +100,7 @@ static void process(struct netif *n, const uint8_t *a)
             flags |= LEARN_SOLICITED;
         neighbour_learn(n, &sender, a + 8, flags);
     }
-    if (for_us && op == ARP_REQUEST)
+    if (for_us && op == ARP_REQUEST && !n->shared)
         arp_send(n, ARP_REPLY, tpa, a + 8, spa, a + 8);
 }
 

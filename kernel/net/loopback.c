@@ -32,7 +32,8 @@ static bool loopback_transmit(struct net_path *path, int queue, struct pkt *p)
     }
     c->packets++;
     c->bytes += p->len;
-    p->flags = PKT_CSUM_OK | PKT_LOOPED;
+    p->flags = (uint8_t)(PKT_CSUM_OK | PKT_LOOPED |
+                         (p->flags & PKT_CSUM_PARTIAL ? PKT_LOOPED_PARTIAL : 0));
     pkt_queue_push(&c->queue, p);
     return true;
 }

@@ -195,6 +195,8 @@ static void program_work(struct work *w)
     }
     struct net_path *path = n->path;
     spin_unlock_bh(&net_config_lock);
+    if (n->tap) /* it has uses for all */
+        count = -1;
     if (path && path->ops->set_multicast)
         path->ops->set_multicast(path, (const uint8_t(*)[MAC_LEN])macs, count);
 }

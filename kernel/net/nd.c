@@ -176,7 +176,7 @@ void nd_address_added(struct netif *n, const struct ip_addr *a)
     if (n->nd) /* else when the interface comes up */
         mcast_join(n, &group);
     net_batch_begin();
-    if ((n->flags & NETIF_UP) && n->path)
+    if ((n->flags & NETIF_UP) && n->path && !n->shared)
         send_solicit(n, &unspecified, a, &group);
     net_batch_end();
 }
@@ -358,7 +358,7 @@ static void solicit_input(struct netif *n, struct pkt *p)
         net_count(NET_Librettos_NdInvalid);
         return;
     }
-    if (!ours)
+    if (!ours || n->shared)
         return;
     uint8_t flags = ours->state == ADDR_OPTIMISTIC ? 0 : NA_OVERRIDE;
     if (dad) {

@@ -203,6 +203,8 @@ int netif_set_up(struct netif *n, bool up)
 
 void netif_announce(struct netif *n)
 {
+    if (n->shared)
+        return;
     net_batch_begin();
     const struct view *v = net_view();
     for (int i = 0; i < v->naddrs; i++) {

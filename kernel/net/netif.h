@@ -45,6 +45,7 @@ struct path_ops {
     void (*flush)(struct net_path *path, int queue);
     /* Programs the device's receive filter. Thread context. */
     int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
+    /* n < 0: everything is to be received, whoever it is for. */
     int (*set_multicast)(struct net_path *path, const uint8_t (*macs)[MAC_LEN], int n);
     /* Sums the per-queue counters. */
     void (*stats)(struct net_path *path, struct path_stats *out);
@@ -83,6 +84,18 @@ enum addr_origin { ADDR_STATIC, ADDR_LINK_LOCAL, ADDR_SLAAC, ADDR_DHCP };
 #define NETIF_RUNNING 0x40u
 #define NETIF_MULTICAST 0x1000u
 
+/* Somebody between an interface and its path, who takes frames out: the network server. Each
+ * function gets complete frames, owns them, and gives back those that go on (linked by next) or
+ * NULL. Inside a batch, bottom halves disabled. */
+struct netif_tap {
+    /* Frames that came in, merged by GRO, before the stack sees them. */
+    struct pkt *(*input)(struct netif *n, struct pkt *list);
+    /* A frame of the stack's own on its way out. */
+    struct pkt *(*output)(struct netif *n, struct pkt *p);
+    /* A ring that was full, and the backlog behind it, have room again. */
+    void (*room)(struct netif *n);
+};
+
 /* An interface lives for ever once created: pointers to it need no reference. */
 struct netif {
     struct list link;
@@ -90,8 +103,10 @@ struct netif {
     int index;      /* from 1 */
     uint32_t flags; /* NETIF_* */
     uint16_t mtu;
+    bool shared; /* its addresses are shared (net/shared.h): the network server speaks for them */
     uint8_t mac[MAC_LEN];
-    struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
+    struct net_path *path;       /* transmit path; NULL: none, packets are dropped and counted */
+    const struct netif_tap *tap; /* NULL: nobody; set once */
     struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
     /* The first address of each family, for a quick look at the destination of what comes in. */
@@ -140,6 +155,8 @@ int netif_del_addr(struct netif *n, const struct ip_addr *a);
 /* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are
  * rung at the end of the outermost net_batch. bh context or bottom halves disabled. */
 void netif_transmit(struct netif *n, struct pkt *p);
+/* The same past the interface's tap, for the tap itself. */
+void netif_transmit_frame(struct netif *n, struct pkt *p);
 
 /* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
  * ownership. bh context. Runs GRO over the list, then the stack, inside one net_batch. */

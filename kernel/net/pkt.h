@@ -37,11 +37,12 @@ struct pkt_frag {
 };
 
 enum pkt_flag {
-    PKT_CSUM_PARTIAL = 1, /* transmit: checksum from csum_start on is to be put at csum_offset */
-    PKT_CSUM_OK = 2,      /* receive: the transport checksum was verified (or needs none) */
-    PKT_BROADCAST = 4,    /* link-layer broadcast or multicast */
-    PKT_LOOPED = 8,       /* never left this domain: may be trusted to be intact */
-    PKT_MORE = 16,        /* transmit: further packets follow at once */
+    PKT_CSUM_PARTIAL = 1,    /* transmit: checksum from csum_start on is to be put at csum_offset */
+    PKT_CSUM_OK = 2,         /* receive: the transport checksum was verified (or needs none) */
+    PKT_BROADCAST = 4,       /* link-layer broadcast or multicast */
+    PKT_LOOPED = 8,          /* never left this domain: may be trusted to be intact */
+    PKT_MORE = 16,           /* transmit: further packets follow at once */
+    PKT_LOOPED_PARTIAL = 32, /* looped, and PKT_CSUM_PARTIAL was set: the checksum is not there */
 };
 
 enum pkt_gso { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };

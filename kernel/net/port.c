@@ -1,20 +1,35 @@
 /* Ephemeral ports (net/port.h). */
 #include "net/port.h"
 
+#include "net/shared.h"
+
 #include "core/rand.h"
 #include "net/socket.h"
 
 #define COUNTERS 64u
+
+/* The i-th port of the ranges. */
+static uint16_t nth_port(const struct port_range *r, uint32_t i)
+{
+    while (i > (uint32_t)r->last - r->first) {
+        i -= (uint32_t)r->last - r->first + 1;
+        r++;
+    }
+    return (uint16_t)(r->first + i);
+}
 
 uint16_t port_choose(const struct ip_addr *local, const struct ip_addr *remote,
                      uint16_t remote_port, bool (*usable)(uint16_t port, void *arg), void *arg)
 {
     static uint64_t key[2];
     static atomic_uint counters[COUNTERS];
-    uint32_t low = net_tunables.port_min, range = net_tunables.port_max - low + 1u;
-    uint32_t offset;
+    uint32_t offset, range = 0;
+    unsigned count;
+    const struct port_range *ranges = port_ranges(&count);
     atomic_uint *counter = NULL;
 
+    for (unsigned i = 0; i < count; i++)
+        range += (uint32_t)ranges[i].last - ranges[i].first + 1;
     if (!key[0])
         rand_bytes(key, sizeof(key));
     if (remote) {
@@ -26,12 +41,15 @@ uint16_t port_choose(const struct ip_addr *local, const struct ip_addr *remote,
         offset = rand_u32();
     }
     for (uint32_t i = 0; i < range; i++) {
-        uint16_t port = (uint16_t)(low + (offset + i) % range);
+        uint16_t port = nth_port(ranges, (offset + i) % range);
         if (usable(port, arg)) {
             if (counter)
                 atomic_fetch_add_explicit(counter, i + 1, memory_order_relaxed);
+            if (i > range / 4)
+                port_ranges_short();
             return port;
         }
     }
+    port_ranges_short();
     return 0;
 }

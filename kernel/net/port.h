@@ -7,7 +7,7 @@
 #include "net/ip.h"
 
 /*
- * A port in net_tunables.port_min..port_max for which usable() says true, in host byte order, or 0
+ * A port of port_ranges() (net/shared.h) for which usable() says true, in host byte order, or 0
  * if there is none. With a remote address: RFC 6056 algorithm 3 (double-hash), so that ports to one
  * peer are handed out in turn and not reused early; remote NULL (bind to port 0): a random start.
  * usable is called with the locks of the caller held. Any context.

@@ -9,6 +9,7 @@
 #include "core/lock.h"
 #include "core/rand.h"
 #include "net/port.h"
+#include "net/shared.h"
 #include "net/tcp.h"
 
 #define PORT_BUCKETS 1024u
@@ -62,7 +63,18 @@ static void drop_port_if_unused(struct tcp_port *p)
     if (!list_empty(&p->owners) || !list_empty(&p->listeners))
         return;
     list_remove(&p->link);
+    shared_port_unused(IPPROTO_TCP_N, p->port);
     slab_free(port_slab, p);
+}
+
+bool tcp_port_in_use(uint16_t port)
+{
+    struct port_bucket *b = bucket_of(port);
+
+    spin_lock_bh(&b->lock);
+    bool used = find_port(b, port) != NULL;
+    spin_unlock_bh(&b->lock);
+    return used;
 }
 
 static bool covers_v4(const struct tcp_bind *b)

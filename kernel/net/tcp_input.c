@@ -3,6 +3,7 @@
  * RFC 7323), in the order of the specification: sequence number, RST, SYN, ACK, payload, FIN.
  */
 #include "core/rand.h"
+#include "net/shared.h"
 #include "net/tcp.h"
 
 /* RFC 7323 5.5: after that a timestamp says nothing any more. */
@@ -152,6 +153,8 @@ void tcp_input(struct pkt *p)
         tcp_put(l);
         return;
     }
+    if (shared_takes(p))
+        return;
     net_count(NET_Librettos_TcpNoListener);
     tcp_reset_reply(&r);
     pkt_free(p);

@@ -1,4 +1,5 @@
 /* TCP's system calls but for data: bind, connect, listen, accept, shutdown, poll, close. */
+#include "net/shared.h"
 #include "net/tcp.h"
 
 /* --- bind, connect ---------------------------------------------------------------------------- */
@@ -25,6 +26,10 @@ static int op_bind(struct socket *s, const struct sock_addr *addr)
         return -EADDRNOTAVAIL;
     if (s->v6only && s->family == 6 && ip_is_v4(&addr->ip))
         return -EINVAL;
+    if (addr->port)
+        err = shared_bind_begin(IPPROTO_TCP_N, &addr->ip, addr->port);
+    if (err)
+        return err;
     tcp_lock(t);
     if (t->state != TCP_CLOSE || t->bind.port) {
         err = -EINVAL;
@@ -42,6 +47,8 @@ static int op_bind(struct socket *s, const struct sock_addr *addr)
             t->user_bound = t->bind.port;
     }
     tcp_unlock(t);
+    if (addr->port)
+        shared_bind_end();
     return err;
 }
 

@@ -110,6 +110,16 @@ void netif_transmit(struct netif *n, struct pkt *p)
         net_batch_end();
         return;
     }
+    if (unlikely(n->tap)) {
+        p = n->tap->output(n, p);
+        if (!p)
+            return;
+    }
+    netif_transmit_frame(n, p);
+}
+
+void netif_transmit_frame(struct netif *n, struct pkt *p)
+{
     struct net_path *path = READ_ONCE(n->path);
     if (unlikely(!path)) {
         n->tx_dropped++;
@@ -151,6 +161,8 @@ void path_tx_ready(struct net_path *path, int queue)
     net_batch_begin();
     for (unsigned i = (unsigned)queue; i < ARRAY_SIZE(n->backlog); i += (unsigned)path->queues)
         drain_queue(n, path, (int)i);
+    if (unlikely(n->tap))
+        n->tap->room(n);
     net_batch_end();
 }
 
@@ -167,6 +179,8 @@ void path_receive(struct net_path *path, struct pkt *list)
     net_batch_begin();
     if (list && list->next && path->kind != PATH_LOOPBACK)
         list = gro_merge(list);
+    if (unlikely(n->tap))
+        list = n->tap->input(n, list);
     while (list) {
         struct pkt *p = list;
         list = p->next;

@@ -13,6 +13,7 @@
 #include "net/ipimpl.h"
 #include "net/mcast.h"
 #include "net/port.h"
+#include "net/shared.h"
 
 #define UDP_HEADER 8u
 #define UDP_MAX 65507u /* payload over IPv4 */
@@ -199,6 +200,8 @@ void udp_input(struct pkt *p)
     }
     struct dgram_socket *d = find(p, sport, dport);
     if (unlikely(!d)) {
+        if (shared_takes(p))
+            return;
         net_count(NET_Udp_NoPorts);
         icmp_port_unreachable(p);
         pkt_free(p);
@@ -295,6 +298,19 @@ static bool try_port(uint16_t port, void *arg)
     return insert_if_free(port, arg, true);
 }
 
+bool udp_port_in_use(uint16_t port)
+{
+    struct bucket *b = bucket_of(port);
+    struct dgram_socket *d;
+    bool used = false;
+
+    spin_lock_bh(&b->lock);
+    list_for_each (d, &b->list, link)
+        used |= d->s.local.port == port;
+    spin_unlock_bh(&b->lock);
+    return used;
+}
+
 static int udp_bind(struct socket *s, const struct sock_addr *addr)
 {
     struct candidate c = {.s = s, .ip = addr->ip};
@@ -304,9 +320,13 @@ static int udp_bind(struct socket *s, const struct sock_addr *addr)
     int err = dgram_check_local(s, &addr->ip);
     if (err)
         return err;
-    if (addr->port)
+    if (addr->port) {
+        err = shared_bind_begin(IPPROTO_UDP_N, &addr->ip, addr->port);
+        if (err)
+            return err;
         err = insert_if_free(addr->port, &c, false) ? 0 : -EADDRINUSE;
-    else
+        shared_bind_end();
+    } else
         err = port_choose(&addr->ip, NULL, 0, try_port, &c) ? 0 : -EADDRINUSE;
     if (!err && addr->port && socket_listen_hook)
         socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, true);
@@ -463,6 +483,7 @@ static void udp_close(struct socket *s)
         spin_lock_bh(&b->lock);
         list_remove(&dgram_of(s)->link);
         spin_unlock_bh(&b->lock);
+        shared_port_unused(IPPROTO_UDP_N, s->local.port);
         if (socket_listen_hook)
             socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, false);
     }

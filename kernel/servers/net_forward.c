@@ -1,0 +1,292 @@
+/*
+ * Where frames go. A dedicated address is told by its MAC, so its frames are switched as they are.
+ * The shared address has one MAC: its frames go by port, by what an ICMP message is about, or to
+ * the server's own stack.
+ */
+#include "servers/net_internal.h"
+
+#include "channel/frame.h"
+#include "net/gso.h"
+
+#define ARP_REPLY 2u
+#define ICMP_ECHO_REPLY 0u
+#define ICMP_ECHO 8u
+#define ICMP6_ECHO 128u
+#define ICMP6_ECHO_REPLY 129u
+#define ICMP6_ROUTER_ADVERT 134u
+#define ICMP6_NEIGHBOUR_ADVERT 136u
+
+/* --- into a channel --------------------------------------------------------------------------- */
+
+/* Both directions of a connection meet on one queue pair, so on one CPU of the domain. */
+static unsigned queue_for(const struct server_slot *s, const struct frame_info *f)
+{
+    return s->nqueues > 1 && f->has_ports ? (unsigned)(f->src_port ^ f->dst_port) % s->nqueues : 0;
+}
+
+static uint32_t path_features(uint32_t channel)
+{
+    return (channel & CHANNEL_F_CSUM ? PATH_CSUM : 0) | (channel & CHANNEL_F_TSO4 ? PATH_TSO4 : 0) |
+           (channel & CHANNEL_F_TSO6 ? PATH_TSO6 : 0) | (channel & CHANNEL_F_USO ? PATH_USO : 0);
+}
+
+/* One packet that needs no more than the domain can do. A full ring is its domain's loss: waiting
+ * for it would stop everybody. */
+static void put(struct server_slot *s, unsigned queue, struct pkt *p)
+{
+    struct channel_queue *q = &s->queues[queue];
+
+    if (likely(q->live && channel_put_pkt(&q->tx, p) == 0)) {
+        s->counts->rx_frames++;
+        s->counts->rx_bytes += p->len;
+        s->dirty |= server_bit(queue);
+        if (!s->active) {
+            s->active = true;
+            list_push_back(&server.active, &s->link);
+        }
+    } else {
+        s->counts->drop_full++;
+    }
+    pkt_free(p);
+}
+
+static void deliver(struct server_slot *s, const struct frame_info *f, struct pkt *p)
+{
+    unsigned queue = queue_for(s, f);
+    uint32_t features = path_features(s->app_features);
+
+    if (likely(!(pkt_needs(p) & ~features))) {
+        put(s, queue, p);
+        return;
+    }
+    for (struct pkt *list = gso_split(p, features), *next; list; list = next) {
+        next = list->next;
+        list->next = NULL;
+        put(s, queue, list);
+    }
+}
+
+static void deliver_copy(struct server_slot *s, const struct frame_info *f, const struct pkt *p)
+{
+    struct pkt *copy = pkt_clone(p);
+
+    if (copy)
+        deliver(s, f, copy);
+    else
+        s->counts->drop_memory++;
+}
+
+/* --- to several ------------------------------------------------------------------------------- */
+
+/* Whether an ARP request is of interest: others' need not be told to everybody. */
+static bool wants_arp(const struct server_slot *s, const struct frame_info *f)
+{
+    const uint8_t *arp = f->h + ETH_HEADER;
+    bool announcement = !memcmp(arp + 14, arp + 24, 4);
+
+    return announcement || !s->grants.ipv4_prefix || !memcmp(arp + 24, s->grants.ipv4, 4);
+}
+
+/* A domain behind the shared address is told what routers and neighbours advertise, and gets the
+ * groups' datagrams for its ports; the rest is the server's. */
+static bool shared_wants(const struct server_slot *s, const struct frame_info *f)
+{
+    if (f->type == ETH_TYPE_ARP)
+        return get16(f->h + ETH_HEADER + 6) == ARP_REPLY;
+    if (f->proto == IPPROTO_ICMPV6_N && f->n > f->l4)
+        return f->h[f->l4] == ICMP6_ROUTER_ADVERT || f->h[f->l4] == ICMP6_NEIGHBOUR_ADVERT;
+    return f->has_ports && server_port_owner(f->proto, f->dst_port) == s;
+}
+
+/* Copies to all domains but `from` (NULL: none) that are to have it. */
+static void to_all(const struct server_slot *from, const struct frame_info *f, const struct pkt *p)
+{
+    for (unsigned i = 0; i < NET_SLOTS; i++) {
+        struct server_slot *s = server.slots[i];
+        if (!s || s == from || !s->serving)
+            continue;
+        bool wanted = s->grants.mode == CHANNEL_SHARED ? shared_wants(s, f)
+                      : f->type == ETH_TYPE_ARP        ? wants_arp(s, f)
+                                                       : true;
+        if (wanted)
+            deliver_copy(s, f, p);
+    }
+}
+
+/* --- the shared address ----------------------------------------------------------------------- */
+
+static bool is_icmp_error(const struct frame_info *f)
+{
+    uint8_t type = f->h[f->l4];
+
+    return f->v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
+}
+
+static struct server_slot *icmp_owner(const struct frame_info *f)
+{
+    uint8_t proto, reply = f->v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY;
+    uint16_t port;
+
+    if (f->n < f->l4 + 8)
+        return NULL;
+    if (f->h[f->l4] == reply)
+        return server_echo_owner(f);
+    if (is_icmp_error(f) && frame_quoted_port(f, &proto, &port))
+        return server_port_owner(proto, port);
+    return NULL;
+}
+
+static bool is_icmp(const struct frame_info *f)
+{
+    return f->proto == (f->v6 ? IPPROTO_ICMPV6_N : IPPROTO_ICMP_N);
+}
+
+/* Whose a frame to the shared MAC is; NULL: the server's own stack's. */
+static struct server_slot *shared_owner(const struct frame_info *f)
+{
+    struct server_slot *s = NULL;
+
+    if (!f->first)
+        return server_fragment_owner(f);
+    if (f->has_ports)
+        s = server_port_owner(f->proto, f->dst_port);
+    else if (is_icmp(f))
+        s = icmp_owner(f);
+    if (s && f->fragment)
+        server_fragment_note(f, s);
+    return s;
+}
+
+/* Takes a unicast frame to the shared MAC if it is a domain's. */
+static bool take_shared(const struct frame_info *f, struct pkt *p)
+{
+    bool ip = f->type == ETH_TYPE_IP4 || f->type == ETH_TYPE_IP6;
+    struct server_slot *s = ip ? shared_owner(f) : NULL;
+
+    if (s) {
+        deliver(s, f, p);
+        return true;
+    }
+    /* What a domain asked its neighbours is answered to all, the own stack included. */
+    if (f->type == ETH_TYPE_ARP
+            ? get16(f->h + ETH_HEADER + 6) == ARP_REPLY
+            : ip && is_icmp(f) && f->v6 && f->n > f->l4 && f->h[f->l4] == ICMP6_NEIGHBOUR_ADVERT)
+        to_all(NULL, f, p);
+    return false;
+}
+
+void server_deliver(struct server_slot *s, struct pkt *p)
+{
+    struct frame_info f;
+
+    if (frame_parse(p, &f))
+        deliver(s, &f, p);
+    else
+        pkt_free(p);
+}
+
+/* --- from where ------------------------------------------------------------------------------- */
+
+static void to_own_stack(struct pkt *p)
+{
+    if (p->flags & PKT_CSUM_PARTIAL) /* it never left this machine */
+        p->flags = (uint8_t)((p->flags & ~PKT_CSUM_PARTIAL) | PKT_CSUM_OK);
+    *server.local_tail = p;
+    server.local_tail = &p->next;
+}
+
+static void to_nic(struct pkt *p)
+{
+    struct net_server_page *page = server_page();
+
+    page->tx_frames++;
+    page->tx_bytes += p->len;
+    netif_transmit_frame(server.nic, p);
+}
+
+static void note_what_is_asked(struct server_slot *s, const struct frame_info *f)
+{
+    uint8_t echo = f->v6 ? ICMP6_ECHO : ICMP_ECHO;
+
+    if (s->grants.mode == CHANNEL_SHARED && is_icmp(f) && f->first && f->n >= f->l4 + 8 &&
+        f->h[f->l4] == echo)
+        server_echo_note(f, s);
+}
+
+void server_from_slot(struct server_slot *s, struct pkt *p)
+{
+    struct frame_info f;
+
+    s->counts->tx_frames++;
+    s->counts->tx_bytes += p->len;
+    if (!frame_parse(p, &f)) {
+        s->counts->drop_malformed++;
+        pkt_free(p);
+        return;
+    }
+    if (!server_may_send(s, p, &f)) {
+        pkt_free(p);
+        return;
+    }
+    note_what_is_asked(s, &f);
+    if (f.h[0] & 1) {
+        struct pkt *copy = pkt_clone(p);
+        to_all(s, &f, p);
+        if (copy)
+            to_own_stack(copy);
+        to_nic(p);
+        return;
+    }
+    struct server_slot *to = server_by_mac(f.h);
+    if (to)
+        deliver(to, &f, p);
+    else if (!mac_equal(f.h, server.nic->mac))
+        to_nic(p);
+    else if (!take_shared(&f, p))
+        to_own_stack(p);
+}
+
+struct pkt *server_from_nic(struct pkt *p)
+{
+    struct net_server_page *page = server_page();
+    struct frame_info f;
+
+    page->rx_frames++;
+    page->rx_bytes += p->len;
+    if (!frame_parse(p, &f)) {
+        page->drop_malformed++;
+        pkt_free(p);
+        return NULL;
+    }
+    if (f.h[0] & 1) {
+        to_all(NULL, &f, p);
+        return p;
+    }
+    if (mac_equal(f.h, server.nic->mac))
+        return take_shared(&f, p) ? NULL : p;
+    struct server_slot *to = server_by_mac(f.h);
+    if (to) {
+        deliver(to, &f, p);
+    } else {
+        page->drop_no_owner++;
+        pkt_free(p);
+    }
+    return NULL;
+}
+
+struct pkt *server_from_stack(struct pkt *p)
+{
+    struct frame_info f;
+
+    if (!frame_parse(p, &f))
+        return p;
+    if (f.h[0] & 1) {
+        to_all(NULL, &f, p);
+        return p;
+    }
+    struct server_slot *to = server_by_mac(f.h);
+    if (!to)
+        return p;
+    deliver(to, &f, p);
+    return NULL;
+}

@@ -1,0 +1,144 @@
+/* What the network server's files share: slots, parsed frames, and who calls whom. */
+#ifndef SERVERS_NET_INTERNAL_H
+#define SERVERS_NET_INTERNAL_H
+
+#include "abi/net_table.h"
+#include "channel/ring.h"
+#include "core/deferred.h"
+#include "core/lock.h"
+#include "core/timer.h"
+#include "net/ether.h"
+#include "net/ipimpl.h"
+#include "servers/net_server.h"
+
+/* A channel's place. All but `dev` and `number` under server.lock. */
+struct server_slot {
+    unsigned number;
+    struct channel_device *dev; /* NULL: not plugged in yet; then constant */
+    bool serving;
+    uint32_t epoch; /* of the table that we have acted on */
+    struct channel_grants grants;
+    uint8_t eui64[8]; /* interface identifier of the granted MAC (RFC 4291, appendix A) */
+    uint32_t nqueues;
+    struct channel_queue queues[CHANNEL_QUEUES_DEFAULT];
+    uint32_t app_features;        /* what it takes (enum channel_feature) */
+    uint32_t dirty;               /* queues with frames that it was not rung for */
+    int32_t deficit;              /* bytes it may still send in this round */
+    bool active;                  /* on server.active: being polled */
+    bool recent;                  /* had frames since the last second look */
+    nsec_t mend_at;               /* when a broken queue gets its next generation; 0: none is */
+    uint32_t idle_doorbells;      /* rung for nothing, in a row */
+    struct net_counters *counts;  /* in the table: written, never read for a decision */
+    struct list link;             /* server.active */
+    struct server_slot *next_mac; /* in a bucket of server.by_mac */
+};
+
+#define MAC_BUCKETS 256u
+#define PENDING_WORDS (NET_SLOTS / 64)
+
+struct net_server {
+    bool enabled;
+    struct netif *nic; /* NULL: not started */
+    uint8_t *table;    /* NULL: no table yet */
+    struct channel_device *table_dev;
+    spinlock_t lock;       /* bh */
+    struct bottom_half bh; /* polls */
+    struct work table_work;
+    struct timer timer; /* second looks, mending */
+    struct list active; /* slots with frames, in the order of their turns */
+    struct pkt *local;  /* for the own stack, once the lock is released */
+    struct pkt **local_tail;
+    struct server_slot *by_mac[MAC_BUCKETS];
+    uint64_t pending[PENDING_WORDS]; /* slots that were rung; atomic */
+    struct server_slot *slots[NET_SLOTS];
+    uint32_t attached;
+    bool blocked; /* the NIC takes no more for now */
+};
+extern struct net_server server;
+
+static inline struct net_server_page *server_page(void)
+{
+    return (struct net_server_page *)(server.table + CHANNEL_PAGE);
+}
+static inline uint32_t server_bit(unsigned queue)
+{
+    return 1u << queue;
+}
+
+/* --- net_parse.c: frames -------------------------------------------------------------------- */
+
+#define PARSE_MAX 160u
+
+struct frame_info {
+    uint8_t copy[PARSE_MAX];
+    const uint8_t *h; /* the frame's first n bytes, private */
+    uint32_t n;
+    uint16_t type; /* Ethernet */
+    bool v6, fragment, first;
+    uint8_t proto;     /* transport, extension headers passed over */
+    uint32_t l4;       /* where it begins */
+    uint32_t frag_id;  /* of a fragment */
+    bool has_ports;    /* TCP or UDP, and not a later fragment */
+    uint16_t src_port; /* host order */
+    uint16_t dst_port;
+};
+
+/* False: not a frame that makes sense. Lengths of the headers are checked against the frame. */
+bool frame_parse(const struct pkt *p, struct frame_info *f);
+/* The IP addresses of a parsed IP frame. */
+static inline struct ip_addr frame_addr(const struct frame_info *f, bool src)
+{
+    struct ip_addr a;
+
+    if (!f->v6)
+        return ip_from_v4(*(const wire32 *)(f->h + ETH_HEADER + (src ? 12 : 16)));
+    memcpy(&a, f->h + ETH_HEADER + (src ? 8 : 24), sizeof(a));
+    return a;
+}
+/* The port that an ICMP error is about: the source port of the TCP or UDP packet it quotes, and
+ * that protocol. False: it quotes none. */
+bool frame_quoted_port(const struct frame_info *f, uint8_t *proto, uint16_t *port);
+
+/* --- net_check.c: what a domain may send ------------------------------------------------------ */
+
+/* Counts why not. */
+bool server_may_send(struct server_slot *s, const struct pkt *p, const struct frame_info *f);
+
+/* --- net_owner.c: who owns a port, an echo, a fragmented datagram of the shared address ------- */
+
+/* The slot that owns a port of the shared address and is served, or NULL. */
+struct server_slot *server_port_owner(uint8_t proto, uint16_t port);
+/* Remembers a fragmented datagram by its first fragment, and finds its slot for the others. */
+void server_fragment_note(const struct frame_info *f, struct server_slot *s);
+struct server_slot *server_fragment_owner(const struct frame_info *f);
+/* The same for echo requests and their replies. */
+void server_echo_note(const struct frame_info *f, struct server_slot *s);
+struct server_slot *server_echo_owner(const struct frame_info *f);
+
+/* --- net_forward.c: where frames go. server.lock held; take ownership ------------------------- */
+
+/* From a domain: checked, then to another domain, the NIC or the own stack (server.local). */
+void server_from_slot(struct server_slot *s, struct pkt *p);
+/* From the NIC, and from the own stack. Frames for the own stack, or that are to leave by the NIC,
+ * are given back; NULL: taken. */
+struct pkt *server_from_nic(struct pkt *p);
+struct pkt *server_from_stack(struct pkt *p);
+/* A frame of the server's own for a domain, whatever its destination says. */
+void server_deliver(struct server_slot *s, struct pkt *p);
+/* Rings whoever has got frames. */
+void server_flush(void);
+
+/* --- net_poll.c ------------------------------------------------------------------------------- */
+
+void server_poll_init(void);
+/* The slot is to be looked at soon. Any context. */
+void server_wake(struct server_slot *s);
+/* Starts generations on all queues of a slot. server.lock held. */
+void server_start_queues(struct server_slot *s);
+
+/* --- net_slots.c ------------------------------------------------------------------------------ */
+
+/* The dedicated domain that has this MAC address, or NULL. server.lock held. */
+struct server_slot *server_by_mac(const uint8_t *mac);
+
+#endif

@@ -1,0 +1,368 @@
+/*
+ * Polling the channels. One bottom half gives every domain that has frames a turn after the other
+ * (deficit round robin: Shreedhar and Varghese, 1996): in its turn a domain may send QUANTUM bytes,
+ * frames counted with an overhead, so that many small ones are no cheaper than they are. While the
+ * NIC has no room nothing is taken from anybody: what a flooding domain sends too much waits in its
+ * own ring.
+ *
+ * A domain without frames asks for a doorbell and is not looked at any more. Shortly after it was
+ * busy it is looked at once more: the store of the wish to be rung and the load of the other's
+ * index can miss each other where the processor's fences do not hold between virtual CPUs (QEMU's
+ * TCG with one CPU emits none), and then nobody would ring.
+ */
+#include "servers/net_internal.h"
+
+#include "channel/frame.h"
+#include "net/mcast.h"
+#include "net/shared.h"
+
+#define QUANTUM 65536
+#define FRAME_OVERHEAD 512
+#define ROUND_FRAMES 256 /* then others on this CPU have their turn */
+#define SECOND_LOOK (5 * NSEC_PER_MSEC)
+#define MEND_AFTER (250 * NSEC_PER_MSEC)
+#define STORM 1000u /* doorbells in a row without a frame */
+
+static void activate(struct server_slot *s)
+{
+    if (s->active || !s->serving)
+        return;
+    s->active = true;
+    list_push_back(&server.active, &s->link);
+}
+
+void server_wake(struct server_slot *s)
+{
+    __atomic_fetch_or(&server.pending[s->number / 64], 1ull << s->number % 64, __ATOMIC_RELEASE);
+    bh_schedule(&server.bh);
+}
+
+void net_server_channel_rung(struct server_slot *s, unsigned vector)
+{
+    (void)vector;
+    if (s->counts)
+        s->counts->doorbells_in++;
+    s->idle_doorbells++;
+    /* A domain that rings for nothing is polled by the timer instead; its interrupts cost what an
+     * interrupt costs, no more. */
+    if (s->idle_doorbells < STORM)
+        server_wake(s);
+    else
+        s->recent = true;
+}
+
+/* --- generations ------------------------------------------------------------------------------ */
+
+static void ring_app(struct server_slot *s, unsigned queue)
+{
+    s->counts->doorbells_out++;
+    s->dev->ring(s->dev, CHANNEL_PEER(s->number, CHANNEL_APP), queue);
+}
+
+void server_start_queues(struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++) {
+        channel_queue_start(&s->queues[i]);
+        ring_app(s, i);
+    }
+    s->counts->generations++;
+}
+
+/* True if the queue is to be used. */
+static bool check_queue(struct server_slot *s, uint32_t i)
+{
+    struct channel_queue *q = &s->queues[i];
+
+    if (unlikely(channel_queue_changed(q)) && channel_queue_check(q) == CHANNEL_LIVE)
+        s->app_features =
+            READ_ONCE(channel_side(s->dev, false)->features) & (uint32_t)CHANNEL_FEATURES;
+    return q->live;
+}
+
+static void note_broken(struct server_slot *s)
+{
+    if (s->mend_at)
+        return;
+    s->counts->broken++;
+    s->mend_at = time_now() + MEND_AFTER;
+    WRITE_ONCE(channel_side(s->dev, true)->state, CHANNEL_BROKEN);
+    klog(LOG_WARN, "network server: domain in slot %u broke the rules of its channel", s->number);
+}
+
+static void mend(struct server_slot *s)
+{
+    s->mend_at = 0;
+    WRITE_ONCE(channel_side(s->dev, true)->state, CHANNEL_UP);
+    server_start_queues(s);
+}
+
+/* --- a turn ----------------------------------------------------------------------------------- */
+
+/* Takes what the quantum allows from one queue; the number of frames. */
+static int take_frames(struct server_slot *s, uint32_t queue, int limit)
+{
+    struct channel_consumer *c = &s->queues[queue].rx;
+    struct channel_frame frame;
+    int n = 0;
+
+    while (n < limit && s->deficit > 0 && channel_take(c, &frame)) {
+        struct pkt *p = channel_get_pkt(&frame);
+        n++;
+        s->deficit -= (int32_t)frame.desc.len + FRAME_OVERHEAD;
+        if (p)
+            server_from_slot(s, p);
+        else
+            s->counts->drop_memory++;
+    }
+    if (n) {
+        channel_release(c, (uint32_t)n);
+        if (channel_notify_room(c))
+            ring_app(s, queue);
+    }
+    return n;
+}
+
+static int turn(struct server_slot *s, int limit)
+{
+    int n = 0;
+
+    s->deficit = MIN(s->deficit + QUANTUM, QUANTUM);
+    for (uint32_t i = 0; i < s->nqueues; i++) {
+        if (check_queue(s, i))
+            n += take_frames(s, i, limit - n);
+        if (unlikely(channel_queue_broken(&s->queues[i])))
+            note_broken(s);
+    }
+    if (n) {
+        s->idle_doorbells = 0;
+        s->recent = true;
+    }
+    return n;
+}
+
+/* Asks to be rung. False: there are frames after all. */
+static bool rest(struct server_slot *s)
+{
+    channel_answer_ping(s->dev, true);
+    for (uint32_t i = 0; i < s->nqueues; i++)
+        if (s->queues[i].live && channel_want_data(&s->queues[i].rx))
+            return false;
+    s->active = false;
+    list_remove(&s->link);
+    return true;
+}
+
+void server_flush(void)
+{
+    struct server_slot *s;
+
+    list_for_each (s, &server.active, link) {
+        for (uint32_t i = 0; s->dirty && i < s->nqueues; i++)
+            if (s->dirty & server_bit(i) && channel_notify_data(&s->queues[i].tx))
+                ring_app(s, i);
+        s->dirty = 0;
+    }
+}
+
+/* --- the bottom half -------------------------------------------------------------------------- */
+
+static void take_pending(void)
+{
+    for (unsigned w = 0; w < PENDING_WORDS; w++) {
+        uint64_t bits = READ_ONCE(server.pending[w]);
+        if (bits)
+            bits = __atomic_exchange_n(&server.pending[w], 0, __ATOMIC_ACQUIRE);
+        for (; bits; bits &= bits - 1) {
+            struct server_slot *s = server.slots[w * 64 + (unsigned)__builtin_ctzll(bits)];
+            if (s)
+                activate(s);
+        }
+    }
+}
+
+/* The NIC's ring has no room: what is sent now waits behind it. */
+static bool nic_full(void)
+{
+    for (int i = 0; i < cpu_count; i++)
+        if (READ_ONCE(server.nic->backlog[i].head))
+            return true;
+    return false;
+}
+
+/* One turn for everybody who is active now, as far as ROUND_FRAMES allow; who had a turn goes to
+ * the end of the list. Returns the frames taken. */
+static int round_robin(void)
+{
+    struct server_slot *s, *last = NULL;
+    int n = 0;
+
+    if (list_empty(&server.active))
+        return 0;
+    last = container_of(server.active.prev, struct server_slot, link);
+    do {
+        s = list_pop_front(&server.active, struct server_slot, link);
+        list_push_back(&server.active, &s->link);
+        n += turn(s, ROUND_FRAMES - n);
+    } while (s != last && n < ROUND_FRAMES && !nic_full());
+    return n;
+}
+
+static void put_to_rest(void)
+{
+    struct list *at = server.active.next;
+
+    while (at != &server.active) {
+        struct server_slot *s = container_of(at, struct server_slot, link);
+        at = at->next;
+        rest(s);
+    }
+}
+
+static void own_stack_input(struct pkt *list)
+{
+    while (list) {
+        struct pkt *p = list;
+        list = p->next;
+        p->next = NULL;
+        ether_input(server.nic, p);
+    }
+}
+
+static void poll(struct bottom_half *bh)
+{
+    if (!server.nic)
+        return;
+    net_batch_begin();
+    spin_lock(&server.lock);
+    take_pending();
+    int n = nic_full() ? 0 : round_robin();
+    server_flush();
+    WRITE_ONCE(server.blocked, true);
+    bool full = nic_full();
+    WRITE_ONCE(server.blocked, full);
+    if (!n && !full)
+        put_to_rest();
+    bool again = !full && !list_empty(&server.active);
+    struct pkt *local = server.local;
+    server.local = NULL;
+    server.local_tail = &server.local;
+    if (!timer_armed(&server.timer))
+        timer_arm(&server.timer, time_now() + SECOND_LOOK);
+    spin_unlock(&server.lock);
+    own_stack_input(local);
+    net_batch_end();
+    if (again)
+        bh_schedule(bh);
+}
+
+/* Second looks and broken channels: armed again only while there is something of either. */
+static void timer_fired(struct timer *t)
+{
+    nsec_t now = time_now();
+    bool more = false;
+
+    spin_lock(&server.lock);
+    for (unsigned i = 0; i < NET_SLOTS; i++) {
+        struct server_slot *s = server.slots[i];
+        if (!s || !s->serving)
+            continue;
+        if (s->mend_at && now >= s->mend_at)
+            mend(s);
+        more |= s->mend_at != 0;
+        if (s->recent) {
+            s->recent = false;
+            s->idle_doorbells = 0;
+            server_wake(s);
+        }
+    }
+    if (more)
+        timer_arm(t, now + SECOND_LOOK);
+    spin_unlock(&server.lock);
+}
+
+/* --- the NIC ---------------------------------------------------------------------------------- */
+
+static struct pkt *nic_input(struct netif *n, struct pkt *list)
+{
+    struct pkt *own = NULL, **tail = &own;
+
+    (void)n;
+    if (!server.table)
+        return list;
+    spin_lock(&server.lock);
+    while (list) {
+        struct pkt *p = list;
+        list = p->next;
+        p->next = NULL;
+        *tail = server_from_nic(p);
+        if (*tail)
+            tail = &(*tail)->next;
+    }
+    server_flush();
+    if (!list_empty(&server.active))
+        bh_schedule(&server.bh);
+    spin_unlock(&server.lock);
+    return own;
+}
+
+static struct pkt *stack_output(struct netif *n, struct pkt *p)
+{
+    (void)n;
+    if (!server.table)
+        return p;
+    spin_lock(&server.lock);
+    p = server_from_stack(p);
+    server_flush();
+    if (!list_empty(&server.active))
+        bh_schedule(&server.bh);
+    spin_unlock(&server.lock);
+    return p;
+}
+
+/* What the own stack sends to its own address for a port that a domain has: its answers to shared
+ * domains. */
+static bool stack_unclaimed(struct pkt *p)
+{
+    struct server_slot *s;
+
+    if (!server.table)
+        return false;
+    spin_lock(&server.lock);
+    s = server_port_owner(p->proto, get16(p->data + 2));
+    if (s) {
+        shared_make_frame(server.nic, p);
+        server_deliver(s, p);
+        server_flush();
+        bh_schedule(&server.bh);
+    }
+    spin_unlock(&server.lock);
+    return s != NULL;
+}
+
+static void nic_has_room(struct netif *n)
+{
+    (void)n;
+    if (READ_ONCE(server.blocked))
+        bh_schedule(&server.bh);
+}
+
+static const struct netif_tap nic_tap = {
+    .input = nic_input, .output = stack_output, .room = nic_has_room};
+
+void server_poll_init(void)
+{
+    bh_init(&server.bh, poll);
+    timer_init(&server.timer, timer_fired);
+}
+
+int net_server_start(struct netif *nic)
+{
+    if (server.nic)
+        return -EEXIST;
+    server.nic = nic;
+    nic->tap = &nic_tap;
+    shared_unclaimed_hook = stack_unclaimed;
+    mcast_program(nic);
+    work_schedule(&server.table_work);
+    return 0;
+}

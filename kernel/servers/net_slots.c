@@ -1,0 +1,268 @@
+/*
+ * The slots of the network server: what the table says becomes what is served. The life of a slot
+ * is specified in abi/net_table.h.
+ */
+#include "core/init.h"
+#include "servers/net_internal.h"
+
+#define SLOT_READS 8
+
+struct net_server server;
+
+static unsigned mac_bucket(const uint8_t *mac)
+{
+    return (mac[4] * 31u + mac[5]) % MAC_BUCKETS;
+}
+
+struct server_slot *server_by_mac(const uint8_t *mac)
+{
+    struct server_slot *s = server.by_mac[mac_bucket(mac)];
+
+    while (s && !mac_equal(s->grants.mac, mac))
+        s = s->next_mac;
+    return s;
+}
+
+static void ring_supervisor(void)
+{
+    server.table_dev->ring(server.table_dev, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), 0);
+}
+
+/* --- serving and letting go ------------------------------------------------------------------- */
+
+static void eui64_of(const uint8_t mac[MAC_LEN], uint8_t id[8])
+{
+    const uint8_t made[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+
+    memcpy(id, made, sizeof(made));
+}
+
+static void link_mac(struct server_slot *s)
+{
+    struct server_slot **head = &server.by_mac[mac_bucket(s->grants.mac)];
+
+    if (s->grants.mode != CHANNEL_DEDICATED)
+        return; /* the shared MAC is the interface's own */
+    s->next_mac = *head;
+    *head = s;
+}
+
+static void unlink_mac(struct server_slot *s)
+{
+    struct server_slot **at = &server.by_mac[mac_bucket(s->grants.mac)];
+
+    while (*at && *at != s)
+        at = &(*at)->next_mac;
+    if (*at)
+        *at = s->next_mac;
+    s->next_mac = NULL;
+}
+
+static int create_queues(struct server_slot *s, const struct channel_layout *l)
+{
+    for (uint32_t i = 0; i < l->queues; i++) {
+        int err = channel_queue_create(&s->queues[i], s->dev->mem, l, i, true, CHANNEL_FEATURES);
+        if (err)
+            return err;
+        s->nqueues = i + 1;
+    }
+    return 0;
+}
+
+static void destroy_queues(struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++)
+        channel_queue_destroy(&s->queues[i]);
+    s->nqueues = 0;
+}
+
+static bool grants_usable(const struct channel_grants *g)
+{
+    return (g->mode == CHANNEL_DEDICATED && !(g->mac[0] & 1)) || g->mode == CHANNEL_SHARED;
+}
+
+static int serve(struct server_slot *s, const struct net_slot *from)
+{
+    struct channel_side *side = channel_side(s->dev, true);
+    struct channel_layout l;
+
+    if (!channel_layout(&l, s->dev->size, from->queues, from->slots) ||
+        l.queues > CHANNEL_QUEUES_DEFAULT || l.queues > s->dev->vectors ||
+        !grants_usable(&from->grants))
+        return -EPROTO;
+    int err = create_queues(s, &l);
+    if (err) {
+        destroy_queues(s);
+        return err;
+    }
+    memset(s->counts, 0, sizeof(*s->counts));
+    WRITE_ONCE(side->peer, s->dev->id);
+    WRITE_ONCE(side->features, 0);
+    WRITE_ONCE(side->epoch, from->epoch);
+    WRITE_ONCE(side->state, CHANNEL_UP);
+    spin_lock_bh(&server.lock);
+    s->grants = from->grants;
+    eui64_of(s->grants.mac, s->eui64);
+    s->app_features = 0;
+    s->mend_at = 0;
+    s->serving = true;
+    link_mac(s);
+    server_start_queues(s);
+    server.attached++;
+    spin_unlock_bh(&server.lock);
+    return 0;
+}
+
+static void let_go(struct server_slot *s)
+{
+    spin_lock_bh(&server.lock);
+    s->serving = false;
+    unlink_mac(s);
+    if (s->active)
+        list_remove(&s->link);
+    s->active = false;
+    s->dirty = 0;
+    server.attached--;
+    spin_unlock_bh(&server.lock);
+    destroy_queues(s);
+}
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+/* A slot as it was at one time. False: it is being written, look again later. */
+static bool read_slot(unsigned number, struct net_slot *out)
+{
+    const struct net_slot *shared = (void *)(server.table + NET_TABLE_GRANTS);
+
+    shared += number;
+    for (int i = 0; i < SLOT_READS; i++) {
+        uint32_t before = __atomic_load_n(&shared->sequence, __ATOMIC_ACQUIRE);
+        memcpy(out, shared, sizeof(*out));
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (before % 2 == 0 && __atomic_load_n(&shared->sequence, __ATOMIC_RELAXED) == before)
+            return true;
+    }
+    return false;
+}
+
+/* True if the supervisor is to be told. */
+static bool follow_slot(struct server_slot *s)
+{
+    struct channel_side *side = channel_side(s->dev, true);
+    struct net_slot now;
+
+    if (!read_slot(s->number, &now) || now.epoch == s->epoch)
+        return false;
+    if (s->serving)
+        let_go(s);
+    s->epoch = now.epoch;
+    int err = now.state == NET_SLOT_GRANTED ? serve(s, &now) : 0;
+    if (err)
+        klog(LOG_ERROR, "network server: slot %u cannot be served: error %d", s->number, -err);
+    if (!s->serving) {
+        WRITE_ONCE(side->epoch, now.epoch);
+        __atomic_store_n(&side->state, CHANNEL_DOWN, __ATOMIC_RELEASE);
+        return true;
+    }
+    return false;
+}
+
+static void follow_table(struct work *w)
+{
+    struct net_table *t = (struct net_table *)server.table;
+    struct net_server_page *page = server_page();
+    bool news = false;
+
+    (void)w;
+    if (!server.table || !server.nic)
+        return;
+    WRITE_ONCE(page->pong, READ_ONCE(t->ping));
+    for (unsigned i = 0; i < NET_SLOTS; i++)
+        if (server.slots[i])
+            news |= follow_slot(server.slots[i]);
+    WRITE_ONCE(page->attached, server.attached);
+    if (READ_ONCE(page->state) != NET_SERVER_UP) {
+        __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
+        klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
+        news = true;
+    }
+    if (news)
+        ring_supervisor();
+}
+
+/* --- boot ------------------------------------------------------------------------------------- */
+
+void net_server_prepare(void)
+{
+    net_server_init();
+}
+
+void net_server_run(void)
+{
+    struct netif *nic = netif_by_name("eth0");
+    int err = nic ? net_server_start(nic) : -ENODEV;
+
+    if (err)
+        klog(LOG_ERROR, "network server: no NIC to share (error %d)", -err);
+}
+
+/* --- devices ---------------------------------------------------------------------------------- */
+
+void net_server_init(void)
+{
+    server.enabled = true;
+    spin_init(&server.lock);
+    list_init(&server.active);
+    server.local_tail = &server.local;
+    work_init(&server.table_work, follow_table);
+    server_poll_init();
+}
+
+int net_server_add_table(struct channel_device *dev)
+{
+    const struct net_table *t = (const void *)dev->mem;
+
+    if (!server.enabled)
+        return -EOPNOTSUPP;
+    if (server.table)
+        return -EEXIST;
+    if (dev->size < NET_TABLE_SIZE || READ_ONCE(t->magic) != NET_TABLE_MAGIC ||
+        READ_ONCE(t->version) != NET_TABLE_VERSION)
+        return -EPROTO;
+    server.table_dev = dev;
+    server.table = dev->mem;
+    /* What a predecessor left there is not ours. */
+    WRITE_ONCE(server_page()->state, NET_SERVER_DOWN);
+    for (unsigned i = 0; i < NET_SLOTS; i++)
+        if (server.slots[i])
+            server.slots[i]->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + i;
+    work_schedule(&server.table_work);
+    return 0;
+}
+
+struct server_slot *net_server_add_channel(struct channel_device *dev)
+{
+    unsigned number = CHANNEL_PEER_SLOT(dev->id);
+
+    if (!server.enabled)
+        return ERR_PTR(-EOPNOTSUPP);
+    if (number >= NET_SLOTS || dev->size < CHANNEL_CONTROL_PAGES * CHANNEL_PAGE)
+        return ERR_PTR(-EINVAL);
+    if (server.slots[number])
+        return ERR_PTR(-EEXIST);
+    struct server_slot *s = kzalloc(sizeof(*s));
+    if (!s)
+        return ERR_PTR(-ENOMEM);
+    s->number = number;
+    s->dev = dev;
+    if (server.table)
+        s->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + number;
+    server.slots[number] = s;
+    work_schedule(&server.table_work);
+    return s;
+}
+
+void net_server_table_rung(void)
+{
+    work_schedule(&server.table_work);
+}
