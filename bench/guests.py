@@ -164,9 +164,13 @@ class Supervised:
         return sum(resident_mb(d["pid"]) for d in self.ps())
 
     def stop(self):
-        for domain in self.ps():
-            subprocess.run([self.command, "stop", "--kill", domain["name"]], env=self.env,
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        domains = self.ps()
+        for domain in domains:
+            if domain["kind"] == "application":
+                subprocess.run([self.command, "stop", "--time", "0", domain["name"]], env=self.env,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # The server goes when nobody uses it any more; the tap is free only then.
+        wait_for(lambda: not any(os.path.exists(f"/proc/{d['pid']}") for d in domains), 20)
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
@@ -231,7 +235,11 @@ class Images:
             options = ["-m", f"{memory}M", "-c", str(cpus)]
             for f in files:
                 options += ["--file", f]
-            guest.run(command, options)
+            try:
+                guest.run(command, options)
+            except (RuntimeError, subprocess.SubprocessError):
+                guest.stop()
+                raise
             return guest
         if system == "linux":
             return self.start_linux(name, command, files, memory, plugin, cpus)

@@ -359,6 +359,9 @@ int net_server_start(struct netif *nic)
 {
     if (server.nic)
         return -EEXIST;
+    int err = netif_set_up(nic, true); /* without a shared address nobody has yet */
+    if (err)
+        return err;
     server.nic = nic;
     nic->tap = &nic_tap;
     shared_unclaimed_hook = stack_unclaimed;

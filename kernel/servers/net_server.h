@@ -20,7 +20,7 @@ struct server_slot;
 /* Becomes a network server (core/init.h's net_server_prepare); for tests. */
 void net_server_init(void);
 /* The interface with the NIC is there and configured: from now on its frames are shared out. Thread
- * context. -EEXIST if it has started. */
+ * context. -EEXIST if it has started; -ENOMEM. */
 int net_server_start(struct netif *nic);
 
 /* The table's device. -EPROTO: none or of another version; -EOPNOTSUPP: this is no network server;
