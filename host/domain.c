@@ -185,7 +185,9 @@ static void release(struct domain *d)
     qmp_abort(d);
     for (size_t i = 0; i < d->forward_count; i++)
         vnet_unforward(d->vnet, &d->forwards[i]);
-    if (d->port)
+    if (d->port && d->is_server)
+        vnet_hold_server(d->vnet);
+    else if (d->port)
         vnet_disconnect(d->vnet, d->port);
     d->port = NULL;
     logfile_close(&d->output_log);

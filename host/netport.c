@@ -29,7 +29,7 @@ static void update_watch(struct netport *p)
 {
     uint32_t events = (p->paused ? 0 : EPOLLIN) | (buf_used(&p->tx) ? EPOLLOUT : 0);
 
-    if (!p->broken)
+    if (!p->broken && p->watch.fd >= 0)
         loop_want(p->loop, &p->watch, events);
 }
 
@@ -45,6 +45,8 @@ static void flush(struct switch_port *port)
 {
     struct netport *p = (struct netport *)port;
 
+    if (p->held)
+        return;
     while (!p->broken && buf_used(&p->tx)) {
         ssize_t n = send(p->watch.fd, buf_head(&p->tx), buf_used(&p->tx), MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -122,34 +124,67 @@ void netport_resume(struct netport *p)
     update_watch(p);
 }
 
-int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, int fd,
-                 const uint8_t mac[6])
+int netport_attach(struct netport *p, int fd)
 {
     int size = SOCKET_BUFFER;
 
+    set_nonblock(fd);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    p->watch = (struct watch){.fd = fd, .events = EPOLLIN, .ready = ready};
+    p->broken = p->paused = false;
+    int err = loop_add(p->loop, &p->watch);
+    if (err) {
+        close(fd);
+        p->watch.fd = -1;
+    }
+    return err;
+}
+
+static void disconnect(struct netport *p)
+{
+    if (p->watch.fd < 0)
+        return;
+    if (!p->broken)
+        loop_del(p->loop, &p->watch);
+    close(p->watch.fd);
+    p->watch.fd = -1;
+}
+
+int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, int fd,
+                 const uint8_t mac[6])
+{
     *p = (struct netport){
         .port = {.deliver = deliver, .flush = flush, .is_full = is_full},
-        .watch = {.fd = fd, .events = EPOLLIN, .ready = ready},
         .loop = loop,
         .sw = sw,
     };
     memcpy(p->mac, mac, sizeof(p->mac));
-    set_nonblock(fd);
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-    int err = loop_add(loop, &p->watch);
+    int err = netport_attach(p, fd);
     if (!err && (err = switch_add_port(sw, &p->port)))
-        loop_del(loop, &p->watch);
-    if (err)
-        close(fd);
+        disconnect(p);
     p->port.only_mac = p->mac;
     return err;
 }
 
+void netport_hold(struct netport *p)
+{
+    disconnect(p);
+    /* Part of a frame may have been sent, and what it is part of was for the old machine. */
+    buf_free(&p->rx);
+    buf_free(&p->tx);
+    p->full_since = 0;
+    p->held = true;
+}
+
+void netport_release(struct netport *p)
+{
+    p->held = false;
+    flush(&p->port);
+}
+
 void netport_close(struct netport *p)
 {
-    if (!p->broken)
-        loop_del(p->loop, &p->watch);
-    close(p->watch.fd);
+    disconnect(p);
     switch_del_port(p->sw, &p->port);
     buf_free(&p->rx);
     buf_free(&p->tx);

@@ -19,12 +19,20 @@ struct netport {
     uint64_t full_since; /* when tx passed its high mark, 0 if it is below */
     bool paused;         /* not read because another port is full */
     bool broken;         /* QEMU sent nonsense or went away */
+    bool held;           /* frames to it are kept until netport_release() */
 };
 
 /* Connects the supervisor's end of the socket. Takes the descriptor over. Returns 0 or -errno. */
 int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, int fd,
                  const uint8_t mac[6]);
 void netport_close(struct netport *p);
+/*
+ * Its machine is gone, and another will take its place: the port stays, and keeps frames that come
+ * for it, as many as it has room for, until the new machine was connected and is ready.
+ */
+void netport_hold(struct netport *p);
+int netport_attach(struct netport *p, int fd);
+void netport_release(struct netport *p);
 /* Reads again after a pause. */
 void netport_resume(struct netport *p);
 /*

@@ -8,6 +8,7 @@
 
 #define IDLE_MS 10000 /* LIBRETTOS_SERVER_IDLE_MS: from the last domain's end to the server's */
 #define STOP_GRACE_MS 500
+#define SETTLE_MS 10    /* from its start of service until its domains' kernels have answered */
 #define PAUSE_MIN_MS 50 /* from one start to the next, doubled with each early death ... */
 #define PAUSE_MAX_MS 4000
 #define STEADY_NS 10000000000ull /* ... until one has lived that long */
@@ -29,6 +30,12 @@ struct netserver *netserver_find(struct supervisor *sv, const struct network *ne
     while (ns && !(same(ns->tap, net->tap) && same(ns->bridge, net->bridge)))
         ns = ns->next;
     return ns;
+}
+
+/* Whether its network is the virtual switch. */
+static bool is_user(const struct netserver *ns)
+{
+    return !ns->tap && !ns->bridge;
 }
 
 static void close_keeps(struct netserver *ns)
@@ -53,6 +60,9 @@ void netserver_destroy(struct netserver *ns)
         *p = ns->next;
     loop_timer_stop(&ns->sv->loop, &ns->restart);
     loop_timer_stop(&ns->sv->loop, &ns->idle);
+    loop_timer_stop(&ns->sv->loop, &ns->ready);
+    if (is_user(ns))
+        vnet_remove_server(ns->sv->vnet);
     if (ns->bell.fd >= 0)
         loop_del(&ns->sv->loop, &ns->bell);
     close_keeps(ns);
@@ -91,7 +101,7 @@ static void describe_nic(const struct netserver *ns, struct domain_spec *spec, c
 {
     memcpy(spec->mac, ns->own.mac, sizeof(spec->mac));
     spec->net0 = ns->ip;
-    spec->nic = ns->tap || ns->bridge ? -1 : VNET_SERVER;
+    spec->nic = is_user(ns) ? VNET_SERVER : -1;
     if (spec->nic < 0)
         tap_open(&spec->tap, ns->tap, ns->bridge, 1, error);
 }
@@ -198,6 +208,7 @@ void netserver_ended(struct netserver *ns)
     ns->plugged = 0;
     d->server = NULL;
     loop_timer_stop(&ns->sv->loop, &ns->idle);
+    loop_timer_stop(&ns->sv->loop, &ns->ready);
     close_keeps(ns);
     nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
     if (!ns->users)
@@ -208,7 +219,15 @@ void netserver_ended(struct netserver *ns)
 
 /* ---- domains come and go ---- */
 
-/* The server let go of slots, or told of itself. */
+/* Packets that waited for a new instance may go to it. */
+static void now_ready(struct timer *t)
+{
+    struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, ready));
+
+    vnet_server_ready(ns->sv->vnet);
+}
+
+/* The server let go of slots, or is up. */
 static void rung(struct watch *w, uint32_t events)
 {
     struct netserver *ns = (struct netserver *)((char *)w - offsetof(struct netserver, bell));
@@ -218,6 +237,8 @@ static void rung(struct watch *w, uint32_t events)
     while (read(w->fd, &n, sizeof(n)) > 0)
         ;
     nettable_reclaim(&ns->table, ns->plug_failed ? ns->plugged : ns->table.made);
+    if (is_user(ns) && ns->domain && nettable_server(&ns->table).state == NET_SERVER_UP)
+        loop_timer(&ns->sv->loop, &ns->ready, SETTLE_MS);
 }
 
 /* A free slot, if need be of a new device. Returns it, or -errno with *error set. */
@@ -304,6 +325,7 @@ struct netserver *netserver_new(struct supervisor *sv, const struct network *net
     ns->pause_ms = PAUSE_MIN_MS;
     ns->restart.fire = restart_now;
     ns->idle.fire = idle_over;
+    ns->ready.fire = now_ready;
     ns->bell.fd = ns->table_keep = -1;
     memset(ns->keep, -1, sizeof(ns->keep));
     int err = nettable_create(&ns->table, own);

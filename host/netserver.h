@@ -38,7 +38,7 @@ struct netserver {
     bool plugging, plug_failed, idle_stop;
     unsigned plug_step;
     int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
-    struct timer restart, idle;
+    struct timer restart, idle, ready;
     uint64_t started_ns, pause_ms;
     unsigned restarts;
     char *reason; /* of the last death, or NULL */

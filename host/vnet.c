@@ -27,6 +27,7 @@ struct vnet {
     struct timer resume;
     struct pollfds *fds; /* during a fill or poll */
     bool polled;         /* libslirp's descriptors were waited for this time */
+    bool resolved;       /* it may have learned an address that packets wait for */
     Slirp *slirp;
     bool used[VNET_HOSTS];
     struct netport *ports[VNET_HOSTS];
@@ -172,6 +173,10 @@ static void fill(struct poller *p, struct pollfds *fds, uint32_t *timeout_ms)
         slirp_pollfds_fill(v->slirp, timeout_ms, add_poll, v);
     else if (*timeout_ms > RESUME_MS)
         *timeout_ms = RESUME_MS;
+    /* Packets that wait for an address are sent at the end of a poll, not when it arrives. */
+    if (v->resolved)
+        *timeout_ms = 0;
+    v->resolved = false;
 }
 
 static void polled(struct poller *p, struct pollfds *fds, bool failed)
@@ -197,6 +202,13 @@ static void resume(struct timer *t)
             netport_resume(v->ports[i]);
 }
 
+/* ARP, or ICMPv6, which may be an answer of neighbour discovery. */
+static bool tells_address(const uint8_t *frame, size_t n)
+{
+    return (frame[12] == 0x08 && frame[13] == 0x06) ||
+           (frame[12] == 0x86 && frame[13] == 0xdd && n > 20 && frame[20] == IPPROTO_ICMPV6);
+}
+
 static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t n)
 {
     struct vnet *v = (struct vnet *)((char *)port - offsetof(struct vnet, slirp_port));
@@ -205,6 +217,7 @@ static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t
         if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
             return true;
     slirp_input(v->slirp, frame, (int)n);
+    v->resolved |= tells_address(frame, n);
     return true;
 }
 
@@ -336,9 +349,14 @@ char *vnet_address(int host)
 
 struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
 {
-    struct netport *p = xcalloc(1, sizeof(*p));
+    struct netport *p = v->ports[host];
     uint8_t mac[6];
 
+    if (p) { /* the network server's, which was held */
+        *err = netport_attach(p, fd);
+        return *err ? NULL : p;
+    }
+    p = xcalloc(1, sizeof(*p));
     vnet_mac(host, mac);
     *err = netport_open(p, v->loop, &v->sw, fd, mac);
     if (*err) {
@@ -358,6 +376,24 @@ void vnet_disconnect(struct vnet *v, struct netport *p)
             v->ports[i] = NULL;
     netport_close(p);
     free(p);
+}
+
+void vnet_hold_server(struct vnet *v)
+{
+    if (v->ports[VNET_SERVER])
+        netport_hold(v->ports[VNET_SERVER]);
+}
+
+void vnet_server_ready(struct vnet *v)
+{
+    if (v->ports[VNET_SERVER])
+        netport_release(v->ports[VNET_SERVER]);
+}
+
+void vnet_remove_server(struct vnet *v)
+{
+    if (v->ports[VNET_SERVER])
+        vnet_disconnect(v, v->ports[VNET_SERVER]);
 }
 
 /* Fills in a socket address from the numeric address of a forward. Returns its length, 0 if bad. */

@@ -50,6 +50,14 @@ char *vnet_address(int host);
  */
 struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err);
 void vnet_disconnect(struct vnet *v, struct netport *p);
+/*
+ * The network server's machine is gone: its port stays and keeps frames for the next one, which is
+ * connected with vnet_connect() as well, and gets them when it is said to be ready. At last the
+ * port is taken away.
+ */
+void vnet_hold_server(struct vnet *v);
+void vnet_server_ready(struct vnet *v);
+void vnet_remove_server(struct vnet *v);
 
 /* Binds a host port for a domain. Returns 0, or -errno (-EADDRINUSE, -EACCES). */
 int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f);

@@ -54,9 +54,9 @@ static int vectors_set(struct ivshmem *s, unsigned n, const char *name)
 
 static void release(struct ivshmem *s)
 {
+    pci_msix_disable(s->pci);
     for (unsigned i = 0; i < s->nvectors; i++)
         pci_msix_clear(s->pci, i, &s->vectors[i].irq);
-    pci_msix_disable(s->pci);
     if (s->path)
         channel_path_destroy(s->path);
     kfree(s->vectors);
@@ -111,7 +111,10 @@ static int start_server(struct ivshmem *s)
         return err ? err : net_server_add_table(&s->dev);
     }
     s->rung = slot_rung;
-    int err = vectors_set(s, MIN(s->dev.vectors, CHANNEL_QUEUES_DEFAULT), "channel");
+    /* A CPU has less than 256 interrupts: one for all queue pairs of a channel makes them do. */
+    int err = vectors_set(s, 1, "channel");
+    for (unsigned i = 1; i < s->dev.vectors && !err; i++)
+        pci_msix_share(s->pci, i, &s->vectors[0].irq);
     struct server_slot *slot = err ? ERR_PTR(err) : net_server_add_channel(&s->dev);
     if (IS_ERR(slot))
         return (int)PTR_ERR(slot);

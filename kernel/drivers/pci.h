@@ -150,6 +150,8 @@ void *pci_map_memory(struct pci_device *dev, unsigned bar);
 int pci_msix_enable(struct pci_device *dev);
 /* Allocates irq on a CPU and routes vector i to it; and back. */
 int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu);
+/* Sends vector i to an interrupt that another vector of the device has taken. */
+void pci_msix_share(struct pci_device *dev, unsigned i, const struct irq *irq);
 void pci_msix_clear(struct pci_device *dev, unsigned i, struct irq *irq);
 void pci_msix_disable(struct pci_device *dev);
 

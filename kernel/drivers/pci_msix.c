@@ -27,23 +27,27 @@ int pci_msix_enable(struct pci_device *dev)
     return n;
 }
 
-int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu)
+void pci_msix_share(struct pci_device *dev, unsigned i, const struct irq *irq)
 {
     volatile uint32_t *entry = dev->msix_table + MSIX_ENTRY_WORDS * i;
     uint64_t address;
     uint32_t data;
-    int err;
 
     ASSERT(i < dev->msix_vectors);
-    err = irq_alloc(irq, cpu);
-    if (err)
-        return err;
     irq_message(irq, &address, &data);
     mmio_write32(entry, (uint32_t)address);
     mmio_write32(entry + 1, (uint32_t)(address >> 32));
     mmio_write32(entry + 2, data);
     mmio_write32(entry + 3, 0);
-    return 0;
+}
+
+int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu)
+{
+    int err = irq_alloc(irq, cpu);
+
+    if (!err)
+        pci_msix_share(dev, i, irq);
+    return err;
 }
 
 void pci_msix_clear(struct pci_device *dev, unsigned i, struct irq *irq)
