@@ -2,7 +2,8 @@
 """Side-by-side comparison of LibrettOS domains, on the direct path and behind a network server, with a
 Linux guest: rates and guest instructions.
 
-Usage: bench.py [--build DIR] [--runs N] [--seconds S] [--rows NAME,...] [--out DIR]
+Usage: bench.py [--build DIR] [--runs N] [--seconds S] [--systems NAME,...] [--rows NAME,...]
+                [--out DIR]
 
 Runs are alternated between the two systems, each boot serves one program, medians are compared. The
 rates are measured without the instruction counter, the instructions in boots of their own. It needs root
@@ -103,7 +104,7 @@ def collect(images, options):
                 if not options.rows or any(r.name in options.rows for r in s.rows)]
     boots = [(s, run, system, p) for s in services
              for run, p in [(n, None) for n in range(options.runs)] + [("instructions", plugin)]
-             for system in SYSTEMS]
+             for system in options.systems]
     for done, (service, run, system, p) in enumerate(boots):
         print(f"[{done + 1}/{len(boots)}] {service.name} on {system}, run {run}", file=sys.stderr,
               flush=True)
@@ -141,7 +142,7 @@ def collect_pairs(images, options, add):
     """redis and its client in two guests each; only what needs a server has a second guest to talk to."""
     conf = redis_conf(options)
     for run in range(options.runs):
-        for system in ("server", "linux"):
+        for system in [s for s in options.systems if s != "librettos"]:
             print(f"[pairs] redis on {system}, run {run}", file=sys.stderr, flush=True)
             try:
                 for row, rate in pairs.run(system, images, options, conf):
@@ -172,6 +173,7 @@ def main():
     parser.add_argument("--build", default="build")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--systems", type=lambda s: s.split(","), default=SYSTEMS)
     parser.add_argument("--rows", type=lambda s: s.split(","), default=None)
     parser.add_argument("--out", default=None)
     options = parser.parse_args()

@@ -121,7 +121,7 @@ class Supervised:
     def __init__(self, build, plugin=None):
         self.command = os.path.join(build, "librettos")
         self.dir = tempfile.mkdtemp(prefix="bench-")
-        self.env = dict(os.environ, XDG_RUNTIME_DIR=self.dir)
+        self.env = dict(os.environ, XDG_RUNTIME_DIR=self.dir, LIBRETTOS_SERVER_IDLE_MS="0")
         self.plugin = plugin
         self.counters = None
         self.started = time.monotonic()

@@ -106,10 +106,22 @@ static void describe_nic(const struct netserver *ns, struct domain_spec *spec, c
         tap_open(&spec->tap, ns->tap, ns->bridge, 1, error);
 }
 
+/* Further arguments for the server's QEMU, separated by blanks: what --qemu-arg is to a domain. */
+static void add_extra(struct strv *out)
+{
+    const char *env = getenv("LIBRETTOS_SERVER_QEMU_ARGS");
+    char *words = xstrdup(env ? env : ""), *save = NULL;
+
+    for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+        strv_addf(out, "%s", w);
+    free(words);
+}
+
 /* Starts the server. Returns false with *error an owned line. */
 static bool start(struct netserver *ns, char **error)
 {
     struct qemu_ivshmem devices[NET_SLOTS + 1];
+    struct strv extra = {0};
     struct domain_spec spec = {
         .name = ns->name,
         .program = "network server",
@@ -122,8 +134,11 @@ static bool start(struct netserver *ns, char **error)
                  .memory_mib = NETSERVER_MEMORY_MIB,
                  .cpus = 1,
                  .loglevel = ns->loglevel,
-                 .ivshmem = devices},
+                 .ivshmem = devices,
+                 .extra = &extra},
     };
+
+    add_extra(&extra);
     int err = connect_all(ns, devices, &spec.qemu.ivshmem_count);
 
     *error = err ? xasprintf("channels: %s", strerror(-err)) : NULL;
@@ -133,6 +148,7 @@ static bool start(struct netserver *ns, char **error)
         ns->domain = supervisor_start(ns->sv, &spec, error);
     for (size_t i = 0; i < spec.qemu.ivshmem_count; i++)
         close(devices[i].fd);
+    strv_free(&extra);
     ns->started_ns = now_ns();
     ns->plugging = ns->plug_failed = false;
     ns->plugged = ns->domain ? ns->table.made : 0;
