@@ -103,6 +103,8 @@ class Guest:
         raise RuntimeError(f"no answer on port {port} within {limit} s; console:\n{self.output()}")
 
     def output(self):
+        if not os.path.exists(self.console):
+            return ""  # QEMU has not got that far
         with open(self.console, errors="replace") as f:
             return f.read()[-4000:]
 
