@@ -363,8 +363,10 @@ struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
         free(p);
         return NULL;
     }
-    if (host == VNET_SERVER)
+    if (host == VNET_SERVER) {
         p->port.only_mac = NULL;
+        p->held = true;
+    }
     v->ports[host] = p;
     return p;
 }

@@ -51,9 +51,10 @@ char *vnet_address(int host);
 struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err);
 void vnet_disconnect(struct vnet *v, struct netport *p);
 /*
- * The network server's machine is gone: its port stays and keeps frames for the next one, which is
- * connected with vnet_connect() as well, and gets them when it is said to be ready. At last the
- * port is taken away.
+ * The network server's port keeps frames until the server is said to be ready: one that does not
+ * know its domains yet would answer for them, and refuse their connections. When its machine is
+ * gone the port stays and keeps frames for the next one, which is connected with vnet_connect() as
+ * well. At last the port is taken away.
  */
 void vnet_hold_server(struct vnet *v);
 void vnet_server_ready(struct vnet *v);

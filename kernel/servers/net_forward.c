@@ -167,6 +167,13 @@ static bool take_shared(const struct frame_info *f, struct pkt *p)
         deliver(s, f, p);
         return true;
     }
+    /* A domain's whose channel is not served yet: the peer tries again, whereas a reset from our
+     * own stack would end a connection that is to survive us. */
+    if (ip && f->first && f->has_ports && server_port_is_owned(f->proto, f->dst_port)) {
+        server_page()->drop_no_owner++;
+        pkt_free(p);
+        return true;
+    }
     /* What a domain asked its neighbours is answered to all, the own stack included. */
     if (f->type == ETH_TYPE_ARP
             ? get16(f->h + ETH_HEADER + 6) == ARP_REPLY

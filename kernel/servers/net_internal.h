@@ -108,6 +108,8 @@ bool server_may_send(struct server_slot *s, const struct pkt *p, const struct fr
 
 /* The slot that owns a port of the shared address and is served, or NULL. */
 struct server_slot *server_port_owner(uint8_t proto, uint16_t port);
+/* Whether a domain owns it, served or not yet. */
+bool server_port_is_owned(uint8_t proto, uint16_t port);
 /* Remembers a fragmented datagram by its first fragment, and finds its slot for the others. */
 void server_fragment_note(const struct frame_info *f, struct server_slot *s);
 struct server_slot *server_fragment_owner(const struct frame_info *f);

@@ -19,11 +19,22 @@ struct seen {
 static struct seen fragments[SEEN], echoes[SEEN];
 static unsigned next_fragment, next_echo;
 
-struct server_slot *server_port_owner(uint8_t proto, uint16_t port)
+static uint16_t port_entry(uint8_t proto, uint16_t port)
 {
     uint32_t base = proto == IPPROTO_TCP_N ? NET_TABLE_TCP : NET_TABLE_UDP;
     const uint16_t *owners = (const uint16_t *)(server.table + base);
-    uint16_t owner = READ_ONCE(owners[port]);
+
+    return READ_ONCE(owners[port]);
+}
+
+bool server_port_is_owned(uint8_t proto, uint16_t port)
+{
+    return port_entry(proto, port) != 0;
+}
+
+struct server_slot *server_port_owner(uint8_t proto, uint16_t port)
+{
+    uint16_t owner = port_entry(proto, port);
     struct server_slot *s = owner && owner <= NET_SLOTS ? server.slots[owner - 1] : NULL;
 
     return s && s->serving && s->grants.mode == CHANNEL_SHARED ? s : NULL;

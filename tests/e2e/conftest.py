@@ -51,9 +51,14 @@ class Librettos:
                                                       os.path.join(folder, "cache")))
         os.makedirs(self.env["XDG_RUNTIME_DIR"], mode=0o700)
         self.folder = folder
+        self.run_options = []  # of every `run`
+
+    def _command(self, args):
+        options = self.run_options if args[0] == "run" else []
+        return [LIBRETTOS, str(args[0]), *options, *map(str, args[1:])]
 
     def __call__(self, *args, timeout=60, check=True, **kw):
-        done = subprocess.run([LIBRETTOS, *map(str, args)], env=self.env, timeout=timeout,
+        done = subprocess.run(self._command(args), env=self.env, timeout=timeout,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               stdin=kw.pop("stdin", subprocess.DEVNULL), **kw)
         if check and done.returncode:
@@ -62,7 +67,7 @@ class Librettos:
         return done
 
     def popen(self, *args, **kw):
-        return subprocess.Popen([LIBRETTOS, *map(str, args)], env=self.env, **kw)
+        return subprocess.Popen(self._command(args), env=self.env, **kw)
 
     def start(self, name, *args, port=None, **kw):
         """`run -d`; returns the host port that leads to the guest's `port`."""
@@ -76,11 +81,20 @@ class Librettos:
             wait_for(lambda: answers(host), 20, f"{name} on port {port}")
         return host
 
-    def ps(self):
+    def all(self):
         return json.loads(self("ps", "--json").stdout)
 
+    def ps(self):
+        """The running application domains."""
+        return [d for d in self.all() if d["kind"] == "application"]
+
+    def server(self, name="net"):
+        """The network server, or None."""
+        return next((d for d in self.all() if d["kind"] == "network server" and d["name"] == name),
+                    None)
+
     def end(self):
-        for domain in self.ps():
+        for domain in self.ps() + self.all():  # network servers only when nobody uses them
             self("stop", domain["name"], check=False)
 
 
@@ -91,6 +105,13 @@ def librettos():
     yield command
     command.end()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["server", "direct"])
+def librettos_on_each_path(request, librettos):
+    """For tests that are to pass on both paths: import it as `librettos`."""
+    librettos.run_options = ["--path", request.param]
+    return librettos
 
 
 def run(*command, timeout=300, check=True, **kw):

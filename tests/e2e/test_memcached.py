@@ -3,6 +3,7 @@ import json
 import os
 
 from conftest import BUILD, run
+from conftest import librettos_on_each_path as librettos  # noqa: F401
 
 
 def test_100000_requests_without_an_error(librettos):

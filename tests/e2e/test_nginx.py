@@ -5,6 +5,7 @@ import threading
 import urllib.request
 
 from conftest import run
+from conftest import librettos_on_each_path as librettos  # noqa: F401
 
 
 def fetch(port, path="/", timeout=10):

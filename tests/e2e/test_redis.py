@@ -3,6 +3,7 @@ import re
 import subprocess
 
 from conftest import run, wait_for
+from conftest import librettos_on_each_path as librettos  # noqa: F401
 
 OPTIONS = ("--protected-mode", "no", "--bind", "0.0.0.0")
 

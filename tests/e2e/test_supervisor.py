@@ -95,6 +95,7 @@ def test_commands_while_supervisors_end(librettos):
 
 
 def test_thirty_domains_leave_nothing(librettos):
+    librettos.env["LIBRETTOS_SERVER_IDLE_MS"] = "500"
     librettos("run", "--name", "first", "/bin/true")
     pid = supervisor_pid(librettos)
     count = lambda: len(os.listdir(f"/proc/{pid}/fd"))
@@ -102,10 +103,10 @@ def test_thirty_domains_leave_nothing(librettos):
     before = count()
     for i in range(30):
         assert librettos("run", "--name", f"d{i % 7}", "-m", "64M", "/bin/echo", i).stdout == f"{i}\n"
+    wait_for(lambda: not descendants(pid), 5, "the network server to end")
     wait_for(lambda: count() <= before, 5, "descriptors to be closed")
-    assert not descendants(pid)
     files = set(os.listdir(os.path.join(librettos.env["XDG_RUNTIME_DIR"], "librettos")))
-    assert files == ({"supervisor.sock", "supervisor.lock", "supervisor.log", "first.domain"} |
+    assert files == ({"supervisor.sock", "supervisor.lock", "supervisor.log", "first.domain", "net.domain"} |
                      {f"d{i}.domain" for i in range(7)})
 
 
