@@ -148,11 +148,12 @@ static struct netserver *find_server(struct lease *l, const struct lease_request
 /* On a tap device or bridge the first domain that shares brings the server's address. */
 static bool check_shared(const struct netserver *ns, const struct lease_request *rq, char **error)
 {
-    if (!ns->ip)
-        *error =
-            xasprintf("the network server %s was started without an address to share; stop its "
-                      "domains first",
-                      ns->name);
+    if (!ns->ip && !rq->ip)
+        *error = xstrdup("--address shared: tell the address to share with --ip ADDRESS/LEN");
+    else if (!ns->ip)
+        *error = xasprintf("the network server %s runs without an address to share; stop its "
+                           "domains, then `librettos stop %s`",
+                           ns->name, ns->name);
     else if (rq->ip && strcmp(rq->ip, ns->ip))
         *error = xasprintf("the network server %s shares %s; leave --ip out, or use --address "
                            "dedicated",

@@ -22,7 +22,7 @@ class Inside(Librettos):
         status, text = self.ns(LIBRETTOS, *args, timeout=timeout, check=check, env=self.env)
         return text if check else (status, text)
 
-    def ps(self):
+    def all(self):
         return json.loads(self("ps", "--json"))
 
     def kernel_log(self, name):
@@ -98,6 +98,51 @@ def test_two_domains_on_a_bridge(inside):
     inside("stop", "kv")
     inside("stop", "web")
     assert "lostap" not in inside.ns("ip", "link")[1]  # the domains' devices went with them
+
+
+def redis_answers(inside, address):
+    return "PONG" in inside.ns("redis-cli", "-h", address, "ping", check=False)[1]
+
+
+REDIS = ("redis-server", "--protected-mode", "no", "--bind", "0.0.0.0", "--save", "")
+
+
+def test_two_domains_behind_a_server_on_a_tap(inside):
+    """One tap device, each domain with an address of its own."""
+    make_tap(inside.ns)
+    run_nginx(inside, "--path", "server", "--tap", "tap0", "--ip", IP)
+    inside("run", "-d", "--name", "kv", "--path", "server", "--tap", "tap0", "--ip",
+           f"10.79.0.3/{PREFIX}", "--file", "/usr/bin/curl", *REDIS)
+    wait_for(lambda: redis_answers(inside, "10.79.0.3"), 20, "redis")
+    for address in (GUEST, "10.79.0.3"):
+        assert " 0% packet loss" in inside.ns("ping", "-c", 3, "-i", "0.2", address)[1]
+    assert "Welcome to nginx" in inside("exec", "kv", "curl", "-sf", f"http://{GUEST}/")
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    assert "Socket errors" not in text and "Non-2xx" not in text
+    server = inside.server("net-tap0")
+    assert server["server"]["domains"] == 2 and server["address"] == ""
+    assert {d["path"] for d in inside.ps()} == {"server"}
+
+
+def test_two_domains_share_an_address_on_a_bridge(inside):
+    """The first brings it, others need not tell it again."""
+    for command in ("link add br0 type bridge", f"addr add {HOST}/{PREFIX} dev br0", "link set br0 up"):
+        inside.ns("ip", *command.split())
+    shared = ("--path", "server", "--bridge", "br0", "--address", "shared")
+    run_nginx(inside, *shared, "--ip", IP)
+    inside("run", "-d", "--name", "kv", *shared, *REDIS)
+    wait_for(lambda: redis_answers(inside, GUEST), 20, "redis")
+    status, text = inside("run", *shared, "--ip", f"10.79.0.9/{PREFIX}", "/bin/true", check=False)
+    assert status == 125 and "shares" in text
+    assert {d["address"] for d in inside.all()} == {GUEST}
+
+
+def test_sharing_needs_an_address(inside):
+    make_tap(inside.ns)
+    shared = ("run", "--path", "server", "--tap", "tap0", "--address", "shared")
+    status, text = inside(*shared, "/bin/true", check=False)
+    assert status == 125 and "--ip" in text and text.count("\n") == 1
+    assert inside.all() == []
 
 
 def test_what_cannot_be_connected(inside):
