@@ -63,7 +63,7 @@ endif
 
 ANY_SRCS := $(wildcard kernel/net/*.c kernel/fs/*.c kernel/channel/*.c kernel/servers/*.c) \
 	$(filter-out kernel/drivers/pci_host.c,$(wildcard kernel/drivers/*.c)) \
-	$(wildcard kernel/core/rbtree.c kernel/core/bootargs.c kernel/core/siphash.c kernel/core/text.c kernel/linux/elf.c) \
+	$(wildcard kernel/core/rbtree.c kernel/core/bootargs.c kernel/core/siphash.c kernel/core/text.c kernel/core/recheck.c kernel/linux/elf.c) \
 	$(wildcard tests/floor/*.c)
 ANY_INCLUDES := -I tests/floor/include -I tests/floor -I kernel -I .
 ANY_CFLAGS := -std=gnu11 -g $(WARN) -fno-strict-aliasing $(ANY_INCLUDES) -MMD -MP

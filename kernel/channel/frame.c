@@ -63,11 +63,28 @@ static uint32_t header_len(const uint8_t *f, uint32_t n)
     return MIN(at, n);
 }
 
+#define MAX_ORDER 4u /* 64 KiB */
+
+/* The largest block that n bytes fill, or one page: each block is a descriptor less for the device
+ * that sends it. */
+static struct page *alloc_block(uint32_t n, uint32_t *size)
+{
+    unsigned order = 0;
+
+    while (order < MAX_ORDER && n >= PAGE_SIZE << (order + 1))
+        order++;
+    struct page *page = page_alloc(order, PAGE_ATOMIC);
+    if (!page && order)
+        page = page_alloc(order = 0, PAGE_ATOMIC);
+    *size = MIN(n, (uint32_t)PAGE_SIZE << order);
+    return page;
+}
+
 static bool copy_pages(struct pkt *p, const uint8_t *from, uint32_t n)
 {
     while (n) {
-        uint32_t part = MIN(n, (uint32_t)PAGE_SIZE);
-        struct page *page = page_alloc(0, PAGE_ATOMIC);
+        uint32_t part;
+        struct page *page = alloc_block(n, &part);
         if (!page)
             return false;
         memcpy(page_addr(page), from, part);

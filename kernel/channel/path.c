@@ -52,6 +52,7 @@ static bool transmit(struct net_path *path, int queue, struct pkt *p)
         pq->stats.tx_bytes += len;
     } else if (err == -EAGAIN) {
         pq->tx_stopped = true;
+        recheck_later(&pq->recheck);
     } else {
         pq->stats.tx_dropped++;
     }
@@ -68,8 +69,10 @@ static void flush(struct net_path *path, int queue)
     struct channel_path_queue *pq = &cp->queues[queue];
 
     spin_lock(&pq->tx_lock);
-    if (likely(cp->running && pq->q.generation))
+    if (likely(cp->running && pq->q.generation)) {
         flush_locked(pq);
+        recheck_later(&pq->recheck);
+    }
     spin_unlock(&pq->tx_lock);
 }
 
@@ -158,6 +161,37 @@ static void report_broken(struct channel_path_queue *pq)
          pq->owner->path.name, pq->index);
 }
 
+/* What was granted may change while we run. The MAC is the interface's identity and the mode that
+ * of its addresses: neither is changed under it. */
+static void take_grants(struct channel_path *cp)
+{
+    const char *name = cp->path.name;
+    struct channel_grants g;
+    int err = channel_read_grants(cp->dev, &g);
+
+    if (err == -EAGAIN)
+        return; /* with the next interrupt */
+    cp->grants_seen = g.sequence;
+    if (!err && (g.mode != cp->grants.mode || memcmp(g.mac, cp->grants.mac, MAC_LEN)))
+        err = -EPERM;
+    if (err) {
+        klog(LOG_ERROR, "%s: the new grants are refused (error %d), the old ones stay", name, -err);
+        return;
+    }
+    if (g.mtu != cp->grants.mtu) {
+        klog(LOG_INFO, "%s: MTU %u", name, g.mtu);
+        path_mtu_changed(&cp->path, g.mtu);
+    }
+    if (g.mode == CHANNEL_SHARED)
+        shared_set_range(g.ephemeral_first, g.ephemeral_last);
+    cp->grants = g;
+}
+
+static bool grants_changed(const struct channel_path *cp)
+{
+    return READ_ONCE(channel_control(cp->dev)->grants.sequence) != cp->grants_seen;
+}
+
 static void poll(struct bottom_half *bh)
 {
     struct channel_path_queue *pq = container_of(bh, struct channel_path_queue, bh);
@@ -168,15 +202,52 @@ static void poll(struct bottom_half *bh)
         return;
     if (unlikely(channel_queue_changed(&pq->q)))
         follow_server(pq);
+    if (pq->index == 0 && unlikely(grants_changed(cp)))
+        take_grants(cp);
     if (likely(pq->q.live)) {
         n = rx_poll(pq);
         tx_poll(pq);
     }
+    if (n)
+        recheck_later(&pq->recheck);
     channel_answer_ping(cp->dev, false);
     if (unlikely(channel_queue_broken(&pq->q)))
         report_broken(pq);
     else if (n == POLL_BUDGET || (pq->q.live && channel_want_data(&pq->q.rx)))
         bh_schedule(bh);
+}
+
+/* The consumer asked for a doorbell at a descriptor that is published and that it has not released.
+ */
+static bool waits_for_data(const struct channel_producer *p)
+{
+    uint32_t head = READ_ONCE(p->peer->head);
+
+    return READ_ONCE(p->peer->data_event) - head < p->tail - head;
+}
+
+/* The producer asked for a doorbell at a descriptor that was released lately; perhaps it has gone
+ * on since: then the doorbell is needless, never harmful. */
+static bool waits_for_room(const struct channel_consumer *c)
+{
+    return c->head - READ_ONCE(c->peer->room_event) - 1 < c->slots;
+}
+
+/* See core/recheck.h. */
+static void look(struct recheck *r)
+{
+    struct channel_path_queue *pq = container_of(r, struct channel_path_queue, recheck);
+
+    if (!READ_ONCE(pq->owner->running) || !pq->q.live || channel_queue_broken(&pq->q))
+        return;
+    spin_lock(&pq->tx_lock);
+    if (waits_for_data(&pq->q.tx) || waits_for_room(&pq->q.rx)) {
+        pq->tx_doorbells++;
+        ring(pq);
+    }
+    spin_unlock(&pq->tx_lock);
+    if (pq->tx_stopped || READ_ONCE(pq->q.rx.peer->tail) != pq->q.rx.next)
+        bh_schedule(&pq->bh);
 }
 
 void channel_path_interrupt(struct channel_path *cp, unsigned i)
@@ -280,8 +351,10 @@ void channel_path_destroy(struct channel_path *cp)
     ASSERT(!cp->running);
     for (int cpu = 0; cpu < cpu_count; cpu++)
         visit_cpu(cpu, NULL);
-    for (int i = 0; i < cp->nqueues; i++)
+    for (int i = 0; i < cp->nqueues; i++) {
+        recheck_stop(&cp->queues[i].recheck);
         channel_queue_destroy(&cp->queues[i].q);
+    }
     kfree(cp->queues);
     kfree(cp);
 }
@@ -297,6 +370,7 @@ static int queues_create(struct channel_path *cp, const struct channel_layout *l
         pq->index = (int)i;
         spin_init(&pq->tx_lock);
         bh_init(&pq->bh, poll);
+        recheck_init(&pq->recheck, look);
         int err = channel_queue_create(&pq->q, cp->dev->mem, l, i, false, features);
         if (err)
             return err;
@@ -327,6 +401,7 @@ struct channel_path *channel_path_create(struct channel_device *dev, const char 
         channel_path_destroy(cp);
         return ERR_PTR(err);
     }
+    cp->grants_seen = cp->grants.sequence;
     cp->path = (struct net_path){
         .ops = &channel_ops,
         .kind = PATH_SERVER,

@@ -9,6 +9,7 @@
 #include "channel/ring.h"
 #include "core/deferred.h"
 #include "core/lock.h"
+#include "core/recheck.h"
 #include "net/netif.h"
 
 /* One queue pair. Its consumer and its generation belong to its bottom half; the producer is under
@@ -18,6 +19,7 @@ struct channel_path_queue {
     int index;
     struct channel_queue q;
     struct bottom_half bh;
+    struct recheck recheck;  /* of both rings */
     spinlock_t tx_lock;      /* bh */
     bool tx_stopped;         /* a packet was refused: say when there is room */
     uint32_t peer;           /* whom to ring */
@@ -30,7 +32,8 @@ struct channel_path_queue {
 struct channel_path {
     struct net_path path;
     struct channel_device *dev;
-    struct channel_grants grants; /* as of attach */
+    struct channel_grants grants; /* in force; written by queue pair 0's bottom half */
+    uint32_t grants_seen;         /* sequence of those that were looked at last */
     bool running;
     int nqueues;
     struct channel_path_queue *queues;
@@ -38,7 +41,8 @@ struct channel_path {
 
 /* Attaches to the channel as the application: checks it, accepts the features, and answers the
  * server if there is one already; else once it comes. The path has the granted MAC and MTU and is
- * up while a server is there. Register it with the netif, then call channel_path_start. ERR_PTR:
+ * up while a server is there; later grants are taken as they come, but for another MAC and mode.
+ * Register it with the netif, then call channel_path_start. ERR_PTR:
  * -EPROTO, -EPROTONOSUPPORT, -EAGAIN (page 0 is not ready), -ENOMEM. Thread context. */
 struct channel_path *channel_path_create(struct channel_device *dev, const char *name);
 void channel_path_start(struct channel_path *cp);

@@ -12,6 +12,7 @@
  */
 #include "core/deferred.h"
 #include "core/lock.h"
+#include "core/recheck.h"
 #include "drivers/console.h"
 #include "drivers/virtio.h"
 
@@ -49,6 +50,7 @@ struct send_buffer {
 
 struct port {
     struct char_port port;
+    struct console *console;
     uint32_t number;
     bool present;    /* announced; its receive queue is filled */
     bool connected;  /* somebody on the host's side has it open */
@@ -66,7 +68,8 @@ struct console {
     bool multiport;
     unsigned nports;
     struct irq irq;
-    struct work work; /* control messages */
+    struct work work;       /* control messages */
+    struct recheck recheck; /* of all queues, while there is a device */
     struct virtq control_rx, control_tx;
     struct port *ports[MAX_PORTS];
     struct console *next; /* retired */
@@ -153,6 +156,7 @@ static ssize_t read_some(struct char_port *port, void *buf, size_t n)
             done += part;
         }
         reclaim(p);
+        recheck_later(&p->console->recheck);
     }
     bool bad = p->failed || p->rx.broken;
     spin_unlock(&p->lock);
@@ -176,6 +180,7 @@ static bool room(struct port *p)
         if (p->in_flight < SEND_LIMIT && p->tx.num_free)
             return true;
     } while (virtq_irq_enable(&p->tx));
+    recheck_later(&p->console->recheck);
     return false;
 }
 
@@ -209,8 +214,10 @@ static ssize_t write_some(struct char_port *port, const void *buf, size_t n)
             break;
         done += (size_t)sent;
     }
-    if (done)
+    if (done) {
         virtq_kick(&p->tx);
+        recheck_later(&p->console->recheck);
+    }
     bool bad = p->failed || p->tx.broken;
     spin_unlock(&p->lock);
     return bad ? -EIO : (ssize_t)done;
@@ -238,6 +245,8 @@ static bool all_sent(struct char_port *port)
         reclaim(p);
         yes = !p->in_flight || p->failed || p->tx.broken;
     } while (!yes && virtq_irq_enable(&p->tx));
+    if (!yes)
+        recheck_later(&p->console->recheck);
     spin_unlock(&p->lock);
     return yes;
 }
@@ -340,6 +349,7 @@ static void control_work(struct work *w)
         }
         virtq_kick(&c->control_rx);
     } while (virtq_irq_enable(&c->control_rx));
+    recheck_later(&c->recheck);
 }
 
 /* One vector for all queues: whoever waits looks for himself. */
@@ -351,6 +361,31 @@ static void console_irq(struct irq *irq)
         work_schedule(&c->work);
     for (unsigned i = 0; i < c->nports; i++)
         wake_port(c->ports[i]);
+}
+
+/* See core/recheck.h. No lock: threads that hold a port's are not disturbed by what is done here.
+ */
+static void console_look(struct recheck *r)
+{
+    struct console *c = container_of(r, struct console, recheck);
+
+    if (c->multiport) {
+        virtq_kick_again(&c->control_rx);
+        virtq_kick_again(&c->control_tx);
+        if (virtq_pending(&c->control_rx))
+            work_schedule(&c->work);
+    }
+    for (unsigned i = 0; i < c->nports; i++) {
+        struct port *p = c->ports[i];
+        if (!p->present || p->failed)
+            continue;
+        virtq_kick_again(&p->rx);
+        virtq_kick_again(&p->tx);
+        if (virtq_pending(&p->rx))
+            wake_up(&p->port.readable);
+        if (virtq_pending(&p->tx))
+            wake_up(&p->port.writable);
+    }
 }
 
 /* --- set-up ----------------------------------------------------------------------------------- */
@@ -385,6 +420,7 @@ static int port_init(struct console *c, unsigned number)
         wait_queue_init(&p->port.readable);
         wait_queue_init(&p->port.writable);
         spin_init(&p->lock);
+        p->console = c;
         p->number = number;
         c->ports[number] = p;
     }
@@ -402,6 +438,7 @@ static void queues_free(struct console *c)
 {
     void *b;
 
+    recheck_stop(&c->recheck);
     for (unsigned i = 0; i < MAX_PORTS && c->ports[i]; i++) {
         struct port *p = c->ports[i];
         spin_lock(&p->lock);
@@ -440,6 +477,7 @@ static int start(struct console *c)
         virtio_config(dev, CONFIG_MAX_PORTS, &max_ports, sizeof(max_ports));
     c->nports = MAX(1u, MIN(max_ports, MAX_PORTS));
     work_init(&c->work, control_work);
+    recheck_init(&c->recheck, console_look);
     c->irq = (struct irq){.handler = console_irq, .owner = c, .name = dev->name};
     if (c->multiport)
         err = control_init(c);
@@ -483,6 +521,7 @@ static int console_probe(struct virtio_device *dev)
         virtq_irq_enable(&c->control_rx);
         virtq_kick(&c->control_rx);
         control_send(c, 0, DEVICE_READY, 1);
+        recheck_later(&c->recheck);
     } else {
         c->ports[0]->present = c->ports[0]->connected = !fill(c->ports[0]);
     }

@@ -41,19 +41,13 @@ static void pair_poll(struct bottom_half *bh)
         virtq_irq_disable(&q->rx);
         bh_schedule(bh);
     }
-    vnet_settle_later(q);
+    recheck_later(&q->recheck);
 }
 
-/*
- * Whether to interrupt or to ring is decided on both sides by "store mine, fence, load yours". For
- * a VM with one virtual CPU QEMU's TCG leaves the fence out, though the device is another thread of
- * the host: once in many million times both sides see the old value, each waits for the other, and
- * the ring stands still for ever. So a while after the last activity, when every store has long
- * arrived, both rings are looked at once more. Busy, that is 200 looks a second; idle, none.
- */
-static void settle(struct timer *t)
+/* See core/recheck.h. */
+static void pair_look(struct recheck *r)
 {
-    struct vnet_pair *q = container_of(t, struct vnet_pair, settle);
+    struct vnet_pair *q = container_of(r, struct vnet_pair, recheck);
 
     if (!q->net->running)
         return;
@@ -63,9 +57,6 @@ static void settle(struct timer *t)
     spin_unlock(&q->tx_lock);
     if (virtq_pending(&q->rx))
         bh_schedule(&q->bh);
-    if (q->active)
-        timer_arm(t, time_now() + VNET_SETTLE);
-    q->active = false;
 }
 
 static void pair_irq(struct irq *irq)
@@ -155,8 +146,7 @@ static void stop(struct vnet *net)
     for (int i = 0; i < net->npairs; i++)
         quiesce_cpu(net->pairs[i].irq.cpu);
     for (int i = 0; i < net->npairs; i++)
-        if (net->pairs[i].settle.run)
-            timer_cancel_sync(&net->pairs[i].settle);
+        recheck_stop(&net->pairs[i].recheck);
     for (int i = 0; i < net->npairs; i++) {
         struct vnet_pair *q = &net->pairs[i];
         vnet_tx_drain(q);
@@ -208,7 +198,7 @@ static int pair_init(struct vnet *net, int i)
     q->index = i;
     spin_init(&q->tx_lock);
     bh_init(&q->bh, pair_poll);
-    timer_init(&q->settle, settle);
+    recheck_init(&q->recheck, pair_look);
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
     err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)

@@ -3,8 +3,8 @@
 #define DRIVERS_VIRTIO_NET_H
 
 #include "core/deferred.h"
+#include "core/recheck.h"
 #include "core/thread.h"
-#include "core/timer.h"
 #include "core/wait.h"
 #include "drivers/virtio.h"
 #include "net/netif.h"
@@ -57,8 +57,6 @@ struct vnet_buf {
 
 /* A queue pair: its interrupt, its bottom half and its counters belong to one CPU; only the
  * transmit side is used by others too (when there are more CPUs than pairs), under tx_lock. */
-#define VNET_SETTLE (5 * NSEC_PER_MSEC)
-
 struct vnet_pair {
     struct vnet *net;
     int index;
@@ -67,8 +65,7 @@ struct vnet_pair {
     struct bottom_half bh;
     struct irq irq;
     bool irq_set;
-    struct timer settle; /* looks at both rings once more: see settle() */
-    bool active;         /* since settle ran */
+    struct recheck recheck; /* of both rings */
 
     spinlock_t tx_lock; /* bh */
     bool tx_stopped;    /* a packet was refused: say when there is room */
@@ -118,13 +115,5 @@ void vnet_ctrl_exit(struct vnet *net);
 int vnet_ctrl_pairs(struct vnet *net, uint16_t pairs);
 int vnet_set_mac(struct net_path *path, const uint8_t mac[MAC_LEN]);
 int vnet_set_multicast(struct net_path *path, const uint8_t (*macs)[MAC_LEN], int n);
-
-/* A ring was left to the device, with an interrupt or a doorbell to come: bh context. */
-static inline void vnet_settle_later(struct vnet_pair *q)
-{
-    q->active = true;
-    if (unlikely(!timer_armed(&q->settle)) && cpu_count == 1 && q->net->running)
-        timer_arm(&q->settle, time_now() + VNET_SETTLE);
-}
 
 #endif

@@ -137,7 +137,8 @@ void vnet_flush(struct net_path *path, int queue)
     spin_lock(&q->tx_lock);
     q->tx_doorbells += virtq_kick(&q->tx);
     spin_unlock(&q->tx_lock);
-    vnet_settle_later(q);
+    if (likely(q->net->running))
+        recheck_later(&q->recheck);
 }
 
 void vnet_tx_poll(struct vnet_pair *q)

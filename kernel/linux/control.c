@@ -120,56 +120,54 @@ static void on_listen(int proto, const struct sock_addr *addr, int family, bool 
 
 #define CLAIM_TIMEOUT (5 * NSEC_PER_SEC)
 
-/* One claim is under way at a time: net/shared.h's operations are called one after the other. */
+/* One claim is under way at a time: net/shared.h's operations are called one after the other.
+ * Answers come in the order of the questions, so that counting them tells one that is late. */
 static struct {
     struct wait_queue wait;
     spinlock_t lock;
-    bool answered;
-    struct ctl_claim claim; /* what was asked, then the answer */
+    uint32_t asked, answered; /* ever */
+    struct ctl_claim claim;   /* the last question, then its answer */
 } claims;
 
-/* An answer that came too late for its question is not taken for that of the next. */
 static void on_claimed(const uint8_t *payload, size_t len)
 {
-    struct ctl_claim a;
+    struct ctl_claim a = {0};
 
-    if (len < sizeof(a)) {
-        klog(LOG_ERROR, "control: CLAIMED of %zu bytes", len);
-        return;
-    }
-    memcpy(&a, payload, sizeof(a));
+    memcpy(&a, payload, MIN(len, sizeof(a)));
     spin_lock_bh(&claims.lock);
-    if (a.op == claims.claim.op && a.protocol == claims.claim.protocol &&
-        a.port == claims.claim.port) {
+    const struct ctl_claim *q = &claims.claim;
+    bool wanted = claims.asked != claims.answered;
+    claims.answered += wanted;
+    if (wanted && claims.asked == claims.answered) {
+        if (len < sizeof(a) || a.op != q->op || a.protocol != q->protocol || a.port != q->port)
+            a.error = EPROTO;
         claims.claim = a;
-        claims.answered = true;
     }
     spin_unlock_bh(&claims.lock);
-    wake_up(&claims.wait);
+    if (wanted)
+        wake_up(&claims.wait);
+    else
+        klog(LOG_ERROR, "control: CLAIMED that nobody asked for");
 }
 
 static int claim_ask(struct ctl_claim *c)
 {
     spin_lock_bh(&claims.lock);
     claims.claim = *c;
-    claims.answered = false;
+    claims.asked++;
     spin_unlock_bh(&claims.lock);
     int err = control_send(CTL_CLAIM, 0, c, sizeof(*c));
     if (err)
         return err;
-    wait_event_full(&claims.wait, READ_ONCE(claims.answered) || control.lost, WAIT_UNINTERRUPTIBLE,
-                    time_now() + CLAIM_TIMEOUT, false);
-    if (!READ_ONCE(claims.answered))
-        return control.lost ? -EIO : -ETIMEDOUT;
+    wait_event_full(&claims.wait, READ_ONCE(claims.answered) == claims.asked || control.lost,
+                    WAIT_UNINTERRUPTIBLE, time_now() + CLAIM_TIMEOUT, false);
+    spin_lock_bh(&claims.lock);
+    bool answered = claims.answered == claims.asked;
     *c = claims.claim;
+    spin_unlock_bh(&claims.lock);
+    if (!answered)
+        return control.lost ? -EIO : -ETIMEDOUT;
     return c->error < 4096 ? -(int)c->error : -EPROTO;
-}
-
-static int claim_take(uint8_t proto, uint16_t port)
-{
-    struct ctl_claim c = {.op = CTL_CLAIM_TAKE, .protocol = proto, .port = port};
-
-    return claim_ask(&c);
 }
 
 static void claim_give(uint8_t proto, uint16_t port)
@@ -177,6 +175,21 @@ static void claim_give(uint8_t proto, uint16_t port)
     struct ctl_claim c = {.op = CTL_CLAIM_GIVE, .protocol = proto, .port = port};
 
     control_send(CTL_CLAIM, 0, &c, sizeof(c));
+}
+
+/* bind(2) knows few errors. */
+static int claim_take(uint8_t proto, uint16_t port)
+{
+    struct ctl_claim c = {.op = CTL_CLAIM_TAKE, .protocol = proto, .port = port};
+    int err = claim_ask(&c);
+
+    if (err == -ETIMEDOUT)
+        claim_give(proto, port); /* it may be granted later than we want it */
+    if (err && err != -EADDRINUSE && err != -ETIMEDOUT && err != -EIO) {
+        klog(LOG_ERROR, "control: port %u was not granted: error %d", port, -err);
+        err = -EADDRNOTAVAIL;
+    }
+    return err;
 }
 
 static int claim_more(uint16_t *first, uint16_t *last)

@@ -59,18 +59,29 @@ static void add_processes(struct text_buf *b)
     text_printf(b, "]");
 }
 
+static const char *path_name(const struct net_path *path)
+{
+    static const char *const names[] = {
+        [PATH_LOOPBACK] = "loopback", [PATH_DIRECT] = "direct", [PATH_SERVER] = "server"};
+
+    return path ? names[path->kind] : "none";
+}
+
 static bool add_netif(struct netif *n, void *arg)
 {
     struct text_buf *b = arg;
     struct path_stats s = {0};
-    if (n->path)
-        n->path->ops->stats(n->path, &s);
+    struct net_path *path = n->path;
+    if (path)
+        path->ops->stats(path, &s);
     text_printf(b,
-                "%s{\"name\":\"%s\",\"rx_packets\":%lu,\"rx_bytes\":%lu,\"tx_packets\":%lu,"
+                "%s{\"name\":\"%s\",\"path\":\"%s\",\"shared\":%s,\"rx_packets\":%lu,\"rx_bytes\":%"
+                "lu,\"tx_packets\":%lu,"
                 "\"tx_bytes\":%lu,\"rx_dropped\":%lu,\"tx_dropped\":%lu,\"doorbells\":%lu,"
                 "\"interrupts\":%lu}",
-                n->index > 1 ? "," : "", n->name, s.rx_packets, s.rx_bytes, s.tx_packets,
-                s.tx_bytes, s.rx_dropped, s.tx_dropped + n->tx_dropped, s.doorbells, s.interrupts);
+                n->index > 1 ? "," : "", n->name, path_name(path), n->shared ? "true" : "false",
+                s.rx_packets, s.rx_bytes, s.tx_packets, s.tx_bytes, s.rx_dropped,
+                s.tx_dropped + n->tx_dropped, s.doorbells, s.interrupts);
     return true;
 }
 

@@ -87,7 +87,7 @@ static void process(struct netif *n, const uint8_t *a)
     if (op != ARP_REQUEST && op != ARP_REPLY)
         return;
     if (spa && view_local(v, n, &sender)) {
-        if (!mac_equal(a + 8, n->mac))
+        if (!mac_equal(a + 8, n->mac) && !n->shared)
             conflict(n, &sender, a + 8);
         return;
     }

@@ -141,7 +141,6 @@ static bool checksum_ok(struct pkt *p)
 
 void icmp4_input(struct netif *n, struct pkt *p)
 {
-    (void)n;
     net_count(NET_Icmp_InMsgs);
     if (!pkt_make_linear(p, 8)) {
         net_drop(p, NET_Icmp_InErrors);
@@ -158,8 +157,9 @@ void icmp4_input(struct netif *n, struct pkt *p)
     switch (p->data[0]) {
     case ICMP_ECHO:
         net_count(NET_Icmp_InEchos);
-        /* Not to broadcasts (RFC 1122 3.2.2.6 allows to be silent): no amplifier. */
-        if (!(p->flags & PKT_BROADCAST)) {
+        /* Not to broadcasts (RFC 1122 3.2.2.6 allows to be silent): no amplifier. And the network
+         * server answers for a shared address. */
+        if (!(p->flags & PKT_BROADCAST) && !n->shared) {
             echo(p);
             return;
         }

@@ -97,7 +97,6 @@ static void error_input(struct pkt *p)
 
 void icmp6_input(struct netif *n, struct pkt *p)
 {
-    (void)n;
     net_count(NET_Icmp6_InMsgs);
     if (!pkt_make_linear(p, 8)) {
         net_drop(p, NET_Icmp6_InErrors);
@@ -113,6 +112,8 @@ void icmp6_input(struct netif *n, struct pkt *p)
         net_count(NET_Icmp6_InEchos);
         if (ip_is_any(&p->src))
             net_drop(p, NET_Icmp6_InErrors);
+        else if (n->shared)
+            pkt_free(p); /* the network server answers */
         else
             echo(p);
     } else if (type == ICMP6_ECHO_REPLY) {

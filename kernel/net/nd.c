@@ -385,6 +385,8 @@ static void advert_input(struct netif *n, struct pkt *p)
         return;
     }
     if (ours) {
+        if (n->shared) /* the server announces it */
+            return;
         if (ours->state == ADDR_OPTIMISTIC)
             duplicate(n, &target);
         else

@@ -242,6 +242,18 @@ void path_link_changed(struct net_path *path, bool up)
         work_schedule(&n->link_work);
 }
 
+void path_mtu_changed(struct net_path *path, uint16_t mtu)
+{
+    spin_lock_bh(&net_config_lock);
+    struct netif *n = path->netif;
+    path->mtu = mtu;
+    if (n && n->path == path) {
+        n->mtu = mtu;
+        view_touch();
+    }
+    spin_unlock_bh(&net_config_lock);
+}
+
 /* --- addresses -------------------------------------------------------------------------------- */
 
 static struct netif_addr *find_addr(struct netif *n, const struct ip_addr *a)

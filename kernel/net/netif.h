@@ -165,6 +165,8 @@ void path_receive(struct net_path *path, struct pkt *list);
 void path_tx_ready(struct net_path *path, int queue);
 /* Link state changed. Any context. */
 void path_link_changed(struct net_path *path, bool up);
+/* The largest IP packet is another one from now on. Any context but hard interrupts. */
+void path_mtu_changed(struct net_path *path, uint16_t mtu);
 
 /*
  * Between begin and end, on this CPU, doorbells and deferred calls of the stack are collected.

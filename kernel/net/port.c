@@ -8,13 +8,16 @@
 
 #define COUNTERS 64u
 
+static uint32_t size_of(const struct port_range *r)
+{
+    return r->first <= r->last ? (uint32_t)r->last - r->first + 1 : 0;
+}
+
 /* The i-th port of the ranges. */
 static uint16_t nth_port(const struct port_range *r, uint32_t i)
 {
-    while (i > (uint32_t)r->last - r->first) {
-        i -= (uint32_t)r->last - r->first + 1;
-        r++;
-    }
+    for (; i >= size_of(r); r++)
+        i -= size_of(r);
     return (uint16_t)(r->first + i);
 }
 
@@ -23,13 +26,13 @@ uint16_t port_choose(const struct ip_addr *local, const struct ip_addr *remote,
 {
     static uint64_t key[2];
     static atomic_uint counters[COUNTERS];
+    struct port_range ranges[PORT_RANGES_MAX];
+    unsigned count = port_ranges(ranges);
     uint32_t offset, range = 0;
-    unsigned count;
-    const struct port_range *ranges = port_ranges(&count);
     atomic_uint *counter = NULL;
 
     for (unsigned i = 0; i < count; i++)
-        range += (uint32_t)ranges[i].last - ranges[i].first + 1;
+        range += size_of(&ranges[i]);
     if (!key[0])
         rand_bytes(key, sizeof(key));
     if (remote) {

@@ -48,7 +48,7 @@ static int op_bind(struct socket *s, const struct sock_addr *addr)
     }
     tcp_unlock(t);
     if (addr->port)
-        shared_bind_end();
+        shared_bind_end(IPPROTO_TCP_N, &addr->ip, addr->port, err);
     return err;
 }
 
@@ -151,7 +151,7 @@ static int connect_result(struct tcp *t)
     return 0;
 }
 
-static int op_connect(struct socket *s, const struct sock_addr *addr, bool nonblock)
+static int try_connect(struct socket *s, const struct sock_addr *addr, bool nonblock)
 {
     struct tcp *t = tcp_of(s);
     int err = 0;
@@ -187,6 +187,16 @@ static int op_connect(struct socket *s, const struct sock_addr *addr, bool nonbl
     }
 out:
     tcp_unlock(t);
+    return err;
+}
+
+/* With a shared address more ports can be had. */
+static int op_connect(struct socket *s, const struct sock_addr *addr, bool nonblock)
+{
+    int err = try_connect(s, addr, nonblock);
+
+    if (unlikely(err == -EADDRNOTAVAIL) && !nonblock && port_ranges_grow())
+        err = try_connect(s, addr, nonblock);
     return err;
 }
 

@@ -325,7 +325,7 @@ static int udp_bind(struct socket *s, const struct sock_addr *addr)
         if (err)
             return err;
         err = insert_if_free(addr->port, &c, false) ? 0 : -EADDRINUSE;
-        shared_bind_end();
+        shared_bind_end(IPPROTO_UDP_N, &addr->ip, addr->port, err);
     } else
         err = port_choose(&addr->ip, NULL, 0, try_port, &c) ? 0 : -EADDRINUSE;
     if (!err && addr->port && socket_listen_hook)

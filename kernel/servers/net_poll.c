@@ -21,7 +21,8 @@
 #define ROUND_FRAMES 256 /* then others on this CPU have their turn */
 #define SECOND_LOOK (5 * NSEC_PER_MSEC)
 #define MEND_AFTER (250 * NSEC_PER_MSEC)
-#define STORM 1000u /* doorbells in a row without a frame */
+#define POLL_FOR (50 * NSEC_PER_USEC) /* after the last frame, before doorbells are asked for */
+#define STORM 1000u                   /* doorbells in a row without a frame */
 
 static void activate(struct server_slot *s)
 {
@@ -240,14 +241,17 @@ static void poll(struct bottom_half *bh)
     WRITE_ONCE(server.blocked, true);
     bool full = nic_full();
     WRITE_ONCE(server.blocked, full);
-    if (!n && !full)
+    nsec_t now = time_now();
+    if (n)
+        server.busy_until = now + POLL_FOR;
+    else if (!full && now >= server.busy_until)
         put_to_rest();
     bool again = !full && !list_empty(&server.active);
     struct pkt *local = server.local;
     server.local = NULL;
     server.local_tail = &server.local;
     if (!timer_armed(&server.timer))
-        timer_arm(&server.timer, time_now() + SECOND_LOOK);
+        timer_arm(&server.timer, now + SECOND_LOOK);
     spin_unlock(&server.lock);
     own_stack_input(local);
     net_batch_end();
