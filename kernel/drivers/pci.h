@@ -159,8 +159,8 @@ void pci_msix_disable(struct pci_device *dev);
  * all, drivers first, and forgets their addresses. */
 void pci_bus_scan(struct pci_bus *bus);
 void pci_bus_remove(struct pci_bus *bus);
-/* Takes over a root or downstream port if it has a hot-plug capable slot, before its bus is
- * scanned. */
+/* Takes over a root or downstream port if it has a hot-plug capable slot. What was plugged in since
+ * its bus was scanned is found now. */
 void pci_hotplug_init(struct pci_device *port);
 
 extern const struct pci_driver virtio_pci_driver, ivshmem_driver;

@@ -52,8 +52,9 @@ struct net_server {
     uint64_t pending[PENDING_WORDS]; /* slots that were rung; atomic */
     struct server_slot *slots[NET_SLOTS];
     uint32_t attached;
-    bool blocked;      /* the NIC takes no more for now */
-    nsec_t busy_until; /* the channels are polled, whether there is something or not */
+    bool blocked;        /* the NIC takes no more for now */
+    nsec_t busy_until;   /* the channels are polled, whether there is something or not, */
+    uint32_t polls_left; /* so many times yet */
 };
 extern struct net_server server;
 

@@ -22,6 +22,7 @@
 #define SECOND_LOOK (5 * NSEC_PER_MSEC)
 #define MEND_AFTER (250 * NSEC_PER_MSEC)
 #define POLL_FOR (50 * NSEC_PER_USEC) /* after the last frame, before doorbells are asked for */
+#define POLLS 500u                    /* and so often at most */
 #define STORM 1000u                   /* doorbells in a row without a frame */
 
 static void activate(struct server_slot *s)
@@ -242,10 +243,13 @@ static void poll(struct bottom_half *bh)
     bool full = nic_full();
     WRITE_ONCE(server.blocked, full);
     nsec_t now = time_now();
-    if (n)
+    if (n) {
         server.busy_until = now + POLL_FOR;
-    else if (!full && now >= server.busy_until)
+        server.polls_left = POLLS;
+    } else if (!full && (now >= server.busy_until || !server.polls_left--)) {
+        server.polls_left = 0;
         put_to_rest();
+    }
     bool again = !full && !list_empty(&server.active);
     struct pkt *local = server.local;
     server.local = NULL;
