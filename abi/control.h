@@ -106,13 +106,21 @@ struct ctl_listen {
     uint8_t addr[16]; /* IPv4 in the first four bytes */
 };
 
-/* Ports of a shared address (abi/channel.h, CHANNEL_SHARED). A domain claims a port before a socket
+/*
+ * Ports of a shared address (abi/channel.h, CHANNEL_SHARED). A domain claims a port before a socket
  * is bound to it and gives it back when no socket has it any more; the supervisor says whether
- * another domain owns it. A claim is in force when the answer is sent. */
+ * another domain owns it. A claim is in force when the answer is sent. Claiming a port again that
+ * the domain owns is no error and counts once. Ports of the domain's own ephemeral ranges are owned
+ * without a claim, and a GIVE does not take them away. All end with the domain.
+ *
+ * Errors: EADDRINUSE; ENOSPC when the domain has more ports or ranges than one may have, or none is
+ * left; EINVAL for a claim that makes no sense, among them every claim of a domain that shares no
+ * address.
+ */
 enum ctl_claim_op {
-    CTL_CLAIM_TAKE = 1, /* protocol, port; error EADDRINUSE if another domain owns it */
+    CTL_CLAIM_TAKE = 1, /* protocol, port */
     CTL_CLAIM_GIVE = 2, /* protocol, port; not answered */
-    CTL_CLAIM_MORE = 3, /* a further range of ephemeral ports, TCP and UDP: first, last; ENOSPC */
+    CTL_CLAIM_MORE = 3, /* a further range of ephemeral ports, TCP and UDP: first, last */
 };
 struct ctl_claim {
     uint8_t op;       /* enum ctl_claim_op */

@@ -5,13 +5,24 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/domain.h"
+#include "host/nettable.h"
+#include "host/qmp.h"
 
+/* The domain shares an address: its claims are answered. */
 static void on_event(struct domain *d, enum domain_event what, const void *data)
 {
-    (void)d;
-    (void)what;
-    (void)data;
+    static struct nettable table;
+    struct channel_grants grants = {.mode = CHANNEL_SHARED};
+    struct ctl_claim c;
+
+    if (what != DOMAIN_EV_CLAIM)
+        return;
+    if (!table.made && (nettable_create(&table, &grants) || nettable_grow(&table, 1) ||
+                        nettable_grant(&table, 0, 1, &grants)))
+        abort();
+    memcpy(&c, data, sizeof(c));
+    nettable_claim(&table, 0, &c);
+    domain_claimed(d, &c);
 }
 
 static void output(struct session *s, uint16_t type, const void *data, size_t n)
@@ -43,7 +54,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     d.sessions = s;
     d.output_log.fd = -1;
     d.control.domain = d.qmp.domain = &d;
-    d.control.watch.fd = d.qmp.watch.fd = -1;
+    d.control.watch.fd = -1;
+    d.qmp.watch.fd = null;
+    qmp_command(&d, "first", NULL, -1, NULL, NULL);
+    qmp_command(&d, "second", NULL, -1, NULL, NULL);
     if (size && data[0] & 1) {
         qmp_line(&d, (const char *)data + 1, size - 1);
     } else if (size) {
@@ -54,6 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         control_parse(&d);
     }
     loop_timer_stop(&loop, &d.deadline);
+    qmp_abort(&d);
     session_free_all(&d);
     buf_free(&d.control.rx);
     buf_free(&d.control.tx);

@@ -361,6 +361,109 @@ static void forwards_take_ports(void **state)
     assert_int_equal(vnet_forward(l->v, l->host[0], &f), -EINVAL);
 }
 
+/* Sends a frame of a length that is its mark, to all, from the first domain. */
+static void send_mark(struct lan *l, size_t mark)
+{
+    uint8_t f[2000] = {[0] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+    vnet_mac(l->host[0], f + 6);
+    f[12] = 0x88;
+    send_on(l->fd[0], f, mark);
+    loop_once(&l->loop, 10);
+}
+
+/* Reads up to the mark; false if it does not come. */
+static bool receive_mark(struct lan *l, int i, size_t mark)
+{
+    static uint8_t r[70000];
+    size_t n;
+
+    while ((n = receive(l, i, r, sizeof(r))) && n != mark)
+        ;
+    return n == mark;
+}
+
+static void connect_server(struct lan *l)
+{
+    int sp[2], err;
+
+    close(l->fd[1]);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
+    l->fd[1] = sp[1];
+    set_nonblock(sp[1]);
+    assert_non_null(vnet_connect(l->v, VNET_SERVER, sp[0], &err));
+}
+
+/* The second domain's place is taken by a network server, which dies and comes back. */
+static void frames_wait_for_the_network_server(void **state)
+{
+    struct lan *l = *state;
+    char byte;
+
+    vnet_disconnect(l->v, l->port[1]);
+    l->port[1] = NULL;
+    connect_server(l);
+    send_mark(l, 1001);
+    assert_int_equal(recv(l->fd[1], &byte, 1, 0), -1);
+    vnet_server_ready(l->v);
+    assert_true(receive_mark(l, 1, 1001));
+    send_mark(l, 1002);
+    assert_true(receive_mark(l, 1, 1002));
+
+    vnet_hold_server(l->v);
+    assert_int_equal(recv(l->fd[1], &byte, 1, 0), 0); /* disconnected */
+    send_mark(l, 1003);
+    connect_server(l);
+    send_mark(l, 1004);
+    assert_int_equal(recv(l->fd[1], &byte, 1, 0), -1);
+    vnet_server_ready(l->v);
+    assert_true(receive_mark(l, 1, 1003));
+    assert_true(receive_mark(l, 1, 1004));
+
+    vnet_hold_server(l->v);
+    vnet_hold_server(l->v);
+    for (int i = 0; i < 2000; i++) /* more than there is room for */
+        send_mark(l, 1900);
+    vnet_remove_server(l->v);
+    vnet_remove_server(l->v);
+}
+
+/* Its domains have addresses of their own: it may send from all. */
+static void the_network_server_sends_from_many_addresses(void **state)
+{
+    struct lan *l = *state;
+    uint8_t f[100] = {[0] = 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, [6] = 2, [12] = 0x88};
+
+    vnet_disconnect(l->v, l->port[1]);
+    l->port[1] = NULL;
+    connect_server(l);
+    int server = l->fd[1];
+    for (uint8_t i = 1; i < 4; i++) {
+        f[11] = i;
+        send_on(server, f, 90u + i);
+        assert_true(receive_mark(l, 0, 90u + i));
+    }
+    vnet_remove_server(l->v);
+}
+
+static void a_chosen_address(void **state)
+{
+    struct lan *l = *state;
+
+    assert_int_equal(vnet_alloc_address(l->v, "10.0.2.15"), -EADDRINUSE);
+    assert_int_equal(vnet_alloc_address(l->v, "10.0.2.14"), -EINVAL);
+    assert_int_equal(vnet_alloc_address(l->v, "10.0.2.142"), -EINVAL);
+    assert_int_equal(vnet_alloc_address(l->v, "no"), -EINVAL);
+    assert_int_equal(vnet_alloc_address(l->v, "10.0.2.17"), 2);
+    assert_int_equal(vnet_alloc(l->v), 3);
+    struct channel_grants g;
+    vnet_grants(2, &g);
+    assert_true(g.mtu == SWITCH_MTU && g.ipv4_prefix == 24 && g.ipv6_prefix == 64);
+    assert_memory_equal(g.ipv4, ((uint8_t[]){10, 0, 2, 17}), 4);
+    assert_memory_equal(g.ipv4_gateway, ((uint8_t[]){10, 0, 2, 2}), 4);
+    assert_true(g.ipv6[0] == 0xfd && g.ipv6[15] == 17 && g.ipv6_gateway[15] == 2);
+}
+
 static void addresses_are_reused(void **state)
 {
     struct lan *l = *state;
@@ -391,6 +494,9 @@ int main(void)
         T(an_impossible_length_breaks_only_that_port),
         T(a_stuck_domain_holds_up_nobody_for_long),
         T(forwards_take_ports),
+        T(frames_wait_for_the_network_server),
+        T(the_network_server_sends_from_many_addresses),
+        T(a_chosen_address),
         T(addresses_are_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
