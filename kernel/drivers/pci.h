@@ -152,6 +152,8 @@ int pci_msix_enable(struct pci_device *dev);
 int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu);
 /* Sends vector i to an interrupt that another vector of the device has taken. */
 void pci_msix_share(struct pci_device *dev, unsigned i, const struct irq *irq);
+/* Holds vector i back, or lets it through, with what came meanwhile. Any context. */
+void pci_msix_mask(struct pci_device *dev, unsigned i, bool on);
 void pci_msix_clear(struct pci_device *dev, unsigned i, struct irq *irq);
 void pci_msix_disable(struct pci_device *dev);
 
