@@ -284,7 +284,7 @@ static void second_look(struct server_slot *s)
     else if (!s->recent)
         return;
     s->recent = false;
-    for (uint32_t i = 0; i < s->nqueues; i++)
+    for (uint32_t i = 0; s->serving && i < s->nqueues; i++)
         if (s->queues[i].live && channel_is_awaited(&s->queues[i].tx))
             ring_app(s, i);
     server_wake(s);
