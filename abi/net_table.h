@@ -71,7 +71,7 @@ enum net_server_state { NET_SERVER_DOWN = 0, NET_SERVER_UP = 1 };
 
 /* Offset 4096. */
 struct net_server_page {
-    uint32_t state;    /* enum net_server_state: UP when it has read the table */
+    uint32_t state;    /* enum net_server_state: UP when it serves the slots that are granted */
     uint32_t pong;     /* the last ping that it has seen */
     uint32_t attached; /* slots that it serves now */
     uint32_t zero;

@@ -24,6 +24,7 @@ from guests import GUEST_IP, HOST_IP, PREFIX, TAP, Images  # noqa: E402
 import flood  # noqa: E402
 import pairs  # noqa: E402
 import report  # noqa: E402
+import serverstart  # noqa: E402
 import workloads  # noqa: E402
 
 SYSTEMS = ("librettos", "server", "linux")
@@ -115,6 +116,8 @@ def collect(images, options):
             add(system, {service.rows[0].name: {"failed": str(error)[:200]}})
     if not options.rows or "domain to domain" in options.rows:
         collect_pairs(images, options, add)
+    if not options.rows or "network server start" in options.rows:
+        collect_server_start(images, options, add)
     if not options.rows or "flood" in options.rows:
         collect_flood(images, options, add)
     return data
@@ -122,6 +125,17 @@ def collect(images, options):
 
 def redis_conf(options):
     return next(s for s in workloads.SERVICES if s.name == "redis").files(options)[0]
+
+
+def collect_server_start(images, options, add):
+    for run in range(options.runs):
+        print(f"[network server start] run {run}", file=sys.stderr, flush=True)
+        try:
+            seconds = serverstart.run(images.build)
+            add("server", {"network server start": {"rate": 1 / seconds, "seconds": seconds}})
+        except (RuntimeError, subprocess.SubprocessError, OSError, StopIteration) as error:
+            print(f"  failed: {error}", file=sys.stderr)
+            add("server", {"network server start": {"failed": str(error)[:200]}})
 
 
 def collect_flood(images, options, add):

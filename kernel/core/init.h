@@ -4,8 +4,8 @@
 #define CORE_INIT_H
 
 void pci_init(void); /* drivers: enumerate, assign BARs, probe */
-/* drivers: takes over the hot-plug ports, in the background: it takes long and nobody waits. */
-void pci_hotplug_start(void);
+/* drivers: brings up in the background what could wait at boot: empty ports, a server's pool. */
+void pci_start_background(void);
 void net_init(void);      /* net: loopback; before drivers attach interfaces */
 void fs_init(void);       /* fs: unpack the boot image as root, mount proc, dev, sys */
 void linux_init(void);    /* linux: process table, init program or control channel */

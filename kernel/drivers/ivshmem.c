@@ -174,11 +174,19 @@ static void ivshmem_remove(struct pci_device *pci)
     release(s);
 }
 
+/* An application's interface is to be there when its program starts. */
+static bool may_wait(const struct pci_device *pci)
+{
+    (void)pci;
+    return net_server_is_enabled();
+}
+
 const struct pci_driver ivshmem_driver = {
     .name = "ivshmem",
     .vendor = VENDOR_REDHAT,
     .device_first = DEVICE_IVSHMEM,
     .device_last = DEVICE_IVSHMEM,
+    .may_wait = may_wait,
     .probe = ivshmem_probe,
     .remove = ivshmem_remove,
 };

@@ -18,6 +18,8 @@
 #define ROOT_SHARE 64 /* a bridge on the root bus gets this part of an aperture, */
 #define DEEP_SHARE 8  /* one below another bridge this part of that one's window */
 
+static bool background_started; /* nothing waits any more */
+
 static const struct pci_driver *const drivers[] = {
     &virtio_pci_driver,
     &ivshmem_driver,
@@ -196,6 +198,10 @@ static void probe(struct pci_device *dev)
     for (size_t i = 0; i < ARRAY_SIZE(drivers); i++) {
         if (!matches(drivers[i], dev))
             continue;
+        if (!background_started && drivers[i]->may_wait && drivers[i]->may_wait(dev)) {
+            dev->waiting = true;
+            return;
+        }
         int err = pci_enable(dev);
         if (!err)
             err = drivers[i]->probe(dev);
@@ -299,7 +305,9 @@ static void scan_bus(struct pci_bus *bus)
         }
     }
     list_for_each (dev, &bus->devices, link) {
-        if (dev->header == PCI_HEADER_BRIDGE)
+        if (dev->header == PCI_HEADER_BRIDGE && !bus->bridge && pci_hotplug_empty(dev))
+            dev->waiting = true;
+        else if (dev->header == PCI_HEADER_BRIDGE)
             bridge_init(dev);
         else if (dev->header == 0)
             probe(dev);
@@ -371,20 +379,42 @@ void pci_enumerate(const struct pci_machine *m)
     mutex_unlock(&pci_lock);
 }
 
-/* Only on the root bus: in what was itself plugged in it would have to be undone. */
-static void hotplug_work(struct work *w)
+/* One of what could wait: a device's driver, or a port and, on the root bus only, its slot (in what
+ * was itself plugged in it would have to be undone). False: nothing is left. */
+static bool bring_up_one(void)
 {
     struct pci_device *dev;
 
-    (void)w;
-    list_for_each (dev, &root_bus.devices, link)
-        if (dev->child && dev->child->single)
-            pci_hotplug_init(dev);
+    list_for_each (dev, &root_bus.devices, link) {
+        bool port = dev->child && dev->child->single && !dev->slot;
+        if (!dev->waiting && !port)
+            continue;
+        if (dev->waiting && dev->header == 0)
+            probe(dev);
+        else if (dev->waiting)
+            bridge_init(dev);
+        dev->waiting = false;
+        if (dev->child && dev->child->single && !pci_hotplug_init(dev))
+            continue;
+        return true;
+    }
+    return false;
 }
 
-void pci_hotplug_start(void)
+/* A piece at a time, so that other work has its turns. */
+static void background_run(struct work *w)
 {
-    static struct work work = {.link = LIST_INIT(work.link), .run = hotplug_work};
+    mutex_lock(&pci_lock);
+    bool more = bring_up_one();
+    mutex_unlock(&pci_lock);
+    if (more)
+        work_schedule(w);
+}
 
+void pci_start_background(void)
+{
+    static struct work work = {.link = LIST_INIT(work.link), .run = background_run};
+
+    background_started = true;
     work_schedule(&work);
 }

@@ -93,6 +93,7 @@ struct pci_device {
     uint32_t class; /* base class, subclass, programming interface */
     struct pci_bar bars[PCI_BARS];
     bool bars_assigned;
+    bool waiting;      /* to be brought up in the background */
     uint16_t msix_cap; /* offset of the capability, 0: none */
     uint16_t msix_vectors;
     volatile uint32_t *msix_table;
@@ -108,6 +109,9 @@ struct pci_driver {
     uint16_t vendor;
     uint16_t device_first, device_last; /* PCI_ANY as vendor: class decides */
     uint32_t class, class_mask;
+    /* Whether a device that is found at boot need not be there before programs start: bringing it
+     * up is then done in the background. NULL: no. */
+    bool (*may_wait)(const struct pci_device *dev);
     /* BARs are assigned, memory decoding and bus mastering are on. */
     int (*probe)(struct pci_device *dev);
     /* Must cope with a device that is no longer there (reads give all ones). */
@@ -161,9 +165,11 @@ void pci_msix_disable(struct pci_device *dev);
  * all, drivers first, and forgets their addresses. */
 void pci_bus_scan(struct pci_bus *bus);
 void pci_bus_remove(struct pci_bus *bus);
-/* Takes over a root or downstream port if it has a hot-plug capable slot. What was plugged in since
- * its bus was scanned is found now. */
-void pci_hotplug_init(struct pci_device *port);
+/* A port with a hot-plug capable slot that nothing is in: it can wait. */
+bool pci_hotplug_empty(struct pci_device *port);
+/* Takes over a root or downstream port if it has a hot-plug capable slot, else false. What was
+ * plugged in since its bus was scanned is found soon. */
+bool pci_hotplug_init(struct pci_device *port);
 
 extern const struct pci_driver virtio_pci_driver, ivshmem_driver;
 

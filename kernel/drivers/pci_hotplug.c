@@ -135,36 +135,53 @@ static void slot_irq(struct irq *irq)
     work_schedule(&slot->work);
 }
 
-void pci_hotplug_init(struct pci_device *port)
+/* The slot's capabilities, 0 if it is none for hot-plug; *cap: where the registers are. */
+static uint32_t slot_features(struct pci_device *port, unsigned *cap)
 {
-    unsigned cap = pci_find_cap(port, PCI_CAP_ID_EXPRESS, 0);
-    uint16_t flags = pci_read16(port, cap + EXP_FLAGS);
-    uint32_t features = flags & EXP_FLAGS_SLOT ? pci_read32(port, cap + EXP_SLOT_CAP) : 0;
+    *cap = pci_find_cap(port, PCI_CAP_ID_EXPRESS, 0);
+    if (!*cap || !(pci_read16(port, *cap + EXP_FLAGS) & EXP_FLAGS_SLOT))
+        return 0;
+    uint32_t features = pci_read32(port, *cap + EXP_SLOT_CAP);
+    return features & SLOT_CAP_HOTPLUG ? features : 0;
+}
+
+bool pci_hotplug_empty(struct pci_device *port)
+{
+    unsigned cap;
+
+    return slot_features(port, &cap) &&
+           !(pci_read16(port, cap + EXP_SLOT_STATUS) & SLOT_STA_PRESENT);
+}
+
+bool pci_hotplug_init(struct pci_device *port)
+{
+    unsigned cap;
+    uint32_t features = slot_features(port, &cap);
     struct pci_slot *slot;
 
-    if (!(features & SLOT_CAP_HOTPLUG) || pci_enable(port) || pci_msix_enable(port) < 0)
-        return;
+    if (!features || pci_enable(port) || pci_msix_enable(port) < 0)
+        return false;
     slot = kzalloc(sizeof(*slot));
     if (!slot)
-        return;
+        return false;
     slot->port = port;
     slot->cap = cap;
     slot->features = features;
     slot->irq = (struct irq){.handler = slot_irq, .owner = slot, .name = "pci hot-plug"};
     work_init(&slot->work, slot_work);
-    unsigned vector = flags >> 9 & 31;
+    unsigned vector = pci_read16(port, cap + EXP_FLAGS) >> 9 & 31;
     if (vector >= port->msix_vectors || pci_msix_set(port, vector, &slot->irq, 0)) {
         kfree(slot);
-        return;
+        return false;
     }
     port->slot = slot;
     slot->occupied = !list_empty(&port->child->devices);
     uint16_t on =
         SLOT_CTL_BUTTON_IRQ | SLOT_CTL_PRESENCE_IRQ | SLOT_CTL_HOTPLUG_IRQ | SLOT_CTL_LINK_IRQ;
-    pci_write(port, cap + EXP_SLOT_STATUS, 2, SLOT_STA_EVENTS);
+    pci_write(port, cap + EXP_SLOT_STATUS, 2, slot->occupied ? SLOT_STA_EVENTS : 0);
     if (slot->occupied)
         slot_power(slot, true);
     slot_control(slot, on, on);
-    if (!slot->occupied && slot_status(slot) & SLOT_STA_PRESENT)
-        slot_plug(slot);
+    work_schedule(&slot->work);
+    return true;
 }

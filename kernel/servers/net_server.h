@@ -19,6 +19,8 @@ struct server_slot;
 
 /* Becomes a network server (core/init.h's net_server_prepare); for tests. */
 void net_server_init(void);
+/* This domain is a network server. */
+bool net_server_is_enabled(void);
 /* The interface with the NIC is there and configured: from now on its frames are shared out. Thread
  * context. -EEXIST if it has started; -ENOMEM. */
 int net_server_start(struct netif *nic);

@@ -199,6 +199,17 @@ static bool follow_slot(struct server_slot *s)
     return false;
 }
 
+/* A domain that was granted a slot waits for its channel, whose device was not found yet. */
+static bool somebody_waits(void)
+{
+    const struct net_slot *slots = (void *)(server.table + NET_TABLE_GRANTS);
+
+    for (unsigned i = 0; i < NET_SLOTS; i++)
+        if (!server.slots[i] && READ_ONCE(slots[i].state) == NET_SLOT_GRANTED)
+            return true;
+    return false;
+}
+
 static void follow_table(struct work *w)
 {
     struct net_table *t = (struct net_table *)server.table;
@@ -213,7 +224,7 @@ static void follow_table(struct work *w)
         if (server.slots[i])
             news |= follow_slot(server.slots[i]);
     WRITE_ONCE(page->attached, server.attached);
-    if (READ_ONCE(page->state) != NET_SERVER_UP) {
+    if (READ_ONCE(page->state) != NET_SERVER_UP && !somebody_waits()) {
         __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
         klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
         news = true;
@@ -248,6 +259,11 @@ void net_server_init(void)
     server.local_tail = &server.local;
     work_init(&server.table_work, follow_table);
     server_poll_init();
+}
+
+bool net_server_is_enabled(void)
+{
+    return server.enabled;
 }
 
 int net_server_add_table(struct channel_device *dev)
