@@ -16,6 +16,9 @@ struct channel_device {
     unsigned vectors; /* interrupts we have */
     /* Rings vector `vector` of another peer; no harm if there is none. Any context. */
     void (*ring)(struct channel_device *dev, uint32_t peer, unsigned vector);
+    /* Holds back our interrupts, or lets them through, one that was held back too. Any context.
+     * NULL: it cannot be done. */
+    void (*mask)(struct channel_device *dev, bool on);
 };
 
 static inline struct channel_control *channel_control(const struct channel_device *dev)

@@ -139,6 +139,7 @@ static void follow_server(struct channel_path_queue *pq)
     enum channel_event event = channel_queue_check(&pq->q);
     if (event == CHANNEL_LIVE) {
         pq->peer = READ_ONCE(channel_side(cp->dev, true)->peer);
+        pq->room_event = READ_ONCE(pq->q.rx.peer->room_event);
         pq->generations++;
         pq->reported = false;
         WRITE_ONCE(channel_side(cp->dev, false)->state, CHANNEL_UP);
@@ -226,11 +227,16 @@ static bool waits_for_data(const struct channel_producer *p)
     return READ_ONCE(p->peer->data_event) - head < p->tail - head;
 }
 
-/* The producer asked for a doorbell at a descriptor that was released lately; perhaps it has gone
- * on since: then the doorbell is needless, never harmful. */
-static bool waits_for_room(const struct channel_consumer *c)
+/* The producer asked for a doorbell at a descriptor that is released by now. Perhaps it got the
+ * doorbell and has gone on since; so it is rung only once for one wish. */
+static bool waits_for_room(struct channel_path_queue *pq)
 {
-    return c->head - READ_ONCE(c->peer->room_event) - 1 < c->slots;
+    const struct channel_consumer *c = &pq->q.rx;
+    uint32_t event = READ_ONCE(c->peer->room_event);
+    bool news = event != pq->room_event && c->head - event - 1 < c->slots;
+
+    pq->room_event = news ? event : pq->room_event;
+    return news;
 }
 
 /* See core/recheck.h. */
@@ -241,7 +247,7 @@ static void look(struct recheck *r)
     if (!READ_ONCE(pq->owner->running) || !pq->q.live || channel_queue_broken(&pq->q))
         return;
     spin_lock(&pq->tx_lock);
-    if (waits_for_data(&pq->q.tx) || waits_for_room(&pq->q.rx)) {
+    if (waits_for_data(&pq->q.tx) || waits_for_room(pq)) {
         pq->tx_doorbells++;
         ring(pq);
     }

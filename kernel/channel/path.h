@@ -23,6 +23,7 @@ struct channel_path_queue {
     spinlock_t tx_lock;      /* bh */
     bool tx_stopped;         /* a packet was refused: say when there is room */
     uint32_t peer;           /* whom to ring */
+    uint32_t room_event;     /* the server's, when it was last rung for it by a second look */
     bool reported;           /* the log knows that it is broken */
     struct path_stats stats; /* tx_* and tx_doorbells under tx_lock, the others the bottom half's */
     uint64_t tx_doorbells;

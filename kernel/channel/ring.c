@@ -89,6 +89,13 @@ bool channel_notify_data(struct channel_producer *p)
     return channel_passes(LOOK(p->peer->data_event), tail, old);
 }
 
+bool channel_is_awaited(const struct channel_producer *p)
+{
+    uint32_t head = LOAD(p->peer->head);
+
+    return LOAD(p->peer->data_event) - head < p->tail - head;
+}
+
 bool channel_want_room(struct channel_producer *p)
 {
     uint32_t outstanding = p->tail - p->head;

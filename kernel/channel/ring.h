@@ -61,6 +61,9 @@ bool channel_notify_data(struct channel_producer *p);
 /* After a reserve failed: asks for a doorbell once most of what is outstanding is released. True:
  * it is already, try again. */
 bool channel_want_room(struct channel_producer *p);
+/* True if the consumer waits to be rung for a descriptor that is published and that it has not
+ * released: a second look at a doorbell that may have been missed. */
+bool channel_is_awaited(const struct channel_producer *p);
 /* Looks how far the consumer is; false if it broke V3: the ring is broken. */
 bool channel_update_head(struct channel_producer *p);
 static inline uint32_t channel_outstanding(const struct channel_producer *p)

@@ -3,7 +3,9 @@
 #ifndef CORE_INIT_H
 #define CORE_INIT_H
 
-void pci_init(void);      /* drivers: enumerate, assign BARs, probe */
+void pci_init(void); /* drivers: enumerate, assign BARs, probe */
+/* drivers: takes over the hot-plug ports, in the background: it takes long and nobody waits. */
+void pci_hotplug_start(void);
 void net_init(void);      /* net: loopback; before drivers attach interfaces */
 void fs_init(void);       /* fs: unpack the boot image as root, mount proc, dev, sys */
 void linux_init(void);    /* linux: process table, init program or control channel */

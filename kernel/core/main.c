@@ -30,6 +30,7 @@ static void boot_thread(void *arg)
     if (net_server)
         net_server_run();
     linux_init();
+    pci_hotplug_start();
     bootargs_report_unknown();
 }
 

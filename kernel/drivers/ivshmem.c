@@ -26,6 +26,15 @@ static void ring(struct channel_device *dev, uint32_t peer, unsigned vector)
     mmio_write32(s->regs + REG_DOORBELL, (peer & 0xffff) << 16 | (vector & 0xffff));
 }
 
+/* A server's end of a channel, whose vectors are all set. */
+static void mask(struct channel_device *dev, bool on)
+{
+    struct ivshmem *s = container_of(dev, struct ivshmem, dev);
+
+    for (unsigned i = 0; i < dev->vectors; i++)
+        pci_msix_mask(s->pci, i, on);
+}
+
 static void interrupt(struct irq *irq)
 {
     struct ivshmem_vector *v = irq->owner;
@@ -115,6 +124,7 @@ static int start_server(struct ivshmem *s)
     int err = vectors_set(s, 1, "channel");
     for (unsigned i = 1; i < s->dev.vectors && !err; i++)
         pci_msix_share(s->pci, i, &s->vectors[0].irq);
+    s->dev.mask = mask;
     struct server_slot *slot = err ? ERR_PTR(err) : net_server_add_channel(&s->dev);
     if (IS_ERR(slot))
         return (int)PTR_ERR(slot);

@@ -10,6 +10,8 @@
  */
 #include "drivers/pci.h"
 
+#include "core/deferred.h"
+#include "core/init.h"
 #include "core/mem.h"
 
 #define MIB (1ull << 20)
@@ -250,8 +252,6 @@ static void bridge_init(struct pci_device *dev)
     child->mem64 = window_split(&dev->bus->mem64, share);
     dev->child = child;
     bridge_program(dev, child, machine.bus_end);
-    if (child->single && !dev->bus->bridge)
-        pci_hotplug_init(dev); /* not in what was itself plugged in: it would have to be undone */
     pci_write(dev, PCI_COMMAND, 2,
               pci_read16(dev, PCI_COMMAND) | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     scan_bus(child);
@@ -369,4 +369,22 @@ void pci_enumerate(const struct pci_machine *m)
     mutex_lock(&pci_lock);
     scan_bus(&root_bus);
     mutex_unlock(&pci_lock);
+}
+
+/* Only on the root bus: in what was itself plugged in it would have to be undone. */
+static void hotplug_work(struct work *w)
+{
+    struct pci_device *dev;
+
+    (void)w;
+    list_for_each (dev, &root_bus.devices, link)
+        if (dev->child && dev->child->single)
+            pci_hotplug_init(dev);
+}
+
+void pci_hotplug_start(void)
+{
+    static struct work work = {.link = LIST_INIT(work.link), .run = hotplug_work};
+
+    work_schedule(&work);
 }

@@ -152,6 +152,8 @@ int pci_msix_enable(struct pci_device *dev);
 int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu);
 /* Sends vector i to an interrupt that another vector of the device has taken. */
 void pci_msix_share(struct pci_device *dev, unsigned i, const struct irq *irq);
+/* Holds vector i back, or lets it through, with what came meanwhile. Any context. */
+void pci_msix_mask(struct pci_device *dev, unsigned i, bool on);
 void pci_msix_clear(struct pci_device *dev, unsigned i, struct irq *irq);
 void pci_msix_disable(struct pci_device *dev);
 
@@ -159,8 +161,8 @@ void pci_msix_disable(struct pci_device *dev);
  * all, drivers first, and forgets their addresses. */
 void pci_bus_scan(struct pci_bus *bus);
 void pci_bus_remove(struct pci_bus *bus);
-/* Takes over a root or downstream port if it has a hot-plug capable slot, before its bus is
- * scanned. */
+/* Takes over a root or downstream port if it has a hot-plug capable slot. What was plugged in since
+ * its bus was scanned is found now. */
 void pci_hotplug_init(struct pci_device *port);
 
 extern const struct pci_driver virtio_pci_driver, ivshmem_driver;

@@ -158,11 +158,13 @@ void pci_hotplug_init(struct pci_device *port)
         return;
     }
     port->slot = slot;
-    slot->occupied = slot_status(slot) & SLOT_STA_PRESENT;
+    slot->occupied = !list_empty(&port->child->devices);
     uint16_t on =
         SLOT_CTL_BUTTON_IRQ | SLOT_CTL_PRESENCE_IRQ | SLOT_CTL_HOTPLUG_IRQ | SLOT_CTL_LINK_IRQ;
     pci_write(port, cap + EXP_SLOT_STATUS, 2, SLOT_STA_EVENTS);
     if (slot->occupied)
         slot_power(slot, true);
     slot_control(slot, on, on);
+    if (!slot->occupied && slot_status(slot) & SLOT_STA_PRESENT)
+        slot_plug(slot);
 }

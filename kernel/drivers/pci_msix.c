@@ -50,9 +50,15 @@ int pci_msix_set(struct pci_device *dev, unsigned i, struct irq *irq, int cpu)
     return err;
 }
 
+void pci_msix_mask(struct pci_device *dev, unsigned i, bool on)
+{
+    ASSERT(i < dev->msix_vectors);
+    mmio_write32(dev->msix_table + MSIX_ENTRY_WORDS * i + 3, on);
+}
+
 void pci_msix_clear(struct pci_device *dev, unsigned i, struct irq *irq)
 {
-    mmio_write32(dev->msix_table + MSIX_ENTRY_WORDS * i + 3, 1);
+    pci_msix_mask(dev, i, true);
     irq_free(irq);
 }
 

@@ -10,8 +10,6 @@
 
 #define ARP_REPLY 2u
 #define ICMP_ECHO_REPLY 0u
-#define ICMP_ECHO 8u
-#define ICMP6_ECHO 128u
 #define ICMP6_ECHO_REPLY 129u
 #define ICMP6_ROUTER_ADVERT 134u
 #define ICMP6_NEIGHBOUR_ADVERT 136u
@@ -40,6 +38,7 @@ static void put(struct server_slot *s, unsigned queue, struct pkt *p)
         s->counts->rx_frames++;
         s->counts->rx_bytes += p->len;
         s->dirty |= server_bit(queue);
+        s->recent = true;
         if (!s->active) {
             s->active = true;
             list_push_back(&server.active, &s->link);
@@ -59,7 +58,10 @@ static void deliver(struct server_slot *s, const struct frame_info *f, struct pk
         put(s, queue, p);
         return;
     }
-    for (struct pkt *list = gso_split(p, features), *next; list; list = next) {
+    struct pkt *list = gso_split(p, features);
+    if (!list)
+        s->counts->drop_memory++;
+    for (struct pkt *next; list; list = next) {
         next = list->next;
         list->next = NULL;
         put(s, queue, list);
@@ -98,8 +100,8 @@ static bool shared_wants(const struct server_slot *s, const struct frame_info *f
     return f->has_ports && server_port_owner(f->proto, f->dst_port) == s;
 }
 
-/* Copies to all domains but `from` (NULL: none) that are to have it. */
-static void to_all(const struct server_slot *from, const struct frame_info *f, const struct pkt *p)
+/* Copies to all domains but `from` (NULL: none) that are to have it. The sender pays for each. */
+static void to_all(struct server_slot *from, const struct frame_info *f, const struct pkt *p)
 {
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         struct server_slot *s = server.slots[i];
@@ -108,60 +110,50 @@ static void to_all(const struct server_slot *from, const struct frame_info *f, c
         bool wanted = s->grants.mode == CHANNEL_SHARED ? shared_wants(s, f)
                       : f->type == ETH_TYPE_ARP        ? wants_arp(s, f)
                                                        : true;
-        if (wanted)
-            deliver_copy(s, f, p);
+        if (!wanted)
+            continue;
+        deliver_copy(s, f, p);
+        if (from)
+            server_charge(from, p->len, p->gso_size);
     }
 }
 
 /* --- the shared address ----------------------------------------------------------------------- */
 
-static bool is_icmp_error(const struct frame_info *f)
-{
-    uint8_t type = f->h[f->l4];
-
-    return f->v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
-}
-
 static struct server_slot *icmp_owner(const struct frame_info *f)
 {
-    uint8_t proto, reply = f->v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY;
-    uint16_t port;
+    uint8_t reply = f->v6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY;
+    struct frame_quote q;
 
     if (f->n < f->l4 + 8)
         return NULL;
     if (f->h[f->l4] == reply)
         return server_echo_owner(f);
-    if (is_icmp_error(f) && frame_quoted_port(f, &proto, &port))
-        return server_port_owner(proto, port);
-    return NULL;
-}
-
-static bool is_icmp(const struct frame_info *f)
-{
-    return f->proto == (f->v6 ? IPPROTO_ICMPV6_N : IPPROTO_ICMP_N);
+    return frame_quoted(f, &q) ? server_port_owner(q.proto, q.src_port) : NULL;
 }
 
 /* Whose a frame to the shared MAC is; NULL: the server's own stack's. */
-static struct server_slot *shared_owner(const struct frame_info *f)
+static struct server_slot *shared_owner(const struct frame_info *f, const struct server_slot *from)
 {
     struct server_slot *s = NULL;
 
     if (!f->first)
-        return server_fragment_owner(f);
+        return server_fragments_for(f);
     if (f->has_ports)
         s = server_port_owner(f->proto, f->dst_port);
-    else if (is_icmp(f))
+    else if (frame_is_icmp(f))
         s = icmp_owner(f);
-    if (s && f->fragment)
-        server_fragment_note(f, s);
+    if (s && f->fragment && !server_gets_fragments(f, s, from))
+        return NULL;
     return s;
 }
 
-/* Takes a unicast frame to the shared MAC if it is a domain's. */
-static bool take_shared(const struct frame_info *f, struct pkt *p)
+/* Takes a unicast frame to the shared MAC if it is a domain's; `from` as for shared_owner: who sent
+ * it, NULL: the NIC. */
+static bool take_shared(const struct frame_info *f, struct pkt *p, const struct server_slot *from)
 {
     bool ip = f->type == ETH_TYPE_IP4 || f->type == ETH_TYPE_IP6;
-    struct server_slot *s = ip ? shared_owner(f) : NULL;
+    struct server_slot *s = ip ? shared_owner(f, from) : NULL;
 
     if (s) {
         deliver(s, f, p);
@@ -175,9 +167,9 @@ static bool take_shared(const struct frame_info *f, struct pkt *p)
         return true;
     }
     /* What a domain asked its neighbours is answered to all, the own stack included. */
-    if (f->type == ETH_TYPE_ARP
-            ? get16(f->h + ETH_HEADER + 6) == ARP_REPLY
-            : ip && is_icmp(f) && f->v6 && f->n > f->l4 && f->h[f->l4] == ICMP6_NEIGHBOUR_ADVERT)
+    if (f->type == ETH_TYPE_ARP ? get16(f->h + ETH_HEADER + 6) == ARP_REPLY
+                                : ip && frame_is_icmp(f) && f->v6 && f->n > f->l4 &&
+                                      f->h[f->l4] == ICMP6_NEIGHBOUR_ADVERT)
         to_all(NULL, f, p);
     return false;
 }
@@ -211,13 +203,27 @@ static void to_nic(struct pkt *p)
     netif_transmit_frame(server.nic, p);
 }
 
-static void note_what_is_asked(struct server_slot *s, const struct frame_info *f)
+/* Whether the NIC may send it: no longer than the MTU, each segment if it is to be cut. */
+static bool fits_nic(const struct pkt *p, const struct frame_info *f)
 {
-    uint8_t echo = f->v6 ? ICMP6_ECHO : ICMP_ECHO;
+    uint32_t len = p->len;
 
-    if (s->grants.mode == CHANNEL_SHARED && is_icmp(f) && f->first && f->n >= f->l4 + 8 &&
-        f->h[f->l4] == echo)
-        server_echo_note(f, s);
+    if (p->gso) /* offload_ok: the transport header is there */
+        len = f->l4 + p->gso_size +
+              (p->gso == GSO_UDP   ? 8
+               : f->n > f->l4 + 12 ? (f->h[f->l4 + 12] >> 4) * 4u
+                                   : 60);
+    return len <= ETH_HEADER + server.nic->mtu;
+}
+
+static void slot_to_nic(struct server_slot *s, const struct frame_info *f, struct pkt *p)
+{
+    if (likely(fits_nic(p, f))) {
+        to_nic(p);
+        return;
+    }
+    s->counts->drop_malformed++;
+    pkt_free(p);
 }
 
 void server_from_slot(struct server_slot *s, struct pkt *p)
@@ -235,21 +241,20 @@ void server_from_slot(struct server_slot *s, struct pkt *p)
         pkt_free(p);
         return;
     }
-    note_what_is_asked(s, &f);
     if (f.h[0] & 1) {
         struct pkt *copy = pkt_clone(p);
         to_all(s, &f, p);
         if (copy)
             to_own_stack(copy);
-        to_nic(p);
+        slot_to_nic(s, &f, p);
         return;
     }
     struct server_slot *to = server_by_mac(f.h);
     if (to)
         deliver(to, &f, p);
     else if (!mac_equal(f.h, server.nic->mac))
-        to_nic(p);
-    else if (!take_shared(&f, p))
+        slot_to_nic(s, &f, p);
+    else if (!take_shared(&f, p, s))
         to_own_stack(p);
 }
 
@@ -270,7 +275,7 @@ struct pkt *server_from_nic(struct pkt *p)
         return p;
     }
     if (mac_equal(f.h, server.nic->mac))
-        return take_shared(&f, p) ? NULL : p;
+        return take_shared(&f, p, NULL) ? NULL : p;
     struct server_slot *to = server_by_mac(f.h);
     if (to) {
         deliver(to, &f, p);

@@ -18,16 +18,20 @@ struct server_slot {
     bool serving;
     uint32_t epoch; /* of the table that we have acted on */
     struct channel_grants grants;
-    uint8_t eui64[8]; /* interface identifier of the granted MAC (RFC 4291, appendix A) */
+    uint8_t eui64[8];    /* interface identifier of the granted MAC (RFC 4291, appendix A) */
+    uint8_t free_ip4[4]; /* without a granted IPv4 address: one that was found to be nobody's */
     uint32_t nqueues;
+    uint32_t first_queue; /* that the next turn begins with */
     struct channel_queue queues[CHANNEL_QUEUES_DEFAULT];
     uint32_t app_features;        /* what it takes (enum channel_feature) */
     uint32_t dirty;               /* queues with frames that it was not rung for */
     int32_t deficit;              /* bytes it may still send in this round */
     bool active;                  /* on server.active: being polled */
     bool recent;                  /* had frames since the last second look */
+    bool warned;                  /* its first broken rule is in the log */
     nsec_t mend_at;               /* when a broken queue gets its next generation; 0: none is */
-    uint32_t idle_doorbells;      /* rung for nothing, in a row */
+    uint32_t needless;            /* doorbells without a frame since the last second look, about */
+    bool muted;                   /* too many of them: not listened to until then */
     struct net_counters *counts;  /* in the table: written, never read for a decision */
     struct list link;             /* server.active */
     struct server_slot *next_mac; /* in a bucket of server.by_mac */
@@ -52,10 +56,21 @@ struct net_server {
     uint64_t pending[PENDING_WORDS]; /* slots that were rung; atomic */
     struct server_slot *slots[NET_SLOTS];
     uint32_t attached;
-    bool blocked;      /* the NIC takes no more for now */
-    nsec_t busy_until; /* the channels are polled, whether there is something or not */
+    bool blocked;        /* the NIC takes no more for now */
+    nsec_t busy_until;   /* the channels are polled, whether there is something or not, */
+    uint32_t polls_left; /* so many times yet */
 };
 extern struct net_server server;
+
+/* What a frame of a domain costs it in its turn: bytes, and an overhead for each segment and copy,
+ * so that many small ones are no cheaper than they are. */
+#define FRAME_OVERHEAD 512u
+static inline void server_charge(struct server_slot *s, uint32_t len, uint32_t gso_size)
+{
+    uint32_t frames = gso_size ? DIV_ROUND_UP(len, gso_size) : 1;
+
+    s->deficit -= (int32_t)(len + frames * FRAME_OVERHEAD);
+}
 
 static inline struct net_server_page *server_page(void)
 {
@@ -73,8 +88,9 @@ static inline uint32_t server_bit(unsigned queue)
 struct frame_info {
     uint8_t copy[PARSE_MAX];
     const uint8_t *h; /* the frame's first n bytes, private */
-    uint32_t n;
-    uint16_t type; /* Ethernet */
+    uint32_t n;       /* ends where the IP packet does, at the latest */
+    uint32_t end;     /* of the IP packet, from the frame's start; may lie behind n */
+    uint16_t type;    /* Ethernet */
     bool v6, fragment, first;
     uint8_t proto;     /* transport, extension headers passed over */
     uint32_t l4;       /* where it begins */
@@ -96,9 +112,17 @@ static inline struct ip_addr frame_addr(const struct frame_info *f, bool src)
     memcpy(&a, f->h + ETH_HEADER + (src ? 8 : 24), sizeof(a));
     return a;
 }
-/* The port that an ICMP error is about: the source port of the TCP or UDP packet it quotes, and
- * that protocol. False: it quotes none. */
-bool frame_quoted_port(const struct frame_info *f, uint8_t *proto, uint16_t *port);
+static inline bool frame_is_icmp(const struct frame_info *f)
+{
+    return f->proto == (f->v6 ? IPPROTO_ICMPV6_N : IPPROTO_ICMP_N);
+}
+/* The TCP or UDP packet that an ICMP error is about. */
+struct frame_quote {
+    uint8_t proto;
+    uint16_t src_port, dst_port;
+};
+/* False: the frame is no ICMP error, or quotes no such packet. */
+bool frame_quoted(const struct frame_info *f, struct frame_quote *q);
 
 /* --- net_check.c: what a domain may send ------------------------------------------------------ */
 
@@ -111,12 +135,19 @@ bool server_may_send(struct server_slot *s, const struct pkt *p, const struct fr
 struct server_slot *server_port_owner(uint8_t proto, uint16_t port);
 /* Whether a domain owns it, served or not yet. */
 bool server_port_is_owned(uint8_t proto, uint16_t port);
-/* Remembers a fragmented datagram by its first fragment, and finds its slot for the others. */
-void server_fragment_note(const struct frame_info *f, struct server_slot *s);
-struct server_slot *server_fragment_owner(const struct frame_info *f);
+/* A fragmented datagram that a domain sends: remembered by its first fragment (false: another
+ * domain has one under way that could not be told from it), and whose the others are. */
+bool server_sends_fragments(const struct frame_info *f, struct server_slot *s);
+struct server_slot *server_fragments_of(const struct frame_info *f);
+/* The same for one to the domain `to`; it came from `from`, NULL: the NIC. */
+bool server_gets_fragments(const struct frame_info *f, struct server_slot *to,
+                           const struct server_slot *from);
+struct server_slot *server_fragments_for(const struct frame_info *f);
 /* The same for echo requests and their replies. */
-void server_echo_note(const struct frame_info *f, struct server_slot *s);
+bool server_sends_echo(const struct frame_info *f, struct server_slot *s);
 struct server_slot *server_echo_owner(const struct frame_info *f);
+/* The slot is another domain's from now on. */
+void server_forget(const struct server_slot *s);
 
 /* --- net_forward.c: where frames go. server.lock held; take ownership ------------------------- */
 
@@ -143,5 +174,8 @@ void server_start_queues(struct server_slot *s);
 
 /* The dedicated domain that has this MAC address, or NULL. server.lock held. */
 struct server_slot *server_by_mac(const uint8_t *mac);
+/* Whether a domain without a granted IPv4 address may use this one: it is neither ours nor granted
+ * to another. server.lock held, inside a batch. */
+bool server_ip4_is_free(struct server_slot *s, const uint8_t *ip);
 
 #endif

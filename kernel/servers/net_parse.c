@@ -21,7 +21,9 @@ static bool parse_ip4(const struct pkt *p, struct frame_info *f)
     if (f->n < ETH_HEADER + IP4_HEADER || ip[0] >> 4 != 4 || (ip[0] & 15) < 5)
         return false;
     f->l4 = ETH_HEADER + (ip[0] & 15) * 4u;
-    if (f->l4 > f->n || get16(ip + 2) > p->len - ETH_HEADER)
+    f->end = ETH_HEADER + get16(ip + 2);
+    f->n = MIN(f->n, f->end);
+    if (f->l4 > f->n || f->end > p->len)
         return false;
     uint16_t fragment = get16(ip + 6);
     f->proto = ip[9];
@@ -37,8 +39,11 @@ static bool parse_ip6(const struct pkt *p, struct frame_info *f)
 {
     const uint8_t *ip = f->h + ETH_HEADER;
 
-    if (f->n < ETH_HEADER + IP6_HEADER || ip[0] >> 4 != 6 ||
-        get16(ip + 4) > p->len - ETH_HEADER - IP6_HEADER)
+    if (f->n < ETH_HEADER + IP6_HEADER || ip[0] >> 4 != 6)
+        return false;
+    f->end = ETH_HEADER + IP6_HEADER + get16(ip + 4);
+    f->n = MIN(f->n, f->end);
+    if (f->end > p->len)
         return false;
     f->v6 = f->first = true;
     f->proto = ip[6];
@@ -70,6 +75,7 @@ bool frame_parse(const struct pkt *p, struct frame_info *f)
     f->v6 = f->fragment = f->first = f->has_ports = false;
     f->proto = 0;
     f->l4 = 0;
+    f->end = p->len;
     f->h = p->data;
     if (p->linear < f->n) {
         pkt_copy_out(p, 0, f->copy, f->n);
@@ -85,24 +91,33 @@ bool frame_parse(const struct pkt *p, struct frame_info *f)
     return f->type != ETH_TYPE_ARP || f->n >= ETH_HEADER + 28;
 }
 
-bool frame_quoted_port(const struct frame_info *f, uint8_t *proto, uint16_t *port)
+static bool is_icmp_error(const struct frame_info *f)
+{
+    uint8_t type = f->h[f->l4];
+
+    return f->v6 ? type >= 1 && type <= 4 : type == 3 || type == 11 || type == 12;
+}
+
+bool frame_quoted(const struct frame_info *f, struct frame_quote *q)
 {
     uint32_t at = f->l4 + ICMP_QUOTE, l4;
 
-    if (f->n < at + (f->v6 ? IP6_HEADER : IP4_HEADER) + 2)
+    if (!frame_is_icmp(f) || !f->first || f->n < at + (f->v6 ? IP6_HEADER : IP4_HEADER) ||
+        !is_icmp_error(f))
         return false;
     const uint8_t *ip = f->h + at;
     if (f->v6) {
-        *proto = ip[6];
+        q->proto = ip[6];
         l4 = at + IP6_HEADER;
     } else {
-        *proto = ip[9];
+        q->proto = ip[9];
         l4 = at + (ip[0] & 15) * 4u;
         if ((ip[0] & 15) < 5 || get16(ip + 6) & IP4_FRAGMENT)
             return false;
     }
-    if (f->n < l4 + 2 || (*proto != IPPROTO_TCP_N && *proto != IPPROTO_UDP_N))
+    if (f->n < l4 + 4 || (q->proto != IPPROTO_TCP_N && q->proto != IPPROTO_UDP_N))
         return false;
-    *port = get16(f->h + l4);
+    q->src_port = get16(f->h + l4);
+    q->dst_port = get16(f->h + l4 + 2);
     return true;
 }

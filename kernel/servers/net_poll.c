@@ -1,14 +1,16 @@
 /*
  * Polling the channels. One bottom half gives every domain that has frames a turn after the other
  * (deficit round robin: Shreedhar and Varghese, 1996): in its turn a domain may send QUANTUM bytes,
- * frames counted with an overhead, so that many small ones are no cheaper than they are. While the
- * NIC has no room nothing is taken from anybody: what a flooding domain sends too much waits in its
- * own ring.
+ * counted as server_charge does. While the NIC has no room nothing is taken from anybody: what a
+ * flooding domain sends too much waits in its own ring.
  *
  * A domain without frames asks for a doorbell and is not looked at any more. Shortly after it was
- * busy it is looked at once more: the store of the wish to be rung and the load of the other's
- * index can miss each other where the processor's fences do not hold between virtual CPUs (QEMU's
- * TCG with one CPU emits none), and then nobody would ring.
+ * busy it is looked at once more, and rung if it waits: the store of one side's wish to be rung and
+ * the load of the other's index can miss each other where the processor's fences do not hold
+ * between virtual CPUs (QEMU's TCG with one CPU emits none), and then nobody would ring.
+ *
+ * Each frame pays for one doorbell. A domain that rings more often is not listened to until the
+ * next second look: its interrupts are masked.
  */
 #include "servers/net_internal.h"
 
@@ -17,16 +19,16 @@
 #include "net/shared.h"
 
 #define QUANTUM 65536
-#define FRAME_OVERHEAD 512
 #define ROUND_FRAMES 256 /* then others on this CPU have their turn */
 #define SECOND_LOOK (5 * NSEC_PER_MSEC)
 #define MEND_AFTER (250 * NSEC_PER_MSEC)
 #define POLL_FOR (50 * NSEC_PER_USEC) /* after the last frame, before doorbells are asked for */
-#define STORM 1000u                   /* doorbells in a row without a frame */
+#define POLLS 500u                    /* and so often at most */
+#define STORM 64u                     /* needless doorbells between two second looks */
 
 static void activate(struct server_slot *s)
 {
-    if (s->active || !s->serving)
+    if (s->active)
         return;
     s->active = true;
     list_push_back(&server.active, &s->link);
@@ -41,15 +43,11 @@ void server_wake(struct server_slot *s)
 void net_server_channel_rung(struct server_slot *s, unsigned vector)
 {
     (void)vector;
-    if (s->counts)
-        s->counts->doorbells_in++;
-    s->idle_doorbells++;
-    /* A domain that rings for nothing is polled by the timer instead; its interrupts cost what an
-     * interrupt costs, no more. */
-    if (s->idle_doorbells < STORM)
-        server_wake(s);
-    else
-        s->recent = true;
+    if (READ_ONCE(s->muted) || !READ_ONCE(s->serving))
+        return;
+    s->counts->doorbells_in++;
+    s->needless++;
+    server_wake(s);
 }
 
 /* --- generations ------------------------------------------------------------------------------ */
@@ -87,7 +85,10 @@ static void note_broken(struct server_slot *s)
     s->counts->broken++;
     s->mend_at = time_now() + MEND_AFTER;
     WRITE_ONCE(channel_side(s->dev, true)->state, CHANNEL_BROKEN);
-    klog(LOG_WARN, "network server: domain in slot %u broke the rules of its channel", s->number);
+    if (!s->warned) /* the counter tells the rest */
+        klog(LOG_WARN, "network server: domain in slot %u broke the rules of its channel",
+             s->number);
+    s->warned = true;
 }
 
 static void mend(struct server_slot *s)
@@ -109,7 +110,7 @@ static int take_frames(struct server_slot *s, uint32_t queue, int limit)
     while (n < limit && s->deficit > 0 && channel_take(c, &frame)) {
         struct pkt *p = channel_get_pkt(&frame);
         n++;
-        s->deficit -= (int32_t)frame.desc.len + FRAME_OVERHEAD;
+        server_charge(s, frame.desc.len, frame.desc.gso_size);
         if (p)
             server_from_slot(s, p);
         else
@@ -128,14 +129,16 @@ static int turn(struct server_slot *s, int limit)
     int n = 0;
 
     s->deficit = MIN(s->deficit + QUANTUM, QUANTUM);
+    s->first_queue++; /* what one queue uses up is not always the others' */
     for (uint32_t i = 0; i < s->nqueues; i++) {
-        if (check_queue(s, i))
-            n += take_frames(s, i, limit - n);
-        if (unlikely(channel_queue_broken(&s->queues[i])))
+        uint32_t queue = (s->first_queue + i) % s->nqueues;
+        if (check_queue(s, queue))
+            n += take_frames(s, queue, limit - n);
+        if (unlikely(channel_queue_broken(&s->queues[queue])))
             note_broken(s);
     }
     if (n) {
-        s->idle_doorbells = 0;
+        s->needless -= MIN(s->needless, (uint32_t)n);
         s->recent = true;
     }
     return n;
@@ -144,7 +147,6 @@ static int turn(struct server_slot *s, int limit)
 /* Asks to be rung. False: there are frames after all. */
 static bool rest(struct server_slot *s)
 {
-    channel_answer_ping(s->dev, true);
     for (uint32_t i = 0; i < s->nqueues; i++)
         if (s->queues[i].live && channel_want_data(&s->queues[i].rx))
             return false;
@@ -167,6 +169,14 @@ void server_flush(void)
 
 /* --- the bottom half -------------------------------------------------------------------------- */
 
+/* The poll that mutes sees to it that the timer runs, which unmutes. */
+static void mute(struct server_slot *s, bool on)
+{
+    WRITE_ONCE(s->muted, on);
+    if (s->dev->mask)
+        s->dev->mask(s->dev, on);
+}
+
 static void take_pending(void)
 {
     for (unsigned w = 0; w < PENDING_WORDS; w++) {
@@ -175,8 +185,12 @@ static void take_pending(void)
             bits = __atomic_exchange_n(&server.pending[w], 0, __ATOMIC_ACQUIRE);
         for (; bits; bits &= bits - 1) {
             struct server_slot *s = server.slots[w * 64 + (unsigned)__builtin_ctzll(bits)];
-            if (s)
-                activate(s);
+            if (!s || !s->serving)
+                continue;
+            if (unlikely(s->needless >= STORM) && !s->muted)
+                mute(s, true);
+            channel_answer_ping(s->dev, true);
+            activate(s);
         }
     }
 }
@@ -242,10 +256,13 @@ static void poll(struct bottom_half *bh)
     bool full = nic_full();
     WRITE_ONCE(server.blocked, full);
     nsec_t now = time_now();
-    if (n)
+    if (n) {
         server.busy_until = now + POLL_FOR;
-    else if (!full && now >= server.busy_until)
+        server.polls_left = POLLS;
+    } else if (!full && (now >= server.busy_until || !server.polls_left--)) {
+        server.polls_left = 0;
         put_to_rest();
+    }
     bool again = !full && !list_empty(&server.active);
     struct pkt *local = server.local;
     server.local = NULL;
@@ -259,6 +276,20 @@ static void poll(struct bottom_half *bh)
         bh_schedule(bh);
 }
 
+static void second_look(struct server_slot *s)
+{
+    s->needless = 0;
+    if (s->muted)
+        mute(s, false);
+    else if (!s->recent)
+        return;
+    s->recent = false;
+    for (uint32_t i = 0; s->serving && i < s->nqueues; i++)
+        if (s->queues[i].live && channel_is_awaited(&s->queues[i].tx))
+            ring_app(s, i);
+    server_wake(s);
+}
+
 /* Second looks and broken channels: armed again only while there is something of either. */
 static void timer_fired(struct timer *t)
 {
@@ -268,16 +299,14 @@ static void timer_fired(struct timer *t)
     spin_lock(&server.lock);
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         struct server_slot *s = server.slots[i];
-        if (!s || !s->serving)
+        if (!s)
+            continue;
+        second_look(s);
+        if (!s->serving)
             continue;
         if (s->mend_at && now >= s->mend_at)
             mend(s);
         more |= s->mend_at != 0;
-        if (s->recent) {
-            s->recent = false;
-            s->idle_doorbells = 0;
-            server_wake(s);
-        }
     }
     if (more)
         timer_arm(t, now + SECOND_LOOK);

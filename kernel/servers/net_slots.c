@@ -3,6 +3,7 @@
  * is specified in abi/net_table.h.
  */
 #include "core/init.h"
+#include "net/view.h"
 #include "servers/net_internal.h"
 
 #define SLOT_READS 8
@@ -21,6 +22,33 @@ struct server_slot *server_by_mac(const uint8_t *mac)
     while (s && !mac_equal(s->grants.mac, mac))
         s = s->next_mac;
     return s;
+}
+
+bool server_ip4_is_free(struct server_slot *s, const uint8_t *ip)
+{
+    static const uint8_t none[4];
+    struct ip_addr addr = ip_from_v4(*(const wire32 *)ip);
+
+    if (!memcmp(ip, none, 4) || !memcmp(ip, s->free_ip4, 4))
+        return true;
+    if (view_local(net_view(), server.nic, &addr))
+        return false;
+    for (unsigned i = 0; i < NET_SLOTS; i++) {
+        const struct server_slot *other = server.slots[i];
+        if (other && other->serving && other->grants.ipv4_prefix &&
+            !memcmp(ip, other->grants.ipv4, 4))
+            return false;
+    }
+    memcpy(s->free_ip4, ip, 4);
+    return true;
+}
+
+/* Grants have changed: what was nobody's may be somebody's. */
+static void forget_free_ip4(void)
+{
+    for (unsigned i = 0; i < NET_SLOTS; i++)
+        if (server.slots[i])
+            memset(server.slots[i]->free_ip4, 0, 4);
 }
 
 static void ring_supervisor(void)
@@ -95,7 +123,8 @@ static int serve(struct server_slot *s, const struct net_slot *from)
         destroy_queues(s);
         return err;
     }
-    memset(s->counts, 0, sizeof(*s->counts));
+    if (READ_ONCE(side->epoch) != from->epoch) /* else a predecessor has counted already */
+        memset(s->counts, 0, sizeof(*s->counts));
     WRITE_ONCE(side->peer, s->dev->id);
     WRITE_ONCE(side->features, 0);
     WRITE_ONCE(side->epoch, from->epoch);
@@ -105,6 +134,8 @@ static int serve(struct server_slot *s, const struct net_slot *from)
     eui64_of(s->grants.mac, s->eui64);
     s->app_features = 0;
     s->mend_at = 0;
+    s->warned = false;
+    forget_free_ip4();
     s->serving = true;
     link_mac(s);
     server_start_queues(s);
@@ -122,6 +153,7 @@ static void let_go(struct server_slot *s)
         list_remove(&s->link);
     s->active = false;
     s->dirty = 0;
+    server_forget(s);
     server.attached--;
     spin_unlock_bh(&server.lock);
     destroy_queues(s);

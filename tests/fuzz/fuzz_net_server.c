@@ -62,6 +62,8 @@ static void check_identity(const uint8_t *f, uint32_t len)
             ASSERT(len >= 14 + l4 + 2 && get16(ip + l4) == OWN_PORT);
     } else {
         ASSERT(get16(f + 12) == ETH_TYPE_IP6);
+        if (ip[6] == 58 && len > 54) /* nobody here is a router */
+            ASSERT(ip[40] != 134 && ip[40] != 137);
     }
 }
 
@@ -71,7 +73,7 @@ static bool wire_transmit(struct net_path *path, int queue, struct pkt *p)
     uint32_t n = MIN(p->len, (uint32_t)sizeof(b));
 
     (void)path, (void)queue;
-    ASSERT(pkt_copy_out(p, 0, b, n));
+    ASSERT(pkt_copy_out(p, 0, b, n) && p->len <= 1514);
     check_identity(b, p->len);
     pkt_free(p);
     return true;
@@ -157,7 +159,8 @@ static void plug(unsigned i)
                                      .vectors = 4,
                                      .ring = server_rings};
     a->slot = net_server_add_channel(&a->dev);
-    channel_side(&a->dev, false)->features = CHANNEL_FEATURES;
+    /* For domain 1 the server computes checksums and cuts. */
+    channel_side(&a->dev, false)->features = i == 1 ? 0 : CHANNEL_FEATURES;
 }
 
 static void setup(void)
@@ -215,10 +218,20 @@ static uint32_t build(uint8_t *b, const uint8_t *src_mac, bool shared)
     } else if (len >= 60 && b[12] == 8) {
         b[14] = 0x45;
         put16(b + 16, (uint16_t)(len - 14));
-        b[23] = kind & 8 ? 17 : 1;
+        b[23] = !(kind & 8) ? 1 : kind & 4 ? 6 : 17;
+        b[46] = 0x50;
         b[26] = b[30] = 10;
         b[29] = shared ? 1 : 11;
         put16(b + 34, OWN_PORT);
+    } else if (len >= 80 && b[12] == 0x86) {
+        b[14] = 0x60;
+        put16(b + 18, (uint16_t)(len - 54));
+        b[20] = kind & 8 ? 58 : kind & 4 ? 44 : 60;
+        b[22] = 0xfe;
+        b[23] = 0x80;
+        memcpy(b + 30, (uint8_t[]){src_mac[0] ^ 2, src_mac[1], src_mac[2], 0xff, 0xfe}, 5);
+        memcpy(b + 35, src_mac + 3, 3);
+        b[54] = kind & 8 ? (uint8_t)(128 + eat(1) % 16) : 58;
     }
     for (unsigned i = eat(1) % 8; i; i--)
         b[eat(1) % MIN(len, 200u)] = (uint8_t)eat(1);
@@ -232,7 +245,16 @@ static void send_hostile(void)
     struct app *a = &apps[eat(1) & 1 ? 2 : 0];
     uint32_t len = build(b, a->mac, a == &apps[2]);
     struct channel_desc d = {.len = len};
-    if (eat(1) & 1) {
+    uint8_t how = (uint8_t)eat(1);
+    if (how & 2) { /* as it should be, but for the size of segments */
+        bool tcp = b[23] == 6;
+        d = (struct channel_desc){.len = len,
+                                  .flags = CHANNEL_CSUM_PARTIAL,
+                                  .csum_start = 34,
+                                  .csum_offset = tcp ? 16 : 6,
+                                  .gso_type = tcp ? CHANNEL_GSO_TCP4 : CHANNEL_GSO_UDP,
+                                  .gso_size = (uint16_t)eat(2)};
+    } else if (how & 1) {
         d.flags = (uint8_t)eat(1);
         d.csum_start = (uint16_t)eat(2);
         d.csum_offset = (uint8_t)eat(1);

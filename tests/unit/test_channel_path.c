@@ -336,6 +336,189 @@ static void test_a_hostile_server_breaks_its_channel_only(void **state)
     s->ops->close(s);
 }
 
+/* --- second looks ----------------------------------------------------------------------------- */
+
+static bool looking(void)
+{
+    return timer_armed(&net.cp->queues[0].recheck.timer);
+}
+
+/* The other side's wish was not seen when it counted: as if the processor had not ordered "store
+ * mine, load yours". */
+static void test_a_lost_doorbell_is_made_up_for(void **state)
+{
+    struct channel_line *line = line_of(net.mem, true, 0);
+    struct socket *s = udp(7006);
+
+    (void)state;
+    server_run();
+    floor_advance(SEC);
+    uint32_t event = line->data_event;
+    assert_int_equal(event, net.cp->queues[0].q.tx.tail);
+    line->data_event = event - 1000;
+    net.doorbells = 0;
+    assert_int_equal(sock_send(s, "x", 1, "10.0.0.2", 9), 1);
+    line->data_event = event;
+    floor_advance(4 * MS);
+    assert_int_equal(net.doorbells, 0);
+    floor_advance(MS);
+    assert_int_equal(net.doorbells, 1);
+    server_run();
+    assert_int_equal(net.got_count, 1);
+    floor_advance(10 * MS);
+    assert_int_equal(net.doorbells, 1); /* nobody waits any more */
+    assert_false(looking());
+    forget();
+    s->ops->close(s);
+}
+
+static void test_a_lost_interrupt_is_made_up_for(void **state)
+{
+    struct socket *s = udp(7007);
+    struct sock_recv_info info;
+    uint8_t b[256];
+    char buf[16];
+
+    (void)state;
+    uint32_t n = udp_frame(b, "10.0.0.2", 9, "10.0.0.1", 7007, "first", 5);
+    deliver(b, n);
+    assert_int_equal(sock_recv(s, buf, sizeof(buf), &info, 0), 5);
+    struct pkt *p = frame_pkt(b, n);
+    p->flags = PKT_CSUM_OK;
+    assert_int_equal(channel_put_pkt(&net.q.tx, p), 0);
+    pkt_free(p);
+    channel_notify_data(&net.q.tx); /* and does not ring */
+    settle();
+    assert_int_equal(sock_recv(s, buf, sizeof(buf), &info, 0), -EAGAIN);
+    floor_advance(6 * MS);
+    assert_int_equal(sock_recv(s, buf, sizeof(buf), &info, 0), 5);
+    floor_advance(20 * MS);
+    assert_false(looking());
+    forget();
+    s->ops->close(s);
+}
+
+static void test_lost_news_of_room_is_made_up_for(void **state)
+{
+    struct socket *s = udp(7008);
+    struct channel_frame f;
+    uint32_t n = 0;
+
+    (void)state;
+    net.dead = true;
+    for (uint32_t i = 0; i < 300; i++)
+        assert_int_equal(sock_send(s, &i, 4, "10.0.0.2", 9), 4);
+    assert_true(net.cp->queues[0].tx_stopped);
+    while (channel_take(&net.q.rx, &f))
+        n++;
+    channel_release(&net.q.rx, n);
+    channel_notify_room(&net.q.rx); /* and does not ring */
+    floor_advance(6 * MS);
+    assert_false(net.cp->queues[0].tx_stopped);
+    net.dead = false;
+    server_run();
+    assert_int_equal(n + net.got_count, 300);
+    floor_advance(20 * MS);
+    assert_false(looking());
+    forget();
+    s->ops->close(s);
+}
+
+/* The server wants room, and was not told that there is: once is enough. */
+static void test_the_server_is_told_of_room(void **state)
+{
+    struct channel_line *line = line_of(net.mem, true, 0);
+    struct socket *s = udp(7009);
+    uint8_t b[256];
+
+    (void)state;
+    floor_advance(SEC);
+    deliver(b, udp_frame(b, "10.0.0.2", 9, "10.0.0.1", 7009, "x", 1));
+    line->room_event = line->tail - 1;
+    net.doorbells = 0;
+    floor_advance(6 * MS);
+    assert_int_equal(net.doorbells, 1);
+    for (int i = 0; i < 10; i++) {
+        deliver(b, udp_frame(b, "10.0.0.2", 9, "10.0.0.1", 7009, "x", 1));
+        floor_advance(6 * MS);
+    }
+    assert_int_equal(net.doorbells, 1);
+    s->ops->close(s);
+}
+
+static void test_idle_is_idle(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 60; i++) { /* until the stack has given up its neighbours */
+        floor_advance(SEC);
+        server_run();
+    }
+    forget();
+    net.doorbells = 0;
+    for (int i = 0; i < 10; i++) { /* interrupts that bring nothing are no activity */
+        ring_app();
+        assert_false(looking());
+    }
+    floor_advance(60 * SEC);
+    assert_false(looking());
+    assert_int_equal(net.doorbells, 0);
+}
+
+/* --- the supervisor --------------------------------------------------------------------------- */
+
+static void test_new_grants_are_taken(void **state)
+{
+    struct channel_grants *g = &channel_control(&net.dev)->grants;
+    unsigned lines = floor_log_lines();
+
+    (void)state;
+    g->sequence++; /* it is at it */
+    g->mtu = 9000;
+    ring_app();
+    assert_int_equal(eth->mtu, 65520);
+    g->sequence++;
+    ring_app();
+    assert_int_equal(eth->mtu, 9000);
+    assert_int_equal(eth->path->mtu, 9000);
+    assert_int_equal(floor_log_lines(), lines + 1);
+    struct ip_flow flow = {.dst = addr("10.0.0.2"), .proto = IPPROTO_UDP_N, .ttl = 64};
+    assert_int_equal(ip_route(&flow), 0);
+    assert_int_equal(flow.mtu, 9000);
+    ip_flow_release(&flow);
+    g->sequence += 2; /* with a new generation too, which rings */
+    g->mtu = 65520;
+    server_restart();
+    assert_int_equal(eth->mtu, 65520);
+}
+
+static void test_bad_grants_are_refused(void **state)
+{
+    struct channel_grants *g = &channel_control(&net.dev)->grants, good = *g;
+    unsigned lines = floor_log_lines();
+
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        g->sequence += 2;
+        if (i == 0)
+            g->mac[5]++;
+        else if (i == 1)
+            g->mode = CHANNEL_SHARED;
+        else
+            g->mtu = 100;
+        g->mtu = i == 2 ? 100 : 2000;
+        ring_app();
+        ring_app();
+        assert_int_equal(floor_log_lines(), ++lines); /* said once */
+        assert_int_equal(eth->mtu, 65520);
+        assert_int_equal(eth->mac[5], good.mac[5]);
+        assert_false(eth->shared);
+        uint32_t sequence = g->sequence;
+        *g = good;
+        g->sequence = sequence + 2;
+        ring_app();
+    }
+}
+
 static void test_the_supervisors_ping(void **state)
 {
     (void)state;
@@ -371,6 +554,39 @@ static void test_detach(void **state)
     channel_path_destroy(net.cp);
     channel_queue_destroy(&net.q);
     free(net.mem);
+}
+
+/* The interface's path comes back with a shared address, whose range changes later. */
+static void test_a_shared_channel(void **state)
+{
+    uint8_t *mem = region_new(REGION, 1, 256);
+    struct channel_device dev = {.mem = mem, .size = REGION, .vectors = 1, .ring = app_rings};
+    struct channel_grants *g = &((struct channel_control *)mem)->grants;
+
+    (void)state;
+    g->mode = CHANNEL_SHARED;
+    g->ephemeral_first = 45000;
+    g->ephemeral_last = 45009;
+    struct channel_path *cp = channel_path_create(&dev, "c");
+    assert_false(IS_ERR(cp));
+    assert_int_equal(netif_register_path(&cp->path), 0);
+    assert_ptr_equal(cp->path.netif, eth);
+    channel_path_start(cp);
+    assert_true(eth->shared);
+    struct socket *s = udp(0);
+    assert_true(s->local.port >= 45000 && s->local.port <= 45009);
+    s->ops->close(s);
+    g->sequence += 2;
+    g->ephemeral_first = 46000;
+    g->ephemeral_last = 46009;
+    channel_path_interrupt(cp, 0);
+    floor_run();
+    s = udp(0);
+    assert_true(s->local.port >= 46000 && s->local.port <= 46009);
+    s->ops->close(s);
+    netif_detach_path(eth, &cp->path);
+    channel_path_destroy(cp);
+    free(mem);
 }
 
 static void test_bad_channels(void **state)
@@ -437,9 +653,17 @@ int main(void)
         cmocka_unit_test(test_a_slow_server_is_waited_for),
         cmocka_unit_test(test_a_new_server_finds_what_was_sent),
         cmocka_unit_test(test_a_hostile_server_breaks_its_channel_only),
+        cmocka_unit_test(test_a_lost_doorbell_is_made_up_for),
+        cmocka_unit_test(test_a_lost_interrupt_is_made_up_for),
+        cmocka_unit_test(test_lost_news_of_room_is_made_up_for),
+        cmocka_unit_test(test_the_server_is_told_of_room),
+        cmocka_unit_test(test_idle_is_idle),
+        cmocka_unit_test(test_new_grants_are_taken),
+        cmocka_unit_test(test_bad_grants_are_refused),
         cmocka_unit_test(test_the_supervisors_ping),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_detach),
+        cmocka_unit_test(test_a_shared_channel),
         cmocka_unit_test(test_bad_channels),
     };
 

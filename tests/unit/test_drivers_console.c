@@ -145,6 +145,29 @@ static void test_reader_is_woken(void **state)
     assert_int_equal(got, 1);
 }
 
+/* The device saw the old wish for an interrupt and sent none: core/recheck.h. */
+static void test_a_lost_interrupt_is_made_up_for(void **state)
+{
+    (void)state;
+    struct char_port *port = char_port_find(0);
+    struct fake_queue *q = &dev.queues[0];
+    ssize_t got = -1;
+    char buf[8];
+
+    deliver(q, "a");
+    assert_int_equal(char_port_read(port, buf, 8), 1);
+    assert_int_equal(char_port_read(port, buf, 8), 0);
+    assert_int_equal(thread_create(NULL, reader, &got, "reader"), 0);
+    floor_run();
+    int head = fake_take(q);
+    fake_put(q, (uint32_t)head, fake_scatter(q, head, "bc", 2));
+    q->vq->used->idx = q->used_idx; /* shown, and that is all */
+    floor_run();
+    assert_int_equal(got, -1);
+    floor_advance(6 * NSEC_PER_MSEC);
+    assert_int_equal(got, 2);
+}
+
 static void test_write(void **state)
 {
     (void)state;
@@ -274,10 +297,17 @@ int main(void)
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, start_plain, stop)
 #define MULTI(f) cmocka_unit_test_setup_teardown(f, start_multiport, stop)
     const struct CMUnitTest tests[] = {
-        PLAIN(test_read),      PLAIN(test_read_forever),     PLAIN(test_reader_is_woken),
-        PLAIN(test_write),     PLAIN(test_back_pressure),    PLAIN(test_write_without_memory),
-        MULTI(test_handshake), MULTI(test_hostile_messages), PLAIN(test_hostile_length),
+        PLAIN(test_read),
+        PLAIN(test_read_forever),
+        PLAIN(test_reader_is_woken),
+        PLAIN(test_write),
+        PLAIN(test_back_pressure),
+        PLAIN(test_write_without_memory),
+        MULTI(test_handshake),
+        MULTI(test_hostile_messages),
+        PLAIN(test_hostile_length),
         PLAIN(test_gone),
+        PLAIN(test_a_lost_interrupt_is_made_up_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

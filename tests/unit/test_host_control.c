@@ -357,8 +357,7 @@ static void rule_breakers(void **state)
     } bad[] = {
         {false, CTL_OUT, 1, 3},    {false, CTL_HELLO, 0, 5}, {true, CTL_HELLO, 0, 24},
         {true, CTL_STARTED, 1, 3}, {true, CTL_EXIT, 1, 7},   {true, CTL_EXIT, 1, 0},
-        {true, CTL_LISTEN, 0, 5},  {true, CTL_CREDIT, 1, 2},
-        {true, CTL_CLAIM, 0, 15},
+        {true, CTL_LISTEN, 0, 5},  {true, CTL_CREDIT, 1, 2}, {true, CTL_CLAIM, 0, 15},
     };
 
     (void)state;
