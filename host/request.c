@@ -54,12 +54,13 @@ int reply_status(json_t *reply)
     return json_is_integer(status) ? (int)json_integer_value(status) : STATUS_OURS;
 }
 
-/* Reads frames until the reply. NULL if the connection ends before. */
+/* Reads frames until the reply. Domains that are described before it are put into it, as an array
+ * "domains". NULL if the connection ends before. */
 static json_t *read_reply(int fd)
 {
     struct buf b = {0};
     struct frame f;
-    json_t *reply = NULL;
+    json_t *reply = NULL, *domains = json_array();
     ssize_t n;
 
     while (!reply && (n = recv(fd, buf_reserve(&b, 65536), 65536, 0)) != 0) {
@@ -69,10 +70,17 @@ static json_t *read_reply(int fd)
             break;
         b.len += (size_t)n;
         int err;
-        while (!reply && (err = frame_next(&b, &f)) > 0)
+        while (!reply && (err = frame_next(&b, &f)) > 0) {
+            json_t *o = json_loadb((const char *)f.payload, f.length, 0, NULL);
             if (f.type == HOST_REPLY)
-                reply = json_loadb((const char *)f.payload, f.length, 0, NULL);
+                reply = json_incref(o);
+            else
+                json_array_append(domains, json_object_get(o, "domain"));
+            json_decref(o);
+        }
     }
+    json_object_set(reply, "domains", domains);
+    json_decref(domains);
     buf_free(&b);
     return reply;
 }

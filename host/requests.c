@@ -29,8 +29,11 @@ static void put_json(struct client *c, uint16_t type, json_t *owned)
 {
     char *text = json_dumps(owned, JSON_COMPACT);
 
-    if (text && strlen(text) <= CTL_MAX_PAYLOAD)
-        frame_put(&c->tx, type, 0, text, strlen(text));
+    if (!text || strlen(text) > CTL_MAX_PAYLOAD) { /* it waits for some answer */
+        free(text);
+        text = xstrdup("{\"error\":\"the answer is too long\"}");
+    }
+    frame_put(&c->tx, type, 0, text, strlen(text));
     free(text);
     json_decref(owned);
     client_flush(c);
@@ -469,11 +472,10 @@ static void request_exec(struct client *c, json_t *rq)
 
 static void request_ps(struct client *c)
 {
-    json_t *list = json_array();
-
+    /* One frame each: all together may be longer than one can be. */
     for (struct domain *d = c->sv->domains; d; d = d->next)
-        json_array_append_new(list, describe(d));
-    client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "domains", list));
+        client_event(c, json_pack("{s:s, s:o}", "event", "domain", "domain", describe(d)));
+    client_reply(c, json_pack("{s:b}", "ok", 1));
 }
 
 static void request_stop(struct client *c, json_t *rq)

@@ -11,7 +11,7 @@
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
- *   ps      reply: "domains", an array
+ *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   signal  name, signal
  *   stats   name; reply: "stats"
