@@ -379,25 +379,34 @@ void pci_enumerate(const struct pci_machine *m)
     mutex_unlock(&pci_lock);
 }
 
-/* One of what could wait: a device's driver, or a port and, on the root bus only, its slot (in what
- * was itself plugged in it would have to be undone). False: nothing is left. */
-static bool bring_up_one(void)
+/* A device that could wait, or an empty port, on the bus or below. False: there is none. */
+static bool bring_up_one(struct pci_bus *bus)
 {
     struct pci_device *dev;
 
-    list_for_each (dev, &root_bus.devices, link) {
-        bool port = dev->child && dev->child->single && !dev->slot;
-        if (!dev->waiting && !port)
-            continue;
-        if (dev->waiting && dev->header == 0)
-            probe(dev);
-        else if (dev->waiting)
-            bridge_init(dev);
-        dev->waiting = false;
-        if (dev->child && dev->child->single && !pci_hotplug_init(dev))
-            continue;
-        return true;
+    list_for_each (dev, &bus->devices, link) {
+        if (dev->waiting) {
+            dev->waiting = false;
+            if (dev->header == 0)
+                probe(dev);
+            else
+                bridge_init(dev);
+            return true;
+        }
+        if (dev->child && bring_up_one(dev->child))
+            return true;
     }
+    return false;
+}
+
+/* The slot of a port on the root bus; in what was itself plugged in it would have to be undone. */
+static bool take_over_one(void)
+{
+    struct pci_device *dev;
+
+    list_for_each (dev, &root_bus.devices, link)
+        if (dev->child && dev->child->single && !dev->slot && pci_hotplug_init(dev))
+            return true;
     return false;
 }
 
@@ -405,7 +414,7 @@ static bool bring_up_one(void)
 static void background_run(struct work *w)
 {
     mutex_lock(&pci_lock);
-    bool more = bring_up_one();
+    bool more = bring_up_one(&root_bus) || take_over_one();
     mutex_unlock(&pci_lock);
     if (more)
         work_schedule(w);
