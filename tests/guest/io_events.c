@@ -80,18 +80,18 @@ static void fifo_connects_processes(void)
 {
     int status;
     char c;
-    unlink("/tmp/io_fifo");
-    CHECK(mkfifo("/tmp/io_fifo", 0600) == 0);
-    CHECK_ERRNO(open("/tmp/io_fifo", O_WRONLY | O_NONBLOCK), ENXIO);
+    unlink("io_fifo");
+    CHECK(mkfifo("io_fifo", 0600) == 0);
+    CHECK_ERRNO(open("io_fifo", O_WRONLY | O_NONBLOCK), ENXIO);
     pid_t pid = fork();
     if (pid == 0) {
-        int w = open("/tmp/io_fifo", O_WRONLY);
+        int w = open("io_fifo", O_WRONLY);
         _exit(w < 0 || write(w, "z", 1) != 1);
     }
-    int r = open("/tmp/io_fifo", O_RDONLY);
+    int r = open("io_fifo", O_RDONLY);
     CHECK(r >= 0 && read(r, &c, 1) == 1 && c == 'z' && read(r, &c, 1) == 0);
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-    close(r), unlink("/tmp/io_fifo");
+    close(r), unlink("io_fifo");
 }
 
 static void eventfd_counts(void)
@@ -218,9 +218,9 @@ static void epoll_level_edge_oneshot(void)
     CHECK_ERRNO(epoll_ctl(ep, 77, p[0], &ev), EINVAL);
     CHECK_ERRNO(epoll_wait(ep, out, 0, 0), EINVAL);
     CHECK_ERRNO(epoll_wait(p[0], out, 1, 0), EINVAL);
-    int reg = open("/tmp/io_reg", O_CREAT | O_RDWR, 0600);
+    int reg = open("io_reg", O_CREAT | O_RDWR, 0600);
     CHECK_ERRNO(epoll_ctl(ep, EPOLL_CTL_ADD, reg, &ev), EPERM);
-    close(reg), unlink("/tmp/io_reg");
+    close(reg), unlink("io_reg");
     CHECK(epoll_wait(ep, out, 4, 0) == 0);
     CHECK(write(p[1], "abc", 3) == 3);
     for (int i = 0; i < 3; i++)
@@ -306,7 +306,7 @@ static void splice_and_tee_move_bytes(void)
     int a[2], b[2];
     char buf[20] = {0};
     CHECK(pipe(a) == 0 && pipe(b) == 0);
-    int fd = open("/tmp/io_sp", O_CREAT | O_TRUNC | O_RDWR, 0600);
+    int fd = open("io_sp", O_CREAT | O_TRUNC | O_RDWR, 0600);
     CHECK(write(fd, "0123456789", 10) == 10);
     loff_t off = 2;
     CHECK(splice(fd, &off, a[1], NULL, 5, 0) == 5 && off == 7);
@@ -317,11 +317,12 @@ static void splice_and_tee_move_bytes(void)
     CHECK_ERRNO(splice(a[0], NULL, a[1], NULL, 1, 0), EINVAL);
     CHECK_ERRNO(splice(fd, NULL, fd, NULL, 1, 0), EINVAL);
     CHECK_ERRNO(splice(a[0], NULL, fd, NULL, 1, SPLICE_F_NONBLOCK), EAGAIN);
-    close(fd), close(a[0]), close(a[1]), close(b[0]), close(b[1]), unlink("/tmp/io_sp");
+    close(fd), close(a[0]), close(a[1]), close(b[0]), close(b[1]), unlink("io_sp");
 }
 
 int main(void)
 {
+    own_directory();
     CASE(pipe_carries_bytes);
     CASE(pipe_blocks_between_processes);
     CASE(fifo_connects_processes);

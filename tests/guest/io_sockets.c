@@ -127,7 +127,7 @@ static void descriptors_are_passed(void)
 
 static void names_connect(void)
 {
-    struct sockaddr_un a = {AF_UNIX, "/tmp/io_sock"}, peer;
+    struct sockaddr_un a = {AF_UNIX, "io_sock"}, peer;
     socklen_t len = sizeof(peer);
     struct stat st;
     struct ucred uc;
@@ -216,7 +216,7 @@ static void tcp_carries_bulk_and_sendfile(void)
                 _exit(2);
             at += (size_t)n;
         }
-        int fd = open("/tmp/io_bulk", O_CREAT | O_TRUNC | O_RDWR, 0600);
+        int fd = open("io_bulk", O_CREAT | O_TRUNC | O_RDWR, 0600);
         if (write(fd, block, SIZE) != SIZE)
             _exit(3);
         fcntl(c, F_SETFL, O_NONBLOCK);
@@ -241,7 +241,7 @@ static void tcp_carries_bulk_and_sendfile(void)
         }
     CHECK(n == 0 && at == 2 * SIZE);
     CHECK(waitpid(pid, &status, 0) == pid && status == 0);
-    close(s), close(l), unlink("/tmp/io_bulk");
+    close(s), close(l), unlink("io_bulk");
 }
 
 static void epoll_watches_tcp(void)
@@ -313,6 +313,7 @@ static void interfaces_are_told(void)
 
 int main(void)
 {
+    own_directory();
     CASE(arguments_are_checked);
     CASE(pair_carries_streams);
     CASE(datagrams_keep_boundaries);
