@@ -159,7 +159,7 @@ def collect_pairs(images, options, add):
         for system in [s for s in options.systems if s != "librettos"]:
             print(f"[pairs] redis on {system}, run {run}", file=sys.stderr, flush=True)
             try:
-                for row, rate in pairs.run(system, images, options, conf):
+                for row, rate in pairs.run(system, images, conf):
                     add(system, {row: {"rate": rate}})
             except (RuntimeError, subprocess.SubprocessError, OSError) as error:
                 print(f"  failed: {error}", file=sys.stderr)

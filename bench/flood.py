@@ -1,19 +1,18 @@
 """How much of its throughput a redis domain keeps while another domain of the same server sends UDP as fast
 as it can."""
-import re
 import subprocess
 import time
 
 from guests import GUEST_IP, HOST_IP, Supervised
+from pairs import SERVER, rate_of
 
 FLOODER_IP = "10.77.0.3"
-SERVER = ["/usr/bin/redis-server", "/etc/redis/bench.conf"]
 
 
 def redis_rate():
     done = subprocess.run(["redis-benchmark", "-h", GUEST_IP, "-c", "50", "-n", "40000", "-t", "get",
                            "--csv"], stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-    return float(re.search(r'"GET[^"]*","([\d.]+)"', done.stdout).group(1))
+    return rate_of("GET", done.stdout)
 
 
 def run(build, conf):

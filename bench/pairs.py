@@ -10,7 +10,7 @@ SERVER = ["/usr/bin/redis-server", "/etc/redis/bench.conf"]
 TESTS = (("SET", 1), ("GET", 1), ("GET", 16))
 
 
-def client(test, depth, options):
+def client(test, depth):
     count = 20000 * (1 if depth == 1 else 5)
     return ["/usr/bin/redis-benchmark", "-h", SERVER_IP, "-c", "50", "-n", str(count), "-t",
             test.lower(), "-P", str(depth), "--csv"]
@@ -26,13 +26,13 @@ def row_name(test, depth):
     return f"redis {test}{' -P 16' if depth > 1 else ''}, domain to domain"
 
 
-def on_librettos(build, options, conf):
+def on_librettos(build, conf):
     guest = Supervised(build)
     try:
         guest.run(SERVER, ["-m", "512M", "--file", conf], name="kv", address=SERVER_IP)
         guest.first_answer(6379, 30, b"PING\r\n")
         for test, depth in TESTS:
-            text = guest.run(client(test, depth, options), [], name="load", address=CLIENT_IP,
+            text = guest.run(client(test, depth), [], name="load", address=CLIENT_IP,
                              wait=True)
             yield row_name(test, depth), rate_of(test, text)
     finally:
@@ -50,7 +50,7 @@ def bridge(up):
         subprocess.run(command.split(), check=True)
 
 
-def on_linux(images, options, conf):
+def on_linux(images, conf):
     bridge(True)
     # The tap of the other rows has the same subnet: out of the way meanwhile.
     subprocess.run("ip link set tap0 down".split(), check=True)
@@ -58,7 +58,7 @@ def on_linux(images, options, conf):
     try:
         kv.first_answer(6379, 60, b"PING\r\n")
         for test, depth in TESTS:
-            load = images.start_linux(f"pair-{test}-{depth}", client(test, depth, options),
+            load = images.start_linux(f"pair-{test}-{depth}", client(test, depth),
                                       tap="tapb", mac="52:54:00:77:00:03", address=CLIENT_IP)
             try:
                 deadline = time.monotonic() + 120
@@ -75,8 +75,8 @@ def on_linux(images, options, conf):
         subprocess.run("ip link set tap0 up".split(), check=True)
 
 
-def run(system, images, options, conf):
+def run(system, images, conf):
     """(row, requests per second) of each test between two guests of a kind."""
     if system == "linux":
-        return list(on_linux(images, options, conf))
-    return list(on_librettos(images.build, options, conf))
+        return list(on_linux(images, conf))
+    return list(on_librettos(images.build, conf))

@@ -29,9 +29,10 @@ static json_t *describe_claimed(const struct lease *l)
 {
     json_t *ports = json_array();
 
-    for (unsigned i = 0; l->server && l->shared && i < 2 * 65536; i++)
-        if (nettable_is_claimed(&l->server->table, l->slot, i & 1, (uint16_t)(i >> 1)) &&
-            json_array_size(ports) < CLAIMED_SHOWN)
+    if (!l->server || !l->shared)
+        return ports;
+    for (unsigned i = 0; i < 2 * 65536 && json_array_size(ports) < CLAIMED_SHOWN; i++)
+        if (nettable_is_claimed(&l->server->table, l->slot, i & 1, (uint16_t)(i >> 1)))
             json_array_append_new(ports, json_pack("{s:i, s:s}", "port", (int)(i >> 1), "protocol",
                                                    i & 1 ? "udp" : "tcp"));
     return ports;
@@ -140,15 +141,9 @@ static const char *path_of(const struct domain *d)
     return d->is_server ? "none" : d->lease && d->lease->server_path ? "server" : "direct";
 }
 
-/* The network server's own address. */
-static char *server_address(const struct netserver *ns)
-{
-    return xstrndup(ns->ip ? ns->ip : "", ns->ip ? strcspn(ns->ip, "/,") : 0);
-}
-
 static void describe_address(const struct domain *d, json_t *o)
 {
-    char *address = d->server  ? server_address(d->server)
+    char *address = d->server  ? lease_option_address(d->server->ip)
                     : d->lease ? xstrdup(d->lease->address)
                                : xstrdup("");
     const char *mode = d->is_server || (d->lease && d->lease->shared) ? "shared" : "dedicated";

@@ -64,8 +64,7 @@ static void tap_grants(const char *ip, const char *name, struct channel_grants *
     free(text);
 }
 
-/* The address of an --ip option, without its length. */
-static char *tap_address(const char *ip)
+char *lease_option_address(const char *ip)
 {
     return xstrndup(ip ? ip : "", ip ? strcspn(ip, "/,") : 0);
 }
@@ -108,7 +107,7 @@ static int choose_address(struct lease *l, const struct lease_request *rq,
     } else {
         tap_grants(rq->ip, spec->name, g);
         l->net0 = xstrdup(rq->ip ? rq->ip : "dhcp");
-        l->address = tap_address(rq->ip);
+        l->address = lease_option_address(rq->ip);
     }
     g->mode = l->shared ? CHANNEL_SHARED : CHANNEL_DEDICATED;
     return 0;
@@ -193,7 +192,7 @@ static void server_path(struct lease *l, const struct lease_request *rq, struct 
         free(l->net0);
         free(l->address);
         l->net0 = xstrdup(ns->ip);
-        l->address = tap_address(ns->ip);
+        l->address = lease_option_address(ns->ip);
     }
     int slot = netserver_grant(ns, queues, g, error);
     if (slot < 0)

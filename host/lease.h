@@ -48,4 +48,7 @@ void lease_claim(struct lease *l, struct ctl_claim *c);
 /* The counters of its channel, the last ones if it has ended. */
 struct net_counters lease_counters(const struct lease *l);
 
+/* The address of an --ip option or net0 argument (NULL: none), without its length. Owned. */
+char *lease_option_address(const char *ip);
+
 #endif

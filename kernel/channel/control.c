@@ -2,7 +2,7 @@
 #include "channel/control.h"
 
 #define MTU_MIN 1280u /* RFC 8200, section 5 */
-#define GRANT_READS 8
+#define SEQUENCED_READS 8
 
 int channel_read_layout(const struct channel_device *dev, struct channel_layout *l,
                         uint32_t *features)
@@ -21,6 +21,18 @@ int channel_read_layout(const struct channel_device *dev, struct channel_layout 
     return 0;
 }
 
+bool channel_read_sequenced(const uint32_t *from, void *to, size_t n)
+{
+    for (int i = 0; i < SEQUENCED_READS; i++) {
+        uint32_t before = __atomic_load_n(from, __ATOMIC_ACQUIRE);
+        memcpy(to, from, n);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (before % 2 == 0 && __atomic_load_n(from, __ATOMIC_RELAXED) == before)
+            return true;
+    }
+    return false;
+}
+
 static bool grants_valid(const struct channel_grants *g)
 {
     if (g->mode != CHANNEL_SHARED && g->mode != CHANNEL_DEDICATED)
@@ -31,14 +43,7 @@ static bool grants_valid(const struct channel_grants *g)
 
 int channel_read_grants(const struct channel_device *dev, struct channel_grants *g)
 {
-    const struct channel_grants *shared = &channel_control(dev)->grants;
-
-    for (int i = 0; i < GRANT_READS; i++) {
-        uint32_t before = __atomic_load_n(&shared->sequence, __ATOMIC_ACQUIRE);
-        memcpy(g, shared, sizeof(*g));
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (before % 2 == 0 && __atomic_load_n(&shared->sequence, __ATOMIC_RELAXED) == before)
-            return grants_valid(g) ? 0 : -EPROTO;
-    }
-    return -EAGAIN;
+    if (!channel_read_sequenced(&channel_control(dev)->grants.sequence, g, sizeof(*g)))
+        return -EAGAIN;
+    return grants_valid(g) ? 0 : -EPROTO;
 }

@@ -34,6 +34,9 @@ static inline struct channel_side *channel_side(const struct channel_device *dev
  * -EPROTO: not a channel, or one that makes no sense; -EPROTONOSUPPORT: of another version. */
 int channel_read_layout(const struct channel_device *dev, struct channel_layout *l,
                         uint32_t *features);
+/* A copy of n bytes, whose first word is a sequence number that is odd while they are written, as
+ * they were at one time. False: they are being written. */
+bool channel_read_sequenced(const uint32_t *from, void *to, size_t n);
 /* A copy of the grants as they were at one time, with values that can be used without further
  * checks of ranges: counts, prefixes, MTU. -EAGAIN: they are being written; -EPROTO: they make no
  * sense. */

@@ -8,6 +8,14 @@ _Static_assert((int)GSO_NONE == CHANNEL_GSO_NONE && (int)GSO_TCP4 == CHANNEL_GSO
                    (int)GSO_TCP6 == CHANNEL_GSO_TCP6 && (int)GSO_UDP == CHANNEL_GSO_UDP,
                "the numbers agree");
 
+uint32_t channel_offloads(uint32_t features)
+{
+    if (!(features & CHANNEL_F_CSUM)) /* the others need it */
+        return 0;
+    return PATH_CSUM | (features & CHANNEL_F_TSO4 ? PATH_TSO4 : 0) |
+           (features & CHANNEL_F_TSO6 ? PATH_TSO6 : 0) | (features & CHANNEL_F_USO ? PATH_USO : 0);
+}
+
 int channel_put_pkt(struct channel_producer *p, const struct pkt *pkt)
 {
     if (unlikely(pkt->len < CHANNEL_FRAME_MIN || pkt->len > CHANNEL_FRAME_MAX))

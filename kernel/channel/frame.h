@@ -6,8 +6,10 @@
 #define CHANNEL_FRAME_H
 
 #include "channel/ring.h"
-#include "net/pkt.h"
+#include "net/netif.h"
 
+/* What packets into a ring may leave to be done (enum path_feature), of the channel's features. */
+uint32_t channel_offloads(uint32_t features);
 /* Copies a complete Ethernet frame into the ring with its offload metadata, which the other side
  * must have agreed to; the packet stays the caller's. 0; -EAGAIN: no room; -EMSGSIZE: no ring takes
  * it; -EPROTO: the ring is broken. */

@@ -218,15 +218,6 @@ static void poll(struct bottom_half *bh)
         bh_schedule(bh);
 }
 
-/* The consumer asked for a doorbell at a descriptor that is published and that it has not released.
- */
-static bool waits_for_data(const struct channel_producer *p)
-{
-    uint32_t head = READ_ONCE(p->peer->head);
-
-    return READ_ONCE(p->peer->data_event) - head < p->tail - head;
-}
-
 /* The producer asked for a doorbell at a descriptor that is released by now. Perhaps it got the
  * doorbell and has gone on since; so it is rung only once for one wish. */
 static bool waits_for_room(struct channel_path_queue *pq)
@@ -247,7 +238,7 @@ static void look(struct recheck *r)
     if (!READ_ONCE(pq->owner->running) || !pq->q.live || channel_queue_broken(&pq->q))
         return;
     spin_lock(&pq->tx_lock);
-    if (waits_for_data(&pq->q.tx) || waits_for_room(pq)) {
+    if (channel_is_awaited(&pq->q.tx) || waits_for_room(pq)) {
         pq->tx_doorbells++;
         ring(pq);
     }
@@ -324,19 +315,6 @@ static const struct path_ops channel_ops = {
     .detach = detach,
 };
 
-static uint32_t path_features(uint32_t accepted)
-{
-    uint32_t f = PATH_SG;
-
-    if (accepted & CHANNEL_F_CSUM) {
-        f |= PATH_CSUM;
-        f |= accepted & CHANNEL_F_TSO4 ? PATH_TSO4 : 0;
-        f |= accepted & CHANNEL_F_TSO6 ? PATH_TSO6 : 0;
-        f |= accepted & CHANNEL_F_USO ? PATH_USO : 0;
-    }
-    return f;
-}
-
 /* Runs the bottom halves that are pending on a CPU, pq's too if given, and returns when none is
  * half done: being there in thread context, outside of any, means just that. */
 static void visit_cpu(int cpu, struct channel_path_queue *pq)
@@ -411,7 +389,7 @@ struct channel_path *channel_path_create(struct channel_device *dev, const char 
     cp->path = (struct net_path){
         .ops = &channel_ops,
         .kind = PATH_SERVER,
-        .features = path_features(features),
+        .features = PATH_SG | channel_offloads(features),
         .mtu = cp->grants.mtu,
         .queues = cp->nqueues,
     };

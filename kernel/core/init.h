@@ -11,7 +11,7 @@ void fs_init(void);       /* fs: unpack the boot image as root, mount proc, dev,
 void linux_init(void);    /* linux: process table, init program or control channel */
 void net_configure(void); /* net: addresses from the boot arguments, DHCP in the background */
 /* servers, with role=net: before devices are found, and once the network is configured. */
-void net_server_prepare(void);
+void net_server_init(void);
 void net_server_run(void);
 /* Waits a few seconds at most for the first DHCP leases: the first program wants its network. */
 void net_configure_wait(void);

@@ -23,7 +23,7 @@ static void boot_thread(void *arg)
         klog(LOG_ERROR, "role %s is not known; this is an application domain", role);
     net_init();
     if (net_server)
-        net_server_prepare();
+        net_server_init();
     pci_init();
     fs_init();
     net_configure();

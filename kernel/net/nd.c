@@ -61,13 +61,12 @@ static struct ip_addr solicited_node(const struct ip_addr *a)
     return g;
 }
 
-/* The modified EUI-64 interface identifier (RFC 4291 appendix A) behind a /64 prefix. */
+/* The interface identifier of a MAC behind a /64 prefix. */
 static struct ip_addr with_identifier(const struct ip_addr *prefix, const uint8_t *mac)
 {
     struct ip_addr a = *prefix;
-    uint8_t id[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
 
-    memcpy(a.b + 8, id, 8);
+    nd_eui64(mac, a.b + 8);
     return a;
 }
 

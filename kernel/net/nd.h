@@ -4,6 +4,14 @@
 
 #include "net/netif.h"
 
+/* The modified EUI-64 interface identifier of a MAC address (RFC 4291, appendix A). */
+static inline void nd_eui64(const uint8_t mac[MAC_LEN], uint8_t id[8])
+{
+    const uint8_t made[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
+
+    memcpy(id, made, sizeof(made));
+}
+
 /* The interface came up: link-local address, router solicitations. Thread context. */
 void nd_start(struct netif *n);
 /* The link came back: asks for routers again. Any context but hard interrupts. */

@@ -22,12 +22,6 @@ static unsigned queue_for(const struct server_slot *s, const struct frame_info *
     return s->nqueues > 1 && f->has_ports ? (unsigned)(f->src_port ^ f->dst_port) % s->nqueues : 0;
 }
 
-static uint32_t path_features(uint32_t channel)
-{
-    return (channel & CHANNEL_F_CSUM ? PATH_CSUM : 0) | (channel & CHANNEL_F_TSO4 ? PATH_TSO4 : 0) |
-           (channel & CHANNEL_F_TSO6 ? PATH_TSO6 : 0) | (channel & CHANNEL_F_USO ? PATH_USO : 0);
-}
-
 /* One packet that needs no more than the domain can do. A full ring is its domain's loss: waiting
  * for it would stop everybody. */
 static void put(struct server_slot *s, unsigned queue, struct pkt *p)
@@ -39,10 +33,7 @@ static void put(struct server_slot *s, unsigned queue, struct pkt *p)
         s->counts->rx_bytes += p->len;
         s->dirty |= server_bit(queue);
         s->recent = true;
-        if (!s->active) {
-            s->active = true;
-            list_push_back(&server.active, &s->link);
-        }
+        server_activate(s);
     } else {
         s->counts->drop_full++;
     }
@@ -52,7 +43,7 @@ static void put(struct server_slot *s, unsigned queue, struct pkt *p)
 static void deliver(struct server_slot *s, const struct frame_info *f, struct pkt *p)
 {
     unsigned queue = queue_for(s, f);
-    uint32_t features = path_features(s->app_features);
+    uint32_t features = channel_offloads(s->app_features);
 
     if (likely(!(pkt_needs(p) & ~features))) {
         put(s, queue, p);

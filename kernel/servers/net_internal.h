@@ -167,6 +167,14 @@ void server_flush(void);
 void server_poll_init(void);
 /* The slot is to be looked at soon. Any context. */
 void server_wake(struct server_slot *s);
+/* The slot is polled from now on. server.lock held. */
+static inline void server_activate(struct server_slot *s)
+{
+    if (s->active)
+        return;
+    s->active = true;
+    list_push_back(&server.active, &s->link);
+}
 /* Starts generations on all queues of a slot. server.lock held. */
 void server_start_queues(struct server_slot *s);
 

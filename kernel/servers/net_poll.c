@@ -26,14 +26,6 @@
 #define POLLS 500u                    /* and so often at most */
 #define STORM 64u                     /* needless doorbells between two second looks */
 
-static void activate(struct server_slot *s)
-{
-    if (s->active)
-        return;
-    s->active = true;
-    list_push_back(&server.active, &s->link);
-}
-
 void server_wake(struct server_slot *s)
 {
     __atomic_fetch_or(&server.pending[s->number / 64], 1ull << s->number % 64, __ATOMIC_RELEASE);
@@ -190,7 +182,7 @@ static void take_pending(void)
             if (unlikely(s->needless >= STORM) && !s->muted)
                 mute(s, true);
             channel_answer_ping(s->dev, true);
-            activate(s);
+            server_activate(s);
         }
     }
 }
@@ -315,6 +307,16 @@ static void timer_fired(struct timer *t)
 
 /* --- the NIC ---------------------------------------------------------------------------------- */
 
+/* Ends a delivery from outside the poll: rings whoever got frames, and has them polled for answers.
+ */
+static void deliveries_end(void)
+{
+    server_flush();
+    if (!list_empty(&server.active))
+        bh_schedule(&server.bh);
+    spin_unlock(&server.lock);
+}
+
 static struct pkt *nic_input(struct netif *n, struct pkt *list)
 {
     struct pkt *own = NULL, **tail = &own;
@@ -331,10 +333,7 @@ static struct pkt *nic_input(struct netif *n, struct pkt *list)
         if (*tail)
             tail = &(*tail)->next;
     }
-    server_flush();
-    if (!list_empty(&server.active))
-        bh_schedule(&server.bh);
-    spin_unlock(&server.lock);
+    deliveries_end();
     return own;
 }
 
@@ -345,10 +344,7 @@ static struct pkt *stack_output(struct netif *n, struct pkt *p)
         return p;
     spin_lock(&server.lock);
     p = server_from_stack(p);
-    server_flush();
-    if (!list_empty(&server.active))
-        bh_schedule(&server.bh);
-    spin_unlock(&server.lock);
+    deliveries_end();
     return p;
 }
 
@@ -365,10 +361,8 @@ static bool stack_unclaimed(struct pkt *p)
     if (s) {
         shared_make_frame(server.nic, p);
         server_deliver(s, p);
-        server_flush();
-        bh_schedule(&server.bh);
     }
-    spin_unlock(&server.lock);
+    deliveries_end();
     return s != NULL;
 }
 

@@ -17,8 +17,8 @@
 
 struct server_slot;
 
-/* Becomes a network server (core/init.h's net_server_prepare); for tests. */
-void net_server_init(void);
+/* net_server_init of core/init.h makes a domain a network server. */
+
 /* This domain is a network server. */
 bool net_server_is_enabled(void);
 /* The interface with the NIC is there and configured: from now on its frames are shared out. Thread

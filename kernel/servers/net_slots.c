@@ -3,10 +3,9 @@
  * is specified in abi/net_table.h.
  */
 #include "core/init.h"
+#include "net/nd.h"
 #include "net/view.h"
 #include "servers/net_internal.h"
-
-#define SLOT_READS 8
 
 struct net_server server;
 
@@ -57,13 +56,6 @@ static void ring_supervisor(void)
 }
 
 /* --- serving and letting go ------------------------------------------------------------------- */
-
-static void eui64_of(const uint8_t mac[MAC_LEN], uint8_t id[8])
-{
-    const uint8_t made[8] = {mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]};
-
-    memcpy(id, made, sizeof(made));
-}
 
 static void link_mac(struct server_slot *s)
 {
@@ -131,7 +123,7 @@ static int serve(struct server_slot *s, const struct net_slot *from)
     WRITE_ONCE(side->state, CHANNEL_UP);
     spin_lock_bh(&server.lock);
     s->grants = from->grants;
-    eui64_of(s->grants.mac, s->eui64);
+    nd_eui64(s->grants.mac, s->eui64);
     s->app_features = 0;
     s->mend_at = 0;
     s->warned = false;
@@ -161,29 +153,15 @@ static void let_go(struct server_slot *s)
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-/* A slot as it was at one time. False: it is being written, look again later. */
-static bool read_slot(unsigned number, struct net_slot *out)
-{
-    const struct net_slot *shared = (void *)(server.table + NET_TABLE_GRANTS);
-
-    shared += number;
-    for (int i = 0; i < SLOT_READS; i++) {
-        uint32_t before = __atomic_load_n(&shared->sequence, __ATOMIC_ACQUIRE);
-        memcpy(out, shared, sizeof(*out));
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (before % 2 == 0 && __atomic_load_n(&shared->sequence, __ATOMIC_RELAXED) == before)
-            return true;
-    }
-    return false;
-}
-
 /* True if the supervisor is to be told. */
 static bool follow_slot(struct server_slot *s)
 {
+    const struct net_slot *slots = (void *)(server.table + NET_TABLE_GRANTS);
     struct channel_side *side = channel_side(s->dev, true);
     struct net_slot now;
 
-    if (!read_slot(s->number, &now) || now.epoch == s->epoch)
+    if (!channel_read_sequenced(&slots[s->number].sequence, &now, sizeof(now)) ||
+        now.epoch == s->epoch) /* being written: the supervisor rings when it is done */
         return false;
     if (s->serving)
         let_go(s);
@@ -212,13 +190,13 @@ static bool somebody_waits(void)
 
 static void follow_table(struct work *w)
 {
-    struct net_table *t = (struct net_table *)server.table;
-    struct net_server_page *page = server_page();
     bool news = false;
 
     (void)w;
     if (!server.table || !server.nic)
         return;
+    struct net_table *t = (struct net_table *)server.table;
+    struct net_server_page *page = server_page();
     WRITE_ONCE(page->pong, READ_ONCE(t->ping));
     for (unsigned i = 0; i < NET_SLOTS; i++)
         if (server.slots[i])
@@ -234,11 +212,6 @@ static void follow_table(struct work *w)
 }
 
 /* --- boot ------------------------------------------------------------------------------------- */
-
-void net_server_prepare(void)
-{
-    net_server_init();
-}
 
 void net_server_run(void)
 {
