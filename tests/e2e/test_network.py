@@ -2,7 +2,6 @@
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,9 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from conftest import BUILD, free_port, run, wait_for
-from machines import GUEST, GUEST6, HOST, MAC, wire  # noqa: F401 (wire is a fixture)
+from machines import GUEST, GUEST6, HOST, MAC, PEER, wire  # noqa: F401 (wire is a fixture)
 
-PEER = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py"))
 ECHO = os.path.join(BUILD, "netecho")
 NGINX = """user root; worker_processes %d; daemon off; error_log stderr;
 events { worker_connections 4096; }
