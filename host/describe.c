@@ -45,10 +45,12 @@ struct traffic {
 
 static bool traffic_of(const struct domain *d, struct traffic *t)
 {
-    if (d->port) { /* the switch's view is the opposite one */
-        const struct switch_port *p = &d->port->port;
-        *t = (struct traffic){p->stats.tx_frames, p->stats.tx_bytes,  p->stats.rx_frames,
-                              p->stats.rx_bytes,  p->stats.drop_full, p->stats.drop_bad};
+    struct switch_traffic s;
+
+    if (d->nic >= 0 && vnet_traffic(d->vnet, d->nic, &s)) {
+        /* the switch's view is the opposite one */
+        *t = (struct traffic){s.tx_frames, s.tx_bytes,  s.rx_frames,
+                              s.rx_bytes,  s.drop_full, s.drop_bad};
     } else if (d->lease && d->lease->server_path) {
         struct net_counters c = lease_counters(d->lease);
         *t = (struct traffic){c.rx_frames, c.rx_bytes,  c.tx_frames,

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../abi/boot.h"
+#include "child.h"
 
 #define BOOT_TIMEOUT_MS 60000
 #define QUIT_TIMEOUT_MS 2000 /* from QMP's quit to SIGKILL */
@@ -185,11 +186,11 @@ static void release(struct domain *d)
     qmp_abort(d);
     for (size_t i = 0; i < d->forward_count; i++)
         vnet_unforward(d->vnet, &d->forwards[i]);
-    if (d->port && d->is_server)
+    if (d->nic == VNET_SERVER)
         vnet_hold_server(d->vnet);
-    else if (d->port)
-        vnet_disconnect(d->vnet, d->port);
-    d->port = NULL;
+    else if (d->nic >= 0)
+        vnet_disconnect(d->vnet, d->nic);
+    d->nic = -1;
     logfile_close(&d->output_log);
     logfile_close(&d->kernel_log);
     buf_free(&d->exec);
@@ -197,9 +198,9 @@ static void release(struct domain *d)
 
 void domain_reap(struct domain *d)
 {
-    int status = 0;
+    int status;
 
-    if (d->pid <= 0 || waitpid(d->pid, &status, WNOHANG) != d->pid)
+    if (d->pid <= 0 || !child_ended(d->pid, &status))
         return;
     d->pid = 0;
     /* What was said before the end still counts. */
@@ -299,10 +300,11 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
     if (!err && (q.control_fd < 0 || q.qmp_fd < 0 || q.console_fd < 0))
         err = -EMFILE;
     if (!err && spec->nic >= 0) {
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0)
-            err = -errno;
-        else
-            d->port = vnet_connect(d->vnet, spec->nic, net[0], &err);
+        err = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0 ? -errno : 0;
+        if (!err)
+            err = vnet_connect(d->vnet, spec->nic, net[0]);
+        if (!err)
+            d->nic = spec->nic;
     }
     q.net_fd = net[1];
     if (!err) {
@@ -334,6 +336,7 @@ static char *forward_error(const struct vnet_forward *f, int err)
 
 static int publish_ports(struct domain *d, const struct domain_spec *spec, char **error)
 {
+    d->forward_to = spec->forward_to;
     d->forwards = xcalloc(spec->forward_count, sizeof(*d->forwards));
     for (size_t i = 0; i < spec->forward_count; i++) {
         int err = vnet_forward(d->vnet, spec->forward_to, &spec->forwards[i]);
@@ -344,6 +347,15 @@ static int publish_ports(struct domain *d, const struct domain_spec *spec, char 
         d->forwards[d->forward_count++] = spec->forwards[i];
     }
     return 0;
+}
+
+void domain_publish(struct domain *d)
+{
+    for (size_t i = 0; i < d->forward_count; i++) {
+        int err = vnet_forward(d->vnet, d->forward_to, &d->forwards[i]);
+        if (err)
+            warn("%s: port %u: %s", d->name, d->forwards[i].host_port, strerror(-err));
+    }
 }
 
 static void add_main_session(struct domain *d, const struct domain_spec *spec)
@@ -367,6 +379,7 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     *error = NULL;
     d->loop = loop;
     d->vnet = vnet;
+    d->nic = -1;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = -1;
     d->output_log.fd = d->kernel_log.fd = -1;
     d->name = xstrdup(spec->name);

@@ -72,7 +72,7 @@ struct domain {
     struct logfile output_log, kernel_log;
     struct loop *loop;
     struct vnet *vnet;
-    struct netport *port;         /* its NIC at the virtual switch, or NULL */
+    int nic;                      /* its NIC's number at the virtual switch, or -1 */
     struct lease *lease;          /* the owner's: what an application domain has of a network */
     struct netserver *server;     /* the owner's: whose instance this is, else NULL */
     struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
@@ -80,6 +80,7 @@ struct domain {
     uint32_t qmp_id;
     struct vnet_forward *forwards;
     size_t forward_count;
+    int forward_to;
     unsigned memory_mib, cpus;
     struct session *sessions;
     struct buf exec; /* frames to send after HELLO: the main program's EXEC and what follows */
@@ -138,6 +139,8 @@ int exit_status(const struct ctl_exit *e);
 /* Asks the domain to end; after grace_ms QEMU is told to quit, then killed. Idempotent, may
  * tighten. */
 void domain_stop(struct domain *d, uint32_t grace_ms);
+/* Publishes its ports again, in a network that does not know them. */
+void domain_publish(struct domain *d);
 /* Ends it at once. */
 void domain_kill(struct domain *d);
 /* Ends it at once because of `reason` (one line); the first reason counts. */

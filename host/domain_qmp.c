@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fdpass.h"
 #include "qmp.h"
 
 #define LINE_MAX_BYTES (256u << 10)
@@ -50,27 +51,6 @@ static void finish(struct domain *d, const char *error)
     free(c);
 }
 
-/* Sends the line's first bytes together with the descriptor. Returns how many, or -1. */
-static ssize_t send_with_fd(int sock, const char *text, int fd)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec iov = {(void *)text, strlen(text)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-    return sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* Sends the next command if none is under way. */
 static void pump(struct domain *d)
 {
@@ -79,7 +59,9 @@ static void pump(struct domain *d)
         ssize_t n = 0;
         if (c->fd >= 0) {
             /* Nothing is under way, so the socket is empty and has room. */
-            n = buf_used(&d->qmp.tx) ? -1 : send_with_fd(d->qmp.watch.fd, c->text, c->fd);
+            n = buf_used(&d->qmp.tx) ? -1
+                                     : fdpass_send(d->qmp.watch.fd, c->text, strlen(c->text),
+                                                   &c->fd, 1, MSG_DONTWAIT);
             close(c->fd);
             c->fd = -1;
         }

@@ -195,6 +195,23 @@ static int open_signals(struct supervisor *sv)
     return fd < 0 ? -errno : loop_add(&sv->loop, &sv->signals);
 }
 
+/* The virtual network began anew: what hung on the old one is over, forwards are made again. */
+static void network_died(void *arg)
+{
+    struct supervisor *sv = arg;
+
+    for (struct domain *d = sv->domains; d; d = d->next) {
+        if (!domain_is_live(d))
+            continue;
+        if (d->server && d->nic >= 0)
+            domain_kill(d); /* its next instance gets another NIC */
+        else if (d->nic >= 0)
+            domain_fail(d, "the process of the virtual network died");
+        else
+            domain_publish(d);
+    }
+}
+
 /* Ends all domains and waits for them, then for their commands to hear of it. */
 static void shut_down(struct supervisor *sv)
 {
@@ -281,7 +298,7 @@ int supervisor_main(int ready_fd)
     if (!err)
         err = open_signals(&sv);
     if (!err) {
-        sv.vnet = vnet_new(&sv.loop, loopback && !strcmp(loopback, "1"));
+        sv.vnet = vnet_new(&sv.loop, loopback && !strcmp(loopback, "1"), network_died, &sv);
         err = sv.vnet ? open_socket(&sv) : -ENOMEM;
     }
     if (err) {
