@@ -48,6 +48,10 @@ void lease_claim(struct lease *l, struct ctl_claim *c);
 /* The counters of its channel, the last ones if it has ended. */
 struct net_counters lease_counters(const struct lease *l);
 
+/* A lease as JSON, for the next supervisor, and what that makes of it: NULL if it cannot be. */
+json_t *lease_save(const struct lease *l);
+struct lease *lease_restore(struct supervisor *sv, struct domain *d, json_t *state);
+
 /* The address of an --ip option or net0 argument (NULL: none), without its length. Owned. */
 char *lease_option_address(const char *ip);
 

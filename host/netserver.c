@@ -125,6 +125,7 @@ static bool start(struct netserver *ns, char **error)
     struct domain_spec spec = {
         .name = ns->name,
         .program = "network server",
+        .server = ns,
         .keep_logs = ns->started_ns,
         .qemu = {.binary = ns->binary,
                  .kernel = ns->kernel,
@@ -152,9 +153,7 @@ static bool start(struct netserver *ns, char **error)
     ns->started_ns = now_ns();
     ns->plugging = ns->plug_failed = false;
     ns->plugged = ns->domain ? ns->table.made : 0;
-    if (ns->domain)
-        ns->domain->server = ns;
-    else
+    if (!ns->domain)
         close_keeps(ns);
     return ns->domain;
 }

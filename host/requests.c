@@ -1,12 +1,16 @@
 /* What the supervisor does for the `librettos` command: the requests listed in supervisor.h. */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "keeper.h"
 #include "lease.h"
 #include "records.h"
+#include "supervisor.h"
 
 #define MAX_PORTS 64
 #define MAX_VOLUMES 16
@@ -33,7 +37,7 @@ static void put_json(struct client *c, uint16_t type, json_t *owned)
         free(text);
         text = xstrdup("{\"error\":\"the answer is too long\"}");
     }
-    frame_put(&c->tx, type, 0, text, strlen(text));
+    stream_put_frame(&c->stream, type, 0, text, strlen(text));
     free(text);
     json_decref(owned);
     client_flush(c);
@@ -64,7 +68,7 @@ void client_error(struct client *c, int status, const char *fmt, ...)
 
 /* ---- domains ---- */
 
-static struct domain *find_domain(struct supervisor *sv, const char *name)
+struct domain *supervisor_find(struct supervisor *sv, const char *name)
 {
     struct domain *d = sv->domains;
 
@@ -179,16 +183,16 @@ static void on_output(struct session *s, uint16_t type, const void *data, size_t
         session_consumed(s, (uint32_t)n);
         return;
     }
-    frame_put(&c->tx, type, 0, data, n);
-    client_flush(c);
+    stream_put_frame(&c->stream, type, 0, data, n);
+    client_later(c);
 }
 
 static void on_credit(struct session *s, uint32_t bytes)
 {
     struct client *c = s->arg;
 
-    frame_put_u32(&c->tx, CTL_CREDIT, 0, bytes);
-    client_flush(c);
+    stream_put_u32(&c->stream, CTL_CREDIT, 0, bytes);
+    client_later(c);
 }
 
 static void on_program_exit(struct session *s, const struct ctl_exit *e)
@@ -196,14 +200,14 @@ static void on_program_exit(struct session *s, const struct ctl_exit *e)
     struct client *c = s->arg;
 
     c->session = NULL;
-    frame_put(&c->tx, CTL_EXIT, 0, e, sizeof(*e));
+    stream_put_frame(&c->stream, CTL_EXIT, 0, e, sizeof(*e));
     if (c->role == CLIENT_EXEC)
         client_reply(c, json_pack("{s:b, s:i}", "ok", 1, "status", exit_status(e)));
     else
         client_flush(c);
 }
 
-static const struct session_listener listener = {
+const struct session_listener client_listener = {
     .started = on_started,
     .output = on_output,
     .in_credit = on_credit,
@@ -306,7 +310,7 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
         return NULL;
     }
     if (wanted) {
-        struct domain *d = find_domain(c->sv, wanted);
+        struct domain *d = supervisor_find(c->sv, wanted);
         if (d && domain_is_live(d)) {
             client_error(
                 c, STATUS_OURS,
@@ -319,16 +323,24 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
     }
     for (int i = is_reserved(base) ? 2 : 1;; i++) {
         char *name = i == 1 ? xstrdup(base) : xasprintf("%.56s-%d", base, i);
-        struct domain *d = find_domain(c->sv, name);
+        struct domain *d = supervisor_find(c->sv, name);
         if (!d || !domain_is_live(d))
             return name;
         free(name);
     }
 }
 
+void supervisor_adopt(struct supervisor *sv, struct domain *d)
+{
+    d->event = on_domain_event;
+    d->arg = sv;
+    d->next = sv->domains;
+    sv->domains = d;
+}
+
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
-    struct domain *old = find_domain(sv, spec->name), *d = NULL;
+    struct domain *old = supervisor_find(sv, spec->name), *d = NULL;
     char *dir = xasprintf("%s/%s.domain", sv->dir, spec->name);
 
     spec->dir = dir;
@@ -342,10 +354,7 @@ struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec,
     if (old)
         forget(sv, old);
     trim_records(sv);
-    d->event = on_domain_event;
-    d->arg = sv;
-    d->next = sv->domains;
-    sv->domains = d;
+    supervisor_adopt(sv, d);
     return d;
 }
 
@@ -353,7 +362,7 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
 {
     struct supervisor *sv = c->sv;
     char *error = NULL;
-    struct lease *lease = lease_open(sv, rq, spec, &error);
+    struct lease *lease = spec->lease = lease_open(sv, rq, spec, &error);
     struct domain *d = lease ? supervisor_start(sv, spec, &error) : NULL;
 
     if (lease)
@@ -367,7 +376,6 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
         }
         return;
     }
-    d->lease = lease;
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
@@ -383,7 +391,7 @@ static void request_run(struct client *c, json_t *rq)
     struct qemu_volume volumes[MAX_VOLUMES];
     struct program program;
     struct strv qemu_args = {0};
-    struct domain_spec spec = {.listener = &listener, .arg = c};
+    struct domain_spec spec = {.listener = &client_listener, .arg = c};
     struct qemu_config *q = &spec.qemu;
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
@@ -436,7 +444,7 @@ static void request_run(struct client *c, json_t *rq)
 static struct domain *named_domain(struct client *c, json_t *rq)
 {
     const char *name = json_string_value(json_object_get(rq, "name"));
-    struct domain *d = name ? find_domain(c->sv, name) : NULL;
+    struct domain *d = name ? supervisor_find(c->sv, name) : NULL;
 
     if (d && domain_is_live(d))
         return d;
@@ -456,7 +464,7 @@ static void request_exec(struct client *c, json_t *rq)
     if (!take_program(rq, &program)) {
         client_error(c, STATUS_OURS, "malformed request");
     } else {
-        c->session = domain_exec(d, &program.spec, &listener, c, &err);
+        c->session = domain_exec(d, &program.spec, &client_listener, c, &err);
         if (c->session) {
             c->role = CLIENT_EXEC;
             c->domain = d;
@@ -527,6 +535,32 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+/* Makes room for the next supervisor, of the build that the command is of. */
+static void request_restart(struct client *c, json_t *rq)
+{
+    const char *binary;
+    int version, fd;
+
+    if (json_unpack(rq, "{s:i, s:s}", "state_version", &version, "binary", &binary)) {
+        client_error(c, STATUS_OURS, "malformed request");
+    } else if (version != SUPERVISOR_STATE_VERSION) {
+        client_error(
+            c, STATUS_OURS,
+            "%s is of a build that would not understand what the running supervisor leaves "
+            "(%d, not %d): stop the domains first",
+            binary, version, SUPERVISOR_STATE_VERSION);
+    } else if ((fd = open(binary, O_PATH | O_CLOEXEC)) < 0 || access(binary, X_OK) < 0) {
+        client_error(c, STATUS_OURS, "%s: %s", binary, strerror(errno));
+    } else {
+        keeper_put(KEEPER_BINARY, &fd, 1);
+        c->role = CLIENT_RESTART;
+        c->sv->exit_status = KEEPER_AGAIN;
+        c->sv->loop.stop = true;
+    }
+    if (c->role == CLIENT_RESTART)
+        close(fd);
+}
+
 static int handle_request(struct client *c, const struct frame *f)
 {
     json_t *rq = json_loadb((const char *)f->payload, f->length, 0, NULL);
@@ -547,6 +581,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_signal(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
+    else if (!strcmp(op, "restart"))
+        request_restart(c, rq);
     else
         client_error(c, STATUS_OURS, "unknown request %s", op);
     json_decref(rq);

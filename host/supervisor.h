@@ -15,6 +15,8 @@
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   signal  name, signal
  *   stats   name; reply: "stats"
+ *   restart state_version, binary; the reply comes from the next supervisor, which the keeper
+ *           starts from that file
  *
  * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between.
  * When a command goes away without SHUTDOWN (it was killed), its domain goes on.
@@ -22,12 +24,15 @@
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
 
+/* Of all that one supervisor leaves for the next: they understand each other if this is equal. */
+#define SUPERVISOR_STATE_VERSION 1
+
 /*
- * Runs the supervisor until there is nothing more to do. ready_fd (or -1): gets one byte when the
- * socket accepts connections; closed without one if another supervisor runs already. Returns the
- * exit status of the process.
+ * Runs the supervisor until there is nothing more to do. keeper_fd: the way to the keeper, which
+ * started it after `restarts` others. ready_fd (or -1): gets one byte when the socket accepts
+ * connections. Returns the exit status of the process.
  */
-int supervisor_main(int ready_fd);
+int supervisor_main(int keeper_fd, unsigned restarts, int ready_fd);
 
 /*
  * Connects to the supervisor; with `start`, starts one if none runs. Returns the socket, -ENOENT if

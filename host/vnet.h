@@ -47,8 +47,9 @@ char *vnet_address(int host);
 /* ---- the network ---- */
 
 /*
- * Starts the network's process. `died` is called from the loop when that process has died and the
- * next one runs: it has neither ports nor forwards. NULL after a warning if it does not start.
+ * Starts the network's process, or goes on with the one that a dead supervisor left. `died` is
+ * called from the loop when that process has died and the next one runs: it has neither ports nor
+ * forwards. NULL after a warning if it does not start.
  */
 struct vnet *vnet_new(struct loop *loop, bool allow_host_loopback, void (*died)(void *arg),
                       void *arg);
@@ -60,7 +61,13 @@ int vnet_alloc(struct vnet *v);
 /* Reserves the number of an IPv4 address. Returns it, -EINVAL if that is no domain's address, or
  * -EADDRINUSE. */
 int vnet_alloc_address(struct vnet *v, const char *ipv4);
+/* Takes a number that is a domain's already, at the start of another supervisor. */
+void vnet_take(struct vnet *v, int host);
 void vnet_release(struct vnet *v, int host);
+/* Takes ports and forwards from numbers that nobody has. */
+void vnet_sweep(struct vnet *v, bool server_in_use);
+/* Its process, 0 if none runs just now. */
+pid_t vnet_pid(const struct vnet *v);
 
 /*
  * Connects a domain's NIC: fd is our end of its socket, and is closed here in any case. Only the
@@ -79,9 +86,10 @@ void vnet_hold_server(struct vnet *v);
 void vnet_server_ready(struct vnet *v);
 void vnet_remove_server(struct vnet *v);
 
-/* Binds a host port for a domain. Returns 0, or -errno (-EADDRINUSE, -EACCES). */
+/* Binds a host port for a domain. Returns 0, or -errno (-EADDRINUSE, -EACCES). vnet_unforward()
+ * undoes exactly that, and nothing that another domain has. */
 int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f);
-void vnet_unforward(struct vnet *v, const struct vnet_forward *f);
+void vnet_unforward(struct vnet *v, int host, const struct vnet_forward *f);
 
 /* What went through a host's port; false if it has none. */
 bool vnet_traffic(struct vnet *v, int host, struct switch_traffic *t);

@@ -17,6 +17,13 @@
 #define LISTEN_BACKLOG 1024
 #define UDP_FORWARDS 256
 
+/* Whose published port it is. */
+struct forward {
+    int host;
+    struct vnet_forward what;
+    struct forward *next;
+};
+
 struct vswitch {
     struct loop *loop;
     struct net_switch sw;
@@ -29,6 +36,7 @@ struct vswitch {
     Slirp *slirp;
     struct netport *ports[VNET_HOSTS];
     struct udprelay *relays[UDP_FORWARDS];
+    struct forward *forwards;
 };
 
 /* ---- libslirp's callbacks ---- */
@@ -260,9 +268,8 @@ void vswitch_free(struct vswitch *v)
 {
     loop_timer_stop(v->loop, &v->resume);
     v->loop->poller = NULL;
-    for (int i = 0; i < UDP_FORWARDS; i++)
-        if (v->relays[i])
-            udprelay_close(v->relays[i]);
+    while (v->forwards)
+        vswitch_unforward(v, v->forwards->host, &v->forwards->what);
     for (int i = 0; i < VNET_HOSTS; i++)
         vswitch_disconnect(v, i);
     slirp_cleanup(v->slirp);
@@ -411,7 +418,8 @@ static int forward_udp(struct vswitch *v, int host, const struct sockaddr *addr,
     return err;
 }
 
-int vswitch_forward(struct vswitch *v, int host, const struct vnet_forward *f)
+/* Returns 0 or -errno. */
+static int open_forward(struct vswitch *v, int host, const struct vnet_forward *f)
 {
     struct sockaddr_storage ss;
     socklen_t len = host_address(f, &ss);
@@ -439,7 +447,7 @@ int vswitch_forward(struct vswitch *v, int host, const struct vnet_forward *f)
     return 0;
 }
 
-static void unforward_udp(struct vswitch *v, const struct sockaddr *addr, socklen_t len)
+static void close_udp(struct vswitch *v, const struct sockaddr *addr, socklen_t len)
 {
     for (int i = 0; i < UDP_FORWARDS; i++)
         if (v->relays[i] && udprelay_is(v->relays[i], addr, len)) {
@@ -448,14 +456,60 @@ static void unforward_udp(struct vswitch *v, const struct sockaddr *addr, sockle
         }
 }
 
-void vswitch_unforward(struct vswitch *v, const struct vnet_forward *f)
+static void close_forward(struct vswitch *v, const struct vnet_forward *f)
 {
     struct sockaddr_storage ss;
     socklen_t len = host_address(f, &ss);
 
-    if (len && f->udp)
-        unforward_udp(v, (struct sockaddr *)&ss, len);
-    else if (len)
+    if (f->udp)
+        close_udp(v, (struct sockaddr *)&ss, len);
+    else
         slirp_remove_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
                               ss.ss_family == AF_INET6 ? SLIRP_HOSTFWD_V6ONLY : 0);
+}
+
+int vswitch_forward(struct vswitch *v, int host, const struct vnet_forward *f)
+{
+    int err = open_forward(v, host, f);
+
+    if (err)
+        return err;
+    struct forward *mine = xcalloc(1, sizeof(*mine));
+    *mine = (struct forward){.host = host, .what = *f, .next = v->forwards};
+    v->forwards = mine;
+    return 0;
+}
+
+static bool is_same(const struct vnet_forward *a, const struct vnet_forward *b)
+{
+    return a->host_port == b->host_port && a->guest_port == b->guest_port && a->udp == b->udp &&
+           !strcmp(a->host_ip, b->host_ip);
+}
+
+void vswitch_unforward(struct vswitch *v, int host, const struct vnet_forward *f)
+{
+    struct forward **p = &v->forwards;
+
+    while (*p && ((*p)->host != host || !is_same(&(*p)->what, f)))
+        p = &(*p)->next;
+    if (!*p)
+        return;
+    struct forward *found = *p;
+    *p = found->next;
+    close_forward(v, &found->what);
+    free(found);
+}
+
+void vswitch_sweep(struct vswitch *v, const bool in_use[VNET_HOSTS])
+{
+    struct forward *f = v->forwards, *next;
+
+    for (int i = 0; i < VNET_HOSTS; i++)
+        if (!in_use[i])
+            vswitch_disconnect(v, i);
+    for (; f; f = next) {
+        next = f->next;
+        if (!in_use[f->host])
+            vswitch_unforward(v, f->host, &f->what);
+    }
 }

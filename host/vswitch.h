@@ -20,7 +20,8 @@ void vswitch_disconnect(struct vswitch *v, int host);
 void vswitch_hold_server(struct vswitch *v);
 void vswitch_server_ready(struct vswitch *v);
 int vswitch_forward(struct vswitch *v, int host, const struct vnet_forward *f);
-void vswitch_unforward(struct vswitch *v, const struct vnet_forward *f);
+void vswitch_unforward(struct vswitch *v, int host, const struct vnet_forward *f);
+void vswitch_sweep(struct vswitch *v, const bool in_use[VNET_HOSTS]);
 bool vswitch_traffic(const struct vswitch *v, int host, struct switch_traffic *t);
 
 /* ---- its process ---- */
@@ -32,6 +33,7 @@ enum vswitch_op {
     VSWITCH_READY,
     VSWITCH_FORWARD,
     VSWITCH_UNFORWARD,
+    VSWITCH_SWEEP, /* in_use */
     VSWITCH_TRAFFIC,
 };
 
@@ -41,6 +43,7 @@ struct vswitch_request {
     uint32_t op;
     int32_t host;
     struct vnet_forward forward;
+    bool in_use[VNET_HOSTS];
 };
 struct vswitch_answer {
     uint32_t id;

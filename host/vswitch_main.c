@@ -52,7 +52,10 @@ struct vswitch_answer vswitch_handle(struct vswitch *v, const struct vswitch_req
         answer.error = vswitch_forward(v, rq->host, &rq->forward);
         break;
     case VSWITCH_UNFORWARD:
-        vswitch_unforward(v, &rq->forward);
+        vswitch_unforward(v, rq->host, &rq->forward);
+        break;
+    case VSWITCH_SWEEP:
+        vswitch_sweep(v, rq->in_use);
         break;
     case VSWITCH_TRAFFIC:
         answer.error = vswitch_traffic(v, rq->host, &answer.traffic) ? 0 : -ENOENT;

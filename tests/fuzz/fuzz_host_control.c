@@ -1,8 +1,8 @@
 /* A hostile domain: arbitrary bytes on the control channel and on QMP. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/nettable.h"
@@ -42,20 +42,23 @@ static const struct session_listener listener = {.output = output};
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct loop loop;
-    static int null = -1;
+    static bool begun;
+    int fd[2], qmp[2];
+    struct buf bytes = {0};
     struct domain d = {.loop = &loop, .name = (char *)"fuzz", .event = on_event, .next_session = 2};
     struct session *s = xcalloc(1, sizeof(*s));
 
-    if (null < 0) {
-        loop_init(&loop);
-        null = open("/dev/null", O_WRONLY);
-    }
+    if (!begun)
+        begun = !loop_init(&loop);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) ||
+        stream_open(&d.control, &loop, fd[0], &domain_control_sizes, control_ready) ||
+        stream_open(&d.qmp, &loop, qmp[0], &domain_qmp_sizes, qmp_ready))
+        abort();
     *s = (struct session){.id = 1, .in_credit = CTL_WINDOW, .domain = &d, .listener = &listener};
     d.sessions = s;
     d.output_log.fd = -1;
-    d.control.domain = d.qmp.domain = &d;
-    d.control.watch.fd = -1;
-    d.qmp.watch.fd = null;
+    d.nic = -1;
     qmp_command(&d, "first", NULL, -1, NULL, NULL);
     qmp_command(&d, "second", NULL, -1, NULL, NULL);
     if (size && data[0] & 1) {
@@ -63,17 +66,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (size) {
         struct ctl_hello hello = {.version = CTL_VERSION};
         if (data[0] & 2)
-            frame_put(&d.control.rx, CTL_HELLO, 0, &hello, sizeof(hello));
-        buf_append(&d.control.rx, data + 1, size - 1);
-        control_parse(&d);
+            frame_put(&bytes, CTL_HELLO, 0, &hello, sizeof(hello));
+        buf_append(&bytes, data + 1, size - 1);
+        set_nonblock(fd[1]);
+        if (send(fd[1], bytes.data, bytes.len, 0) > 0 && stream_read(&d.control) > 0)
+            control_parse(&d);
     }
     loop_timer_stop(&loop, &d.deadline);
     qmp_abort(&d);
     session_free_all(&d);
-    buf_free(&d.control.rx);
-    buf_free(&d.control.tx);
-    buf_free(&d.qmp.tx);
-    buf_free(&d.exec);
+    stream_close(&d.control);
+    stream_close(&d.qmp);
+    close(fd[1]);
+    close(qmp[1]);
+    buf_free(&bytes);
     free(d.reason);
     return 0;
 }

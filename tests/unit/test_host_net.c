@@ -374,9 +374,11 @@ static void forwards_take_ports(void **state)
     close(s);
     assert_int_equal(vswitch_forward(l->v, l->host[0], &f), 0);
     assert_int_equal(vswitch_forward(l->v, l->host[1], &f), -EADDRINUSE);
-    vswitch_unforward(l->v, &f);
+    vswitch_unforward(l->v, l->host[1], &f); /* not its own */
+    assert_int_equal(vswitch_forward(l->v, l->host[1], &f), -EADDRINUSE);
+    vswitch_unforward(l->v, l->host[0], &f);
     assert_int_equal(vswitch_forward(l->v, l->host[1], &f), 0);
-    vswitch_unforward(l->v, &f);
+    vswitch_unforward(l->v, l->host[1], &f);
     strcpy(f.host_ip, "not an address");
     assert_int_equal(vswitch_forward(l->v, l->host[0], &f), -EINVAL);
 }
