@@ -76,7 +76,7 @@ static void enqueue(struct vnet_pair *q, struct pkt *p)
         desc[id].flags = VIRTQ_DESC_NEXT;
         desc[id].next = vq->free_head;
         id = virtq_take(vq);
-        desc[id].addr = page_paddr(f->page) + f->off;
+        desc[id].addr = pkt_frag_paddr(p, f);
         desc[id].len = f->len;
     }
     desc[id].flags = 0;
@@ -86,11 +86,16 @@ static void enqueue(struct vnet_pair *q, struct pkt *p)
     virtq_publish(vq); /* a device that is at work sees it without a doorbell */
 }
 
+static uint16_t in_flight(const struct virtq *vq)
+{
+    return (uint16_t)(vq->avail_idx - vq->used_idx);
+}
+
 /* Asks for an interrupt once most of the ring is free again; false: it is already. Under tx_lock.
  */
 static bool wait_for_room(struct vnet_pair *q)
 {
-    uint16_t inflight = (uint16_t)(q->tx.avail_idx - q->tx.used_idx);
+    uint16_t inflight = in_flight(&q->tx);
 
     q->tx_doorbells += virtq_kick(&q->tx);
     return !virtq_irq_enable_after(&q->tx, (uint16_t)(inflight - inflight / 4));
@@ -139,6 +144,29 @@ void vnet_flush(struct net_path *path, int queue)
     spin_unlock(&q->tx_lock);
     if (likely(q->net->running))
         recheck_later(&q->recheck);
+}
+
+static void reclaim_pair(struct vnet_pair *q, bool tell)
+{
+    struct virtq *vq = &q->tx;
+
+    if (!virtq_pending(vq) && !tell)
+        return;
+    spin_lock(&q->tx_lock);
+    do {
+        reclaim(q);
+        /* If a packet was refused, the interrupt that was asked for then comes earlier. */
+    } while (tell && !q->tx_stopped && !vq->broken && in_flight(vq) &&
+             virtq_irq_enable_after(vq, in_flight(vq)));
+    spin_unlock(&q->tx_lock);
+}
+
+void vnet_reclaim(struct net_path *path, bool tell)
+{
+    struct vnet *net = container_of(path, struct vnet, path);
+
+    for (int i = 0; net->running && i < net->npairs; i++)
+        reclaim_pair(&net->pairs[i], tell);
 }
 
 void vnet_tx_poll(struct vnet_pair *q)

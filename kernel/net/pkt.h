@@ -2,7 +2,7 @@
  * Packets. A struct pkt is one frame or datagram (up to 64 KiB with segmentation offload): a short
  * linear part that holds at least the protocol headers, then fragments that reference pages.
  * Payload is not copied between the driver, the stack and the socket buffers: references to pages
- * are passed on.
+ * are passed on, or, on the way through a network server, loans of a channel's memory.
  *
  *   buf[]:  | headroom | data ... data + linear | tailroom |      then frags[0..nfrags)
  *
@@ -31,9 +31,24 @@ struct ip_addr {
     };
 };
 
+/* Memory without pages that is lent to packets: what a channel shares with another domain. */
+struct pkt_lender {
+    uint8_t *addr;
+    paddr_t paddr; /* where a device finds it */
+    /* A loan's last reference is gone. Any context but hard interrupts; locks may be held. */
+    void (*returned)(struct pkt_lender *l);
+};
+struct pkt_loan {
+    struct pkt_lender *lender;
+    refcount_t refs; /* 0: not lent now */
+};
+
 struct pkt_frag {
-    struct page *page; /* one reference */
-    uint32_t off, len; /* off may exceed a page in blocks of higher order */
+    union { /* one reference */
+        struct page *page;
+        struct pkt_loan *loan; /* in a packet with PKT_LENT */
+    };
+    uint32_t off, len; /* off may exceed a page in blocks of higher order; in the lender's memory */
 };
 
 enum pkt_flag {
@@ -43,6 +58,9 @@ enum pkt_flag {
     PKT_LOOPED = 8,          /* never left this domain: may be trusted to be intact */
     PKT_MORE = 16,           /* transmit: further packets follow at once */
     PKT_LOOPED_PARTIAL = 32, /* looped, and PKT_CSUM_PARTIAL was set: the checksum is not there */
+    /* Its fragments are loans, of memory that somebody else may write: to be read once, and for
+     * nothing but sending it. The stack gets no such packets, drivers and channels do. */
+    PKT_LENT = 64,
 };
 
 enum pkt_gso { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
@@ -110,6 +128,19 @@ void pkt_trim_to(struct pkt *p, uint32_t n);
  * over the caller's reference; false, and nothing taken, if there are PKT_MAX_FRAGS). */
 bool pkt_append(struct pkt *p, const void *data, uint32_t n);
 bool pkt_append_page(struct pkt *p, struct page *page, uint32_t off, uint32_t len);
+/* Appends a loan to a packet without fragments; takes over the caller's reference. */
+void pkt_append_loan(struct pkt *p, struct pkt_loan *loan, uint32_t off, uint32_t len);
+/* Where a fragment of p is. */
+static inline uint8_t *pkt_frag_addr(const struct pkt *p, const struct pkt_frag *f)
+{
+    return (p->flags & PKT_LENT ? f->loan->lender->addr : (uint8_t *)page_addr(f->page)) + f->off;
+}
+static inline paddr_t pkt_frag_paddr(const struct pkt *p, const struct pkt_frag *f)
+{
+    return (p->flags & PKT_LENT ? f->loan->lender->paddr : page_paddr(f->page)) + f->off;
+}
+/* Drops a reference to a loan. */
+void pkt_loan_put(struct pkt_loan *loan);
 /* Copies n bytes at offset off out of the packet; false if it is shorter. */
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
 /* A copy that shares the fragments' pages. */
