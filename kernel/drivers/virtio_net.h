@@ -69,6 +69,7 @@ struct vnet_pair {
 
     spinlock_t tx_lock; /* bh */
     bool tx_stopped;    /* a packet was refused: say when there is room */
+    bool tx_awaited;    /* what was sent is to be freed as soon as it is */
     struct virtq tx;
     struct vnet_hdr *tx_hdrs; /* for packets without headroom for one; by head */
 
@@ -104,6 +105,7 @@ void vnet_rx_drain(struct vnet_pair *q);
 
 /* virtio_net_tx.c. Poll: frees what was sent and tells the stack if there is room again. bh. */
 bool vnet_transmit(struct net_path *path, int queue, struct pkt *p);
+void vnet_reclaim(struct net_path *path);
 void vnet_flush(struct net_path *path, int queue);
 void vnet_tx_poll(struct vnet_pair *q);
 void vnet_tx_drain(struct vnet_pair *q);

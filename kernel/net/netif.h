@@ -43,6 +43,9 @@ struct path_ops {
     bool (*transmit)(struct net_path *path, int queue, struct pkt *p);
     /* Rings the doorbell of the queue if something was queued since. Bottom halves disabled. */
     void (*flush)(struct net_path *path, int queue);
+    /* Optional, for a path that frees what was sent some time later: frees it now, and the rest as
+     * soon as it is sent. Bottom halves disabled. */
+    void (*reclaim)(struct net_path *path);
     /* Programs the device's receive filter. Thread context. */
     int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
     /* n < 0: everything is to be received, whoever it is for. */

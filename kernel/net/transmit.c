@@ -152,6 +152,23 @@ void netif_drain(struct netif *n)
     net_batch_end();
 }
 
+static bool reclaim_one(struct netif *n, void *arg)
+{
+    struct net_path *path = READ_ONCE(n->path);
+
+    (void)arg;
+    if (path && path->ops->reclaim)
+        path->ops->reclaim(path);
+    return true;
+}
+
+void netif_reclaim(void)
+{
+    net_batch_begin();
+    netif_for_each(reclaim_one, NULL);
+    net_batch_end();
+}
+
 void path_tx_ready(struct net_path *path, int queue)
 {
     struct netif *n = path->netif;
