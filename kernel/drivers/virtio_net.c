@@ -55,7 +55,7 @@ static void pair_look(struct recheck *r)
     spin_lock(&q->tx_lock);
     virtq_kick_again(&q->tx);
     spin_unlock(&q->tx_lock);
-    if (virtq_pending(&q->rx) || ((q->tx_stopped || q->tx_awaited) && virtq_pending(&q->tx)))
+    if (virtq_pending(&q->rx) || virtq_pending(&q->tx))
         bh_schedule(&q->bh);
 }
 
@@ -166,8 +166,8 @@ static void detach(struct net_path *path)
 
 static const struct path_ops vnet_ops = {
     .transmit = vnet_transmit,
-    .reclaim = vnet_reclaim,
     .flush = vnet_flush,
+    .reclaim = vnet_reclaim,
     .set_mac = vnet_set_mac,
     .set_multicast = vnet_set_multicast,
     .stats = stats,

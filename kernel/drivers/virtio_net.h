@@ -105,8 +105,8 @@ void vnet_rx_drain(struct vnet_pair *q);
 
 /* virtio_net_tx.c. Poll: frees what was sent and tells the stack if there is room again. bh. */
 bool vnet_transmit(struct net_path *path, int queue, struct pkt *p);
-void vnet_reclaim(struct net_path *path);
 void vnet_flush(struct net_path *path, int queue);
+void vnet_reclaim(struct net_path *path, bool tell);
 void vnet_tx_poll(struct vnet_pair *q);
 void vnet_tx_drain(struct vnet_pair *q);
 

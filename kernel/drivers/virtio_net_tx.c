@@ -151,17 +151,22 @@ void vnet_flush(struct net_path *path, int queue)
         recheck_later(&q->recheck);
 }
 
-void vnet_reclaim(struct net_path *path)
+static void reclaim_pair(struct vnet_pair *q, bool tell)
+{
+    if (!virtq_pending(&q->tx) && !tell)
+        return;
+    spin_lock(&q->tx_lock);
+    q->tx_awaited |= tell;
+    reclaim(q);
+    spin_unlock(&q->tx_lock);
+}
+
+void vnet_reclaim(struct net_path *path, bool tell)
 {
     struct vnet *net = container_of(path, struct vnet, path);
 
-    for (int i = 0; i < net->npairs && net->running; i++) {
-        struct vnet_pair *q = &net->pairs[i];
-        spin_lock(&q->tx_lock);
-        q->tx_awaited = true;
-        reclaim(q);
-        spin_unlock(&q->tx_lock);
-    }
+    for (int i = 0; net->running && i < net->npairs; i++)
+        reclaim_pair(&net->pairs[i], tell);
 }
 
 /* Nothing is left that anybody could wait for. */

@@ -4,7 +4,6 @@
 #include "fs/file.h"
 #include "net/mcast.h"
 #include "net/stats.h"
-#include "net/transmit.h"
 #include "net/view.h"
 
 #define SIOCINQ_CMD 0x541bu
@@ -141,12 +140,21 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
     return err ? err : result;
 }
 
+static bool reclaim_soon(struct netif *n, void *arg)
+{
+    (void)arg;
+    netif_reclaim(n, true);
+    return true;
+}
+
 /* Room in the send buffer, or somebody sees to it that there will be and the waiters are woken. */
 static bool ask_for_room(struct dgram_socket *d)
 {
     if (likely(send_buffer_await(&d->sent)))
         return true;
-    netif_reclaim();
+    net_batch_begin();
+    netif_for_each(reclaim_soon, NULL);
+    net_batch_end();
     return send_buffer_roomy(&d->sent);
 }
 

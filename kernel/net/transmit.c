@@ -134,6 +134,14 @@ void netif_transmit_frame(struct netif *n, struct pkt *p)
         transmit_one(n, path, queue, p);
 }
 
+void netif_reclaim(struct netif *n, bool tell)
+{
+    struct net_path *path = READ_ONCE(n->path);
+
+    if (path && path->ops->reclaim)
+        path->ops->reclaim(path, tell);
+}
+
 static void drain_queue(struct netif *n, struct net_path *path, int index)
 {
     if (!READ_ONCE(n->backlog[index].head))
@@ -149,23 +157,6 @@ void netif_drain(struct netif *n)
     struct net_path *path = READ_ONCE(n->path);
     for (unsigned i = 0; path && i < ARRAY_SIZE(n->backlog); i++)
         drain_queue(n, path, (int)i);
-    net_batch_end();
-}
-
-static bool reclaim_one(struct netif *n, void *arg)
-{
-    struct net_path *path = READ_ONCE(n->path);
-
-    (void)arg;
-    if (path && path->ops->reclaim)
-        path->ops->reclaim(path);
-    return true;
-}
-
-void netif_reclaim(void)
-{
-    net_batch_begin();
-    netif_for_each(reclaim_one, NULL);
     net_batch_end();
 }
 

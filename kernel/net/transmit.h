@@ -7,8 +7,5 @@
 /* Sends what waits in the backlogs through the current path, as far as it takes it. Any context but
  * hard interrupts. */
 void netif_drain(struct netif *n);
-/* Somebody waits for packets to be freed: they are as soon as they are sent. Any context but hard
- * interrupts. */
-void netif_reclaim(void);
 
 #endif

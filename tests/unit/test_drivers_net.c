@@ -537,7 +537,7 @@ static void test_transmit_reclaims_at_once_when_awaited(void **state)
     for (int i = 0; i < 4; i++)
         assert_false(fake_complete(&dev, q, (uint32_t)heads[i], 0));
     bh_disable();
-    path->ops->reclaim(path);
+    path->ops->reclaim(path, true);
     bh_enable();
     assert_int_equal(floor_pages_in_use(), pages + 16);
     for (int i = 4; i < 20; i++) {
