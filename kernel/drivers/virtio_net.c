@@ -203,7 +203,7 @@ static int pair_init(struct vnet *net, int i)
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
     err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)
-        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_QUEUE_SIZE, vector, &q->tx);
+        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_TX_QUEUE_SIZE, vector, &q->tx);
     if (err)
         return err;
     if (q->tx.size < VNET_MIN_QUEUE)

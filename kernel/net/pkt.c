@@ -37,6 +37,7 @@ struct pkt *pkt_alloc(uint32_t headroom)
     p->ttl = 0;
     p->l4 = 0;
     p->hash = 0;
+    p->payer = NULL;
     return p;
 }
 
@@ -66,6 +67,7 @@ static void frag_put(const struct pkt *p, const struct pkt_frag *f)
 
 void pkt_free(struct pkt *p)
 {
+    pkt_orphan(p);
     for (unsigned i = 0; i < p->nfrags; i++)
         frag_put(p, &p->frags[i]);
     slab_free(pkt_slab, p);
@@ -225,6 +227,7 @@ struct pkt *pkt_clone(const struct pkt *p)
         return NULL;
     memcpy(c, p, offsetof(struct pkt, frags));
     c->next = NULL;
+    c->payer = NULL;
     c->data = c->buf + (p->data - p->buf);
     /* Headers in front of the data are copied too: what was pulled may be pushed back. */
     memcpy(c->buf, p->buf, (size_t)(p->data + p->linear - p->buf));

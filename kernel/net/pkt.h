@@ -20,6 +20,7 @@
 
 struct netif;
 struct net_path;
+struct send_buffer;
 
 /* 128-bit address; IPv4 is held as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), so that all code above the IP
  * headers is written once. Network byte order in memory. */
@@ -80,10 +81,12 @@ struct pkt {
     uint16_t csum_offset;
     uint8_t tos; /* receive: traffic class with ECN bits; transmit: set by the flow */
     uint8_t ttl;
-    uint16_t l4;             /* receive: bytes of IP headers in front of data, still in buf */
-    uint32_t hash;           /* flow hash or 0 */
-    struct ip_addr src, dst; /* receive: set by the IP layer */
-    uint64_t cb[6];          /* the owner's scratch space */
+    uint16_t l4;               /* receive: bytes of IP headers in front of data, still in buf */
+    uint32_t hash;             /* flow hash or 0 */
+    uint32_t charge;           /* bytes that payer is charged until the packet is freed */
+    struct send_buffer *payer; /* net/sendbuf.h; or NULL */
+    struct ip_addr src, dst;   /* receive: set by the IP layer */
+    uint64_t cb[6];            /* the owner's scratch space */
     struct pkt_frag frags[PKT_MAX_FRAGS];
     uint8_t buf[PKT_BUF];
 };
@@ -99,6 +102,18 @@ struct pkt *pkt_alloc(uint32_t headroom);
 /* Frees a packet and drops its fragments' pages. Any context. */
 void pkt_free(struct pkt *p);
 void pkt_free_list(struct pkt *list);
+/* Nobody pays for the packet any more. */
+void send_buffer_pay_back(struct pkt *p);
+static inline void pkt_orphan(struct pkt *p)
+{
+    if (unlikely(p->payer))
+        send_buffer_pay_back(p);
+}
+/* What a packet costs its owner: its buffer, and the bytes of pages it keeps. */
+static inline uint32_t pkt_cost(const struct pkt *p)
+{
+    return (uint32_t)sizeof(*p) + (p->len - p->linear);
+}
 /* Prepends n bytes to the linear part (n <= headroom left: our own invariant). */
 static inline void *pkt_push(struct pkt *p, uint32_t n)
 {
@@ -143,7 +158,7 @@ static inline paddr_t pkt_frag_paddr(const struct pkt *p, const struct pkt_frag 
 void pkt_loan_put(struct pkt_loan *loan);
 /* Copies n bytes at offset off out of the packet; false if it is shorter. */
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
-/* A copy that shares the fragments' pages. */
+/* A copy that shares the fragments' pages. Nobody is charged for it. */
 struct pkt *pkt_clone(const struct pkt *p);
 /* Appends n bytes of another packet, sharing its pages: linear bytes are copied and must come
  * before any fragment of `to`. False if it does not fit; `to` is then to be freed. */

@@ -521,6 +521,37 @@ static void test_transmit_reclaims_lazily(void **state)
     assert_int_equal(counters().tx_dropped, 0);
 }
 
+/* Somebody waits for what was sent: no packet is left behind, few interrupts tell. */
+static void test_transmit_reclaims_at_once_when_awaited(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    int interrupts = 0, heads[20];
+    size_t pages = floor_pages_in_use();
+
+    for (int i = 0; i < 20; i++)
+        assert_true(path->ops->transmit(path, 0, make_packet(100, 1)));
+    path->ops->flush(path, 0);
+    for (int i = 0; i < 20; i++)
+        heads[i] = fake_take(q);
+    for (int i = 0; i < 4; i++)
+        assert_false(fake_complete(&dev, q, (uint32_t)heads[i], 0));
+    bh_disable();
+    path->ops->reclaim(path, true);
+    bh_enable();
+    assert_int_equal(floor_pages_in_use(), pages + 16);
+    for (int i = 4; i < 20; i++) {
+        interrupts += fake_complete(&dev, q, (uint32_t)heads[i], 0);
+        floor_run();
+    }
+    assert_int_equal(floor_pages_in_use(), pages);
+    assert_in_range(interrupts, 2, 4);
+    /* And it is over. */
+    assert_true(path->ops->transmit(path, 0, make_packet(100, 1)));
+    path->ops->flush(path, 0);
+    assert_false(fake_complete(&dev, q, (uint32_t)fake_take(q), 0));
+}
+
 static void test_transmit_broken_device(void **state)
 {
     (void)state;
@@ -617,6 +648,7 @@ int main(void)
         T(test_transmit_without_headroom),
         T(test_transmit_full),
         T(test_transmit_reclaims_lazily),
+        T(test_transmit_reclaims_at_once_when_awaited),
         T(test_transmit_broken_device),
         T(test_commands),
         T(test_command_without_answer),
