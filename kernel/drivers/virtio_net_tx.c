@@ -40,7 +40,7 @@ static void reclaim(struct vnet_pair *q)
             some = true;
         }
     } while (q->tx_awaited && inflight(q) && !vq->broken && !wait_for_room(q));
-    if (some && !q->tx_awaited)
+    if (some && !q->tx_awaited && !q->tx_stopped)
         virtq_irq_disable(vq);
 }
 

@@ -552,6 +552,27 @@ static void test_transmit_reclaims_at_once_when_awaited(void **state)
     assert_false(fake_complete(&dev, q, (uint32_t)fake_take(q), 0));
 }
 
+/* Who only frees what was sent meanwhile does not take the interrupt that a full ring asked for. */
+static void test_transmit_full_survives_a_reclaim(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    int n = 0, interrupts = 0;
+    struct pkt *p;
+
+    while (path->ops->transmit(path, 0, p = make_packet(100, 1)))
+        n++;
+    pkt_free(p);
+    floor_run();
+    assert_false(fake_complete(&dev, q, (uint32_t)fake_take(q), 0));
+    bh_disable();
+    path->ops->reclaim(path, false);
+    bh_enable();
+    for (int i = 1; i < n; i++)
+        interrupts += fake_complete(&dev, q, (uint32_t)fake_take(q), 0);
+    assert_true(interrupts > 0);
+}
+
 static void test_transmit_broken_device(void **state)
 {
     (void)state;
@@ -649,6 +670,7 @@ int main(void)
         T(test_transmit_full),
         T(test_transmit_reclaims_lazily),
         T(test_transmit_reclaims_at_once_when_awaited),
+        T(test_transmit_full_survives_a_reclaim),
         T(test_transmit_broken_device),
         T(test_commands),
         T(test_command_without_answer),
