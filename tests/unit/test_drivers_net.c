@@ -573,6 +573,29 @@ static void test_transmit_full_survives_a_reclaim(void **state)
     assert_true(interrupts > 0);
 }
 
+/* What was sent is freed at once for those who want it back, and without being asked again. */
+static void test_transmit_reclaim(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    size_t pages = floor_pages_in_use();
+    int heads[3];
+
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(path->ops->transmit(path, 0, make_packet(60, 1)));
+        heads[i] = fake_take(q);
+    }
+    assert_int_equal(floor_pages_in_use(), pages + 3);
+    assert_false(fake_complete(&dev, q, (uint32_t)heads[1], 0));
+    path->ops->reclaim(path, false);
+    assert_int_equal(floor_pages_in_use(), pages + 2);
+    path->ops->reclaim(path, true);
+    assert_false(fake_complete(&dev, q, (uint32_t)heads[0], 0)); /* not yet the last one */
+    assert_true(fake_complete(&dev, q, (uint32_t)heads[2], 0));
+    floor_run();
+    assert_int_equal(floor_pages_in_use(), pages);
+}
+
 static void test_transmit_broken_device(void **state)
 {
     (void)state;
@@ -668,6 +691,7 @@ int main(void)
         T(test_transmit_offload),
         T(test_transmit_without_headroom),
         T(test_transmit_full),
+        T(test_transmit_reclaim),
         T(test_transmit_reclaims_lazily),
         T(test_transmit_reclaims_at_once_when_awaited),
         T(test_transmit_full_survives_a_reclaim),
