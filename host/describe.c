@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lease.h"
+#include "pathswitch.h"
 
 #define CLAIMED_SHOWN 64
 #define LOOK_NS 1000000000u /* rates are averages over at least that long */
@@ -136,11 +137,6 @@ static json_t *describe_server(const struct netserver *ns)
     return o;
 }
 
-static const char *path_of(const struct domain *d)
-{
-    return d->is_server ? "none" : d->lease && d->lease->server_path ? "server" : "direct";
-}
-
 static void describe_address(const struct domain *d, json_t *o)
 {
     char *address = d->server  ? lease_option_address(d->server->ip)
@@ -148,7 +144,9 @@ static void describe_address(const struct domain *d, json_t *o)
                                : xstrdup("");
     const char *mode = d->is_server || (d->lease && d->lease->shared) ? "shared" : "dedicated";
 
-    json_object_set_new(o, "path", json_string(path_of(d)));
+    json_object_set_new(o, "path", json_string("none"));
+    if (d->lease && d->lease->path)
+        pathswitch_describe(d->lease->path, o);
     json_object_set_new(o, "address", json_string(address));
     json_object_set_new(o, "mode", json_string(mode));
     free(address);

@@ -14,6 +14,8 @@
  *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   signal  name, signal
+ *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
+ *           "drain_ns", "total_ns"
  *   stats   name; reply: "stats"
  *
  * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between.

@@ -122,11 +122,13 @@ static void test_switch_of_paths_loses_nothing(void **state)
     assert_int_equal(socket_create(4, 2, 0, &r), 0);
     assert_int_equal(sock_bind(r, "0.0.0.0", 7000), 0);
     wire_init(&wire2, 0); /* the other path has no offloads at all */
+    wire2.path.kind = PATH_SERVER;
     wire.room = 5;
     for (uint32_t i = 0; i < 12; i++)
         send_number(s, i); /* seven wait in the backlog */
     assert_int_equal(wire.count, 5);
-    assert_int_equal(netif_set_path(eth, &wire2.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire2.path), 0);
+    netif_prefer(eth, PATH_SERVER);
     settle();
     for (uint32_t i = 12; i < 20; i++)
         send_number(s, i);
@@ -160,7 +162,8 @@ static void test_switch_of_paths_loses_nothing(void **state)
     wire_clear(&wire2);
     wire_init(&wire, PATH_CSUM | PATH_SG);
     wire.detached = false;
-    assert_int_equal(netif_set_path(eth, &wire.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire.path), 0);
+    netif_prefer(eth, PATH_DIRECT);
     netif_detach_path(eth, &wire2.path);
     settle();
     wire_clear(&wire);
@@ -192,9 +195,11 @@ static void test_large_segments_in_the_backlog_survive_a_poorer_path(void **stat
     assert_int_equal(ip_output(&f, p), 0);
     net_batch_end();
     wire_init(&wire2, 0);
+    wire2.path.kind = PATH_SERVER;
     wire2.detached = false;
     wire2.room = 2; /* the ring fills in the middle of the segments */
-    assert_int_equal(netif_set_path(eth, &wire2.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire2.path), 0);
+    netif_prefer(eth, PATH_SERVER);
     wire2.room = ~0u;
     path_tx_ready(&wire2.path, 0);
     unsigned segments = 0;
@@ -208,8 +213,9 @@ static void test_large_segments_in_the_backlog_survive_a_poorer_path(void **stat
     assert_int_equal(segments, 4);
     ip_flow_release(&f);
     wire_clear(&wire2);
-    wire_init(&wire, PATH_CSUM | PATH_SG);
-    assert_int_equal(netif_set_path(eth, &wire.path), 0);
+    wire.path.features = PATH_CSUM | PATH_SG;
+    wire.room = ~0u;
+    netif_prefer(eth, PATH_DIRECT);
     netif_detach_path(eth, &wire2.path);
     settle();
     wire_clear(&wire);
