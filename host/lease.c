@@ -284,11 +284,9 @@ void lease_started(struct lease *l)
     l->device.fd = -1;
 }
 
-void lease_end(struct lease *l)
+void lease_drop_channel(struct lease *l)
 {
     lease_started(l);
-    if (l->path)
-        pathswitch_end(l->path);
     if (l->keep >= 0)
         close(l->keep);
     l->keep = -1;
@@ -297,6 +295,13 @@ void lease_end(struct lease *l)
         netserver_release(l->server, l->slot);
     }
     l->server = NULL;
+}
+
+void lease_end(struct lease *l)
+{
+    if (l->path)
+        pathswitch_end(l->path);
+    lease_drop_channel(l);
     if (l->host >= 0)
         vnet_release(l->sv->vnet, l->host);
     l->host = -1;

@@ -43,6 +43,8 @@ struct lease *lease_open(struct supervisor *sv, const struct lease_request *rq,
 /* Gives a domain on the direct path a channel in addition, in l->device. False with *error an owned
  * line. */
 bool lease_add_channel(struct lease *l, char **error);
+/* It could not be plugged in. */
+void lease_drop_channel(struct lease *l);
 /* QEMU was started: it has its descriptors. */
 void lease_started(struct lease *l);
 /* Gives everything back but the record. Idempotent. */

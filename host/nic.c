@@ -177,8 +177,10 @@ bool channel_plug(struct pathswitch *s, qmp_done *done, char **error)
 {
     struct domain *d = s->domain;
 
-    if (!lease_add_channel(s->lease, error))
+    if (!lease_add_channel(s->lease, error)) {
+        lease_drop_channel(s->lease);
         return false;
+    }
     getfd(d, "channel", s->lease->device.fd);
     s->lease->device.fd = -1;
     qmp_command(d, "chardev-add",
@@ -187,9 +189,15 @@ bool channel_plug(struct pathswitch *s, qmp_done *done, char **error)
                           "server", 0),
                 -1, NULL, NULL);
     qmp_command(d, "device_add",
-                json_pack("{s:s, s:s, s:s, s:i, s:s}", "driver", "ivshmem-doorbell", "chardev",
+                json_pack("{s:s, s:s, s:i, s:s, s:s}", "driver", "ivshmem-doorbell", "chardev",
                           "channel", "vectors", (int)s->lease->device.vectors, "id", "channel",
                           "bus", QEMU_CHANNEL_PORT),
                 -1, done, s);
     return true;
+}
+
+void channel_drop(struct pathswitch *s)
+{
+    qmp_command(s->domain, "chardev-remove", json_pack("{s:s}", "id", "channel"), -1, NULL, NULL);
+    lease_drop_channel(s->lease);
 }

@@ -20,8 +20,8 @@
 #define READY_MS 5000   /* for the domain to have a NIC's driver and link up */
 #define SERVER_MS 15000 /* the same for a channel: its server may have to start */
 #define ANSWER_MS 3000  /* beyond these */
-#define PLUG_MS 5000
-#define LATE_MS 200 /* after a switch to the server path frames may still come by the NIC */
+#define QEMU_MS 5000    /* for QEMU to carry out a command */
+#define LATE_MS 200     /* after a switch to the server path frames may still come by the NIC */
 #define UNPLUG_MS 5000
 
 const char *path_name(enum ctl_path_kind kind)
@@ -47,7 +47,7 @@ int path_mode_parse(const char *text, enum path_mode *mode)
 }
 
 static void next_waiting(struct pathswitch *s);
-static void proceed(struct pathswitch *s);
+static void begin(struct pathswitch *s, enum ctl_path_kind wanted, const char *why);
 
 /* ---- what became of it ---- */
 
@@ -107,15 +107,16 @@ static void tidied(void *arg, const char *error)
     struct pathswitch *s = arg;
 
     (void)error; /* a VFIO device has no netdev; one that could not be added neither */
-    if (domain_is_live(s->domain) && s->step == SWITCH_TIDY)
-        finish(s);
+    if (!domain_is_live(s->domain) || s->step != SWITCH_TIDY)
+        return;
+    finish(s);
 }
 
 static void tidy(struct pathswitch *s)
 {
-    s->has_nic = false;
+    s->has_nic = s->has_end = false;
     s->step = SWITCH_TIDY;
-    loop_timer_stop(&s->sv->loop, &s->timer);
+    loop_timer(&s->sv->loop, &s->timer, QEMU_MS);
     nic_tidy(s, tidied);
 }
 
@@ -138,12 +139,11 @@ static void unplugged(struct pathswitch *s, const char *device)
 {
     if (strcmp(device, QEMU_NIC) || !s->has_nic)
         return;
-    if (s->step == SWITCH_UNPLUG || s->step == SWITCH_IDLE) {
+    s->has_nic = false; /* in the middle of a switch: what becomes of that is decided at its end */
+    if (s->step == SWITCH_IDLE)
+        begin(s, CTL_PATH_SERVER, "its NIC was taken away");
+    else if (s->step == SWITCH_UNPLUG)
         tidy(s);
-        return;
-    }
-    /* It vanished in the middle of a switch: what becomes of that is decided where it ends. */
-    s->has_nic = false;
 }
 
 /* ---- the question to the domain ---- */
@@ -196,7 +196,7 @@ static void after_answer(struct pathswitch *s)
 {
     bool keep = s->wanted == CTL_PATH_DIRECT ? !s->error : s->error != NULL;
 
-    if (!s->has_nic && s->domain->port)
+    if (!s->has_nic && s->has_end)
         tidy(s);
     else if (keep || !s->has_nic)
         finish(s);
@@ -261,17 +261,18 @@ static void plugged(void *arg, const char *error)
 
     if (!domain_is_live(s->domain) || s->step != SWITCH_PLUG)
         return;
-    if (!error) {
-        s->has_nic |= s->wanted == CTL_PATH_DIRECT;
-        s->has_channel |= s->wanted == CTL_PATH_SERVER;
-        ask(s);
-        return;
-    }
-    fail(s, error);
-    if (s->wanted == CTL_PATH_DIRECT)
-        tidy(s);
+    if (error)
+        fail(s, error);
+    else if (s->wanted == CTL_PATH_DIRECT)
+        s->has_nic = true;
     else
-        finish(s);
+        s->has_channel = true;
+    if (error && s->wanted == CTL_PATH_SERVER)
+        channel_drop(s);
+    if (s->error)
+        after_answer(s);
+    else
+        ask(s);
 }
 
 /* How many devices of the pool are in use. */
@@ -302,10 +303,9 @@ static bool plug_nic(struct pathswitch *s, char **error)
                       size, size + 1);
         return false;
     }
-    if (!nic_plug(s, plugged, error))
-        return false;
-    s->pooled = !s->vfio;
-    return true;
+    s->has_end = nic_plug(s, plugged, error);
+    s->pooled = s->has_end && !s->vfio;
+    return s->has_end;
 }
 
 static bool plug_channel(struct pathswitch *s, char **error)
@@ -318,19 +318,21 @@ static bool plug_channel(struct pathswitch *s, char **error)
     return channel_plug(s, plugged, error);
 }
 
-/* Begins with what is wanted. */
-static void begin(struct pathswitch *s)
+static void begin(struct pathswitch *s, enum ctl_path_kind wanted, const char *why)
 {
-    bool direct = s->wanted == CTL_PATH_DIRECT;
+    bool direct = wanted == CTL_PATH_DIRECT;
     char *error = NULL;
 
+    s->wanted = wanted;
+    free(s->why);
+    s->why = xstrdup(why);
     s->begun_ns = now_ns();
     if (direct ? s->has_nic : s->has_channel) {
         ask(s);
         return;
     }
     s->step = SWITCH_PLUG;
-    loop_timer(&s->sv->loop, &s->timer, PLUG_MS);
+    loop_timer(&s->sv->loop, &s->timer, QEMU_MS);
     if (direct ? !plug_nic(s, &error) : !plug_channel(s, &error)) {
         fail(s, error);
         free(error);
@@ -338,12 +340,26 @@ static void begin(struct pathswitch *s)
     }
 }
 
-static void proceed(struct pathswitch *s)
+/* What QEMU was told cannot be taken back: until it answers nobody else can have a switch. */
+static void qemu_is_stuck(struct pathswitch *s)
 {
+    fail(s, "QEMU does not answer");
+    loop_timer(&s->sv->loop, &s->timer, QEMU_MS);
+    for (struct client *c = s->sv->clients; c; c = c->next)
+        if (c->role == CLIENT_SWITCH && c->domain == s->domain)
+            client_error(c, STATUS_OURS, "domain %s cannot be switched: %s", s->domain->name,
+                         s->error);
+    s->client = NULL;
+}
+
+static void timer_fired(struct timer *t)
+{
+    struct pathswitch *s = (struct pathswitch *)((char *)t - offsetof(struct pathswitch, timer));
+
     switch (s->step) {
     case SWITCH_PLUG:
-        fail(s, "QEMU does not answer");
-        finish(s);
+    case SWITCH_TIDY:
+        qemu_is_stuck(s);
         break;
     case SWITCH_ASKED:
         fail(s, "the domain does not answer");
@@ -356,14 +372,9 @@ static void proceed(struct pathswitch *s)
         warn("%s: it does not let go of its NIC", s->domain->name);
         finish(s);
         break;
-    default:
+    case SWITCH_IDLE:
         break;
     }
-}
-
-static void timer_fired(struct timer *t)
-{
-    proceed((struct pathswitch *)((char *)t - offsetof(struct pathswitch, timer)));
 }
 
 /* ---- requests ---- */
@@ -378,14 +389,6 @@ static char *obstacle(const struct pathswitch *s)
     if (!s->domain->hello_ns)
         return xasprintf("domain %s is still starting", s->domain->name);
     return NULL;
-}
-
-static void start(struct pathswitch *s, enum ctl_path_kind wanted, const char *why)
-{
-    s->wanted = wanted;
-    free(s->why);
-    s->why = xstrdup(why);
-    begin(s);
 }
 
 /* The client that has waited longest for this domain is served. */
@@ -406,7 +409,7 @@ static void next_waiting(struct pathswitch *s)
         s->vfio = found->wanted_device;
         found->wanted_device = NULL;
     }
-    start(s, found->wanted_mode == MODE_DIRECT ? CTL_PATH_DIRECT : CTL_PATH_SERVER, "asked for");
+    begin(s, found->wanted_mode == MODE_DIRECT ? CTL_PATH_DIRECT : CTL_PATH_SERVER, "asked for");
 }
 
 void pathswitch_request(struct client *c, struct domain *d, json_t *rq)
@@ -462,7 +465,7 @@ struct pathswitch *pathswitch_new(struct supervisor *sv, struct domain *d, enum 
     s->mode = mode;
     s->timer.fire = timer_fired;
     s->has_channel = d->lease->server_path;
-    s->has_nic = !s->has_channel;
+    s->has_nic = s->has_end = !s->has_channel;
     s->in_use = s->has_channel ? CTL_PATH_SERVER : CTL_PATH_DIRECT;
     return s;
 }

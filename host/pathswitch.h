@@ -37,7 +37,8 @@ struct pathswitch {
     struct timer timer;
     uint64_t begun_ns;
     bool has_nic, has_channel; /* devices of the machine */
-    bool pooled;               /* its NIC is one of the pool */
+    bool has_end;              /* the NIC's other end is there */
+    bool pooled;               /* the NIC is one of the pool */
     char *vfio;                /* address of the PCI device that is its NIC, or NULL */
     /* The last switch that came to something, for `ps`. */
     unsigned count;
@@ -78,5 +79,7 @@ void nic_tidy(struct pathswitch *s, void (*done)(void *arg, const char *error));
 unsigned nic_pool_size(void);
 /* Plugs in the domain's end of a channel, for which the lease got a slot. */
 bool channel_plug(struct pathswitch *s, void (*done)(void *arg, const char *error), char **error);
+/* That failed. */
+void channel_drop(struct pathswitch *s);
 
 #endif

@@ -21,6 +21,7 @@
 #define ANNOUNCE_NEXT (250 * NSEC_PER_MSEC)
 #define ANNOUNCEMENTS 2
 #define DRAIN_LIMIT (100 * NSEC_PER_MSEC)
+#define LATE (20 * NSEC_PER_MSEC) /* frames are on their way to a path that is taken away */
 #define DETACH_LIMIT (20 * NSEC_PER_MSEC)
 #define LOOK_INTERVAL (NSEC_PER_MSEC)
 
@@ -228,17 +229,12 @@ static bool is_drained(struct net_path *p)
     return !p->ops->drained || p->ops->drained(p);
 }
 
-/* Waits until the path has sent what it holds; false: it did not in time. */
-static bool wait_drained(struct net_path *p, nsec_t limit)
+static void wait_drained(struct net_path *p, nsec_t limit)
 {
     nsec_t deadline = time_now() + limit;
 
-    while (!is_drained(p)) {
-        if (time_now() >= deadline)
-            return false;
+    while (!is_drained(p) && time_now() < deadline)
         thread_sleep_until(time_now() + LOOK_INTERVAL, false);
-    }
-    return true;
 }
 
 void netif_detach_path(struct netif *n, struct net_path *p)
@@ -251,6 +247,8 @@ void netif_detach_path(struct netif *n, struct net_path *p)
     spin_unlock_bh(&net_config_lock);
     net_synchronize();
     follow(n);
+    if (p->link_up && n->path)
+        thread_sleep_until(time_now() + LATE, false);
     if (p->link_up)
         wait_drained(p, DETACH_LIMIT);
     if (p->ops->detach)
