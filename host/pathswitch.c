@@ -23,6 +23,7 @@
 #define QEMU_MS 5000    /* for QEMU to carry out a command */
 #define LATE_MS 200     /* after a switch to the server path frames may still come by the NIC */
 #define UNPLUG_MS 5000
+#define LOG_PAUSE_NS 20000000u
 
 const char *path_name(enum ctl_path_kind kind)
 {
@@ -58,6 +59,9 @@ static void note(struct pathswitch *s, uint64_t stall_ns, char *owned)
     s->last = owned;
     s->last_ns = now_ns();
     s->last_stall_ns = stall_ns;
+    if (s->last_ns < s->log_ns)
+        return;
+    s->log_ns = s->last_ns + LOG_PAUSE_NS;
     warn("%s: %s", s->domain->name, owned);
 }
 

@@ -44,6 +44,7 @@ struct pathswitch {
     unsigned count;
     char *last; /* what and why; NULL: there was none */
     uint64_t last_ns, last_stall_ns;
+    uint64_t log_ns; /* the log takes a further line from then on: a domain could fill it */
 };
 
 const char *path_name(enum ctl_path_kind kind);
