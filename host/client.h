@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "domain.h"
+#include "policy.h"
 
 enum client_role {
     CLIENT_NEW,    /* no request yet */
@@ -24,6 +25,8 @@ struct supervisor {
     struct vnet *vnet;
     struct watch listener, signals;
     struct timer linger;
+    struct timer sampler; /* auto mode; armed while a domain is in it */
+    struct policy_config policy;
     uint64_t linger_ms;
     char *dir;
     struct domain *domains;    /* live and ended ones, network servers too */

@@ -39,31 +39,6 @@ static json_t *describe_claimed(const struct lease *l)
     return ports;
 }
 
-/* What went through the domain's NIC or channel. */
-struct traffic {
-    uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, drop_full, drop_bad;
-};
-
-static bool traffic_of(const struct domain *d, struct traffic *t)
-{
-    if (d->port) { /* the switch's view is the opposite one */
-        const struct switch_port *p = &d->port->port;
-        *t = (struct traffic){p->stats.tx_frames, p->stats.tx_bytes,  p->stats.rx_frames,
-                              p->stats.rx_bytes,  p->stats.drop_full, p->stats.drop_bad};
-    } else if (d->lease && d->lease->server_path) {
-        struct net_counters c = lease_counters(d->lease);
-        *t = (struct traffic){c.rx_frames, c.rx_bytes,  c.tx_frames,
-                              c.tx_bytes,  c.drop_full, c.drop_malformed};
-    } else if (d->server) {
-        struct net_server_page p = nettable_server(&d->server->table);
-        *t =
-            (struct traffic){p.rx_frames, p.rx_bytes, p.tx_frames, p.tx_bytes, 0, p.drop_malformed};
-    } else {
-        return false;
-    }
-    return true;
-}
-
 static json_t *describe_traffic(const struct traffic *t)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "rx_frames", (json_int_t)t->rx_frames,

@@ -123,6 +123,7 @@ static void direct_path(struct lease *l, const struct lease_request *rq, struct 
     spec->nic = l->host;
     if (!l->user_net)
         tap_open(&spec->tap, rq->net.tap, rq->net.bridge, spec->qemu.cpus, error);
+    memcpy(l->tap_name, spec->tap.name, sizeof(l->tap_name));
 }
 
 /* The server of the network, made if there is none. */

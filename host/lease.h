@@ -22,6 +22,7 @@ struct lease {
     struct supervisor *sv;
     bool server_path, shared, user_net; /* server_path: it has or had a channel */
     char *tap, *bridge, *ip;            /* its network, and --ip, or NULL */
+    char tap_name[16];                  /* the tap device that its NIC is, "" if none */
     struct qemu_config like;            /* what a network server is started like; owned strings */
     struct channel_grants grants;       /* what it owns */
     int host;                           /* its number in the virtual network, or -1 */

@@ -26,6 +26,15 @@ unsigned nic_pool_size(void)
     return (unsigned)n;
 }
 
+unsigned nic_pool_used(const struct supervisor *sv)
+{
+    unsigned n = 0;
+
+    for (const struct domain *d = sv->domains; d; d = d->next)
+        n += domain_is_live(d) && d->lease && d->lease->path && d->lease->path->pooled;
+    return n;
+}
+
 static void getfd(struct domain *d, const char *name, int fd)
 {
     qmp_command(d, "getfd", json_pack("{s:s}", "fdname", name), fd, NULL, NULL);
@@ -69,6 +78,7 @@ static unsigned plug_tap(struct pathswitch *s, char **error)
     if (tap_open(&tap, NULL, s->lease->bridge, d->cpus, error))
         return 0;
     unsigned n = tap.n;
+    memcpy(s->lease->tap_name, tap.name, sizeof(tap.name));
     for (unsigned i = 0; i < n; i++) {
         char *name = xasprintf("nic%u", i);
         getfd(d, name, tap.fd[i]); /* taken over */
@@ -164,6 +174,7 @@ void nic_tidy(struct pathswitch *s, qmp_done *done)
 {
     struct domain *d = s->domain;
 
+    traffic_keep_nic(s);
     if (d->port)
         vnet_disconnect(d->vnet, d->port);
     d->port = NULL;

@@ -279,16 +279,6 @@ static void plugged(void *arg, const char *error)
         ask(s);
 }
 
-/* How many devices of the pool are in use. */
-static unsigned pool_used(const struct supervisor *sv)
-{
-    unsigned n = 0;
-
-    for (const struct domain *d = sv->domains; d; d = d->next)
-        n += domain_is_live(d) && d->lease && d->lease->path && d->lease->path->pooled;
-    return n;
-}
-
 static bool plug_nic(struct pathswitch *s, char **error)
 {
     unsigned size = nic_pool_size();
@@ -299,7 +289,7 @@ static bool plug_nic(struct pathswitch *s, char **error)
                            s->lease->tap);
         return false;
     }
-    if (!s->vfio && pool_used(s->sv) >= size) {
+    if (!s->vfio && nic_pool_used(s->sv) >= size) {
         *error =
             xasprintf("no device is left: all %u of the pool are in use; switch another domain "
                       "to the server path, or start the supervisor with "
@@ -416,6 +406,12 @@ static void next_waiting(struct pathswitch *s)
     begin(s, found->wanted_mode == MODE_DIRECT ? CTL_PATH_DIRECT : CTL_PATH_SERVER, "asked for");
 }
 
+void pathswitch_move(struct pathswitch *s, enum ctl_path_kind wanted, const char *why)
+{
+    if (s->step == SWITCH_IDLE && s->domain->hello_ns && !s->lease->shared)
+        begin(s, wanted, why);
+}
+
 void pathswitch_request(struct client *c, struct domain *d, json_t *rq)
 {
     const char *path = json_string_value(json_object_get(rq, "path"));
@@ -436,6 +432,7 @@ void pathswitch_request(struct client *c, struct domain *d, json_t *rq)
     }
     if (mode == MODE_AUTO) {
         s->mode = mode;
+        automode_start(s);
         client_reply(c, json_pack("{s:b, s:s, s:s}", "ok", 1, "name", d->name, "path",
                                   path_name(s->in_use)));
         return;
@@ -471,6 +468,8 @@ struct pathswitch *pathswitch_new(struct supervisor *sv, struct domain *d, enum 
     s->has_channel = d->lease->server_path;
     s->has_nic = s->has_end = !s->has_channel;
     s->in_use = s->has_channel ? CTL_PATH_SERVER : CTL_PATH_DIRECT;
+    if (mode == MODE_AUTO)
+        automode_start(s);
     return s;
 }
 
@@ -498,6 +497,12 @@ void pathswitch_describe(const struct pathswitch *s, json_t *o)
     json_object_set_new(o, "path_mode", json_string(path_mode_name(s->mode)));
     json_object_set_new(o, "switching", json_boolean(s->step != SWITCH_IDLE));
     json_object_set_new(o, "switches", json_integer(s->count));
+    if (s->mode == MODE_AUTO)
+        json_object_set_new(
+            o, "auto",
+            json_pack("{s:I, s:I, s:i, s:i}", "packets_per_s", (json_int_t)s->policy.packets,
+                      "bytes_per_s", (json_int_t)s->policy.bytes, "load_percent",
+                      (int)(s->policy.load / 10), "server_cpu_percent", (int)s->policy.server_cpu));
     if (s->last)
         json_object_set_new(o, "last_switch",
                             json_pack("{s:s, s:f, s:I}", "what", s->last, "ago_s",

@@ -10,6 +10,7 @@
 #define HOST_PATHSWITCH_H
 
 #include "client.h"
+#include "traffic.h"
 
 enum path_mode { MODE_DIRECT, MODE_SERVER, MODE_AUTO };
 
@@ -40,6 +41,10 @@ struct pathswitch {
     bool has_end;              /* the NIC's other end is there */
     bool pooled;               /* the NIC is one of the pool */
     char *vfio;                /* address of the PCI device that is its NIC, or NULL */
+    struct traffic past;       /* of NICs that it no longer has */
+    /* Auto mode: what the last sample saw. */
+    struct policy_domain policy;
+    uint64_t sampled_ns, seen_packets, seen_bytes, seen_cpu;
     /* The last switch that came to something, for `ps`. */
     unsigned count;
     char *last; /* what and why; NULL: there was none */
@@ -64,6 +69,10 @@ void pathswitch_request(struct client *c, struct domain *d, json_t *rq);
 void pathswitch_forget(struct client *c);
 /* What the domain, or its QEMU, says; false: it is about something else. */
 bool pathswitch_event(struct pathswitch *s, enum domain_event what, const void *data);
+/* Moves it if nothing else is under way; why: for the record. */
+void pathswitch_move(struct pathswitch *s, enum ctl_path_kind wanted, const char *why);
+/* It is in auto mode from now on (automode.c). */
+void automode_start(struct pathswitch *s);
 /* Adds what `ps` shows. */
 void pathswitch_describe(const struct pathswitch *s, json_t *o);
 
@@ -76,8 +85,9 @@ bool nic_plug(struct pathswitch *s, void (*done)(void *arg, const char *error), 
 void nic_unplug(struct pathswitch *s, void (*done)(void *arg, const char *error));
 /* The device is gone: takes its other end away. */
 void nic_tidy(struct pathswitch *s, void (*done)(void *arg, const char *error));
-/* How many NICs the pool has. */
+/* How many NICs the pool has, and how many of them are in use. */
 unsigned nic_pool_size(void);
+unsigned nic_pool_used(const struct supervisor *sv);
 /* Plugs in the domain's end of a channel, for which the lease got a slot. */
 bool channel_plug(struct pathswitch *s, void (*done)(void *arg, const char *error), char **error);
 /* That failed. */

@@ -392,17 +392,18 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
+    int auto_mode = 0;
 
     bool ok = take_program(rq, &program) &&
               !json_unpack(rq,
                            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i}",
+                           "s:b, s:b, s?b, s:i, s:i, s?b}",
                            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
                            "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
                            &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
                            "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
                            "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group) &&
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
@@ -425,7 +426,7 @@ static void request_run(struct client *c, json_t *rq)
     spec.exec = program.spec;
     spec.program = program.spec.program;
     lease.server_path = server_path;
-    lease.mode = server_path ? MODE_SERVER : MODE_DIRECT;
+    lease.mode = auto_mode ? MODE_AUTO : server_path ? MODE_SERVER : MODE_DIRECT;
     lease.shared = shared;
     c->detach = detach;
     char *name = choose_name(c, wanted, base);

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from conftest import BUILD, free_port, run, wait_for
+from conftest import BUILD, wait_for
+from test_tap import inside, make_tap, ns  # noqa: F401
 
 ECHO = os.path.join(BUILD, "netecho")
 REDIS = ("redis-server", "--port", "6379", "--save", "", "--protected-mode", "no")
@@ -275,3 +276,135 @@ def test_who_cannot_move(librettos):
     failed = librettos("switch", "--device", "ffff:00:00.0", "d", "direct", check=False)
     assert failed.returncode == 125 and "no PCI device" in failed.stderr
     assert path_of(librettos, "d") == "server"
+
+
+# ---- auto mode ----
+
+class Load:
+    """Requests on a few connections, at about so many a second in all."""
+
+    def __init__(self, port, rate):
+        self.rate = rate
+        self.stop = threading.Event()
+        self.errors = []
+        self.thread = threading.Thread(target=self._run, args=(port,))
+        self.thread.start()
+
+    def _run(self, port):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+                s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                begun, sent = time.monotonic(), 0
+                while not self.stop.is_set():
+                    s.sendall(b"PING\r\n")
+                    got = b""
+                    while len(got) < 7:
+                        got += s.recv(7 - len(got)) or b"!" * 7
+                    assert got == b"+PONG\r\n", got
+                    sent += 1
+                    ahead = sent / self.rate - (time.monotonic() - begun)
+                    if ahead > 0:
+                        time.sleep(ahead)
+        except (OSError, AssertionError) as e:
+            self.errors.append(e)
+
+    def end(self):
+        self.stop.set()
+        self.thread.join(15)
+        assert not self.errors, self.errors
+
+
+def test_auto_mode_follows_the_load(librettos):
+    librettos.env["LIBRETTOS_AUTO_PACKETS"] = "400"
+    port = librettos.start("r", "--mode", "auto", *REDIS, port=6379)
+    assert domain(librettos, "r")["path_mode"] == "auto"
+    assert "server/auto" in librettos("ps").stdout
+    load = Load(port, 400)
+    wait_for(lambda: path_of(librettos, "r") == "direct", 30, "the direct path")
+    assert "auto: busy" in domain(librettos, "r")["last_switch"]["what"]
+    time.sleep(3)
+    load.rate = 5
+    moves = domain(librettos, "r")["switches"]
+    assert moves == 1
+    load.end()
+    load = Load(port, 5)
+    wait_for(lambda: path_of(librettos, "r") == "server", 30, "the server path")
+    assert "auto: idle" in domain(librettos, "r")["last_switch"]["what"]
+    time.sleep(8)
+    assert domain(librettos, "r")["switches"] == 2
+    load.end()
+    # A switch by hand ends it.
+    switch(librettos, "r", "direct")
+    assert domain(librettos, "r")["path_mode"] == "direct"
+    librettos("mode", "r", "auto")
+    wait_for(lambda: path_of(librettos, "r") == "server", 30, "the server path")
+    librettos("mode", "r", "direct")
+    assert path_of(librettos, "r") == "direct"
+
+
+def test_two_domains_compete_for_one_device(librettos):
+    librettos.env["LIBRETTOS_DIRECT_DEVICES"] = "1"
+    librettos.env["LIBRETTOS_AUTO_PACKETS"] = "200"
+    a = librettos.start("a", "--mode", "auto", *REDIS, port=6379)
+    b = librettos.start("b", "--mode", "auto", *REDIS, port=6379)
+    loads = [Load(a, 150)]
+    wait_for(lambda: path_of(librettos, "a") == "direct", 30, "a on the direct path")
+    loads.append(Load(b, 150))
+    time.sleep(10)
+    assert [path_of(librettos, n) for n in "ab"] == ["direct", "server"]  # as busy: nobody moves
+    loads.append(Load(b, 600))
+    wait_for(lambda: path_of(librettos, "b") == "direct", 40, "b on the direct path")
+    assert path_of(librettos, "a") == "server"
+    assert "b needs the device more" in domain(librettos, "a")["last_switch"]["what"]
+    time.sleep(8)
+    assert [domain(librettos, n)["switches"] for n in "ab"] == [2, 1]  # no flapping
+    for load in loads:
+        load.end()
+
+
+def test_mode_options(librettos):
+    for options, message in (
+            (("--mode", "fast"), "use auto, direct or server"),
+            (("--mode", "auto", "--address", "shared"), "--address dedicated"),
+            (("--mode", "direct", "--path", "server"), "exclude each other"),
+            (("--mode", "auto", "--tap", "tap0"), "--bridge")):
+        failed = librettos("run", "-d", *options, *SLEEP, check=False)
+        assert failed.returncode == 125 and message in failed.stderr, failed.stderr
+    librettos.start("d", "--mode", "direct", *SLEEP)
+    assert path_of(librettos, "d") == "direct"
+    assert librettos("mode", "d", "fast", check=False).returncode == 125
+    assert librettos("switch", "d", "auto", check=False).returncode == 125
+    for command in ("switch", "mode"):
+        assert f"usage: librettos {command}" in librettos(command, "--help").stdout
+
+
+# ---- on the host's own network ----
+
+def test_a_domain_on_a_bridge(ns, inside):
+    ns("ip", "link", "add", "br0", "type", "bridge")
+    ns("ip", "addr", "add", "10.79.0.1/24", "dev", "br0")
+    ns("ip", "link", "set", "br0", "up")
+    inside("run", "-d", "--name", "r", "--bridge", "br0", "--path", "server", "--ip",
+           "10.79.0.2/24", *REDIS)
+    ask = ("redis-cli", "-h", "10.79.0.2", "ping")
+    wait_for(lambda: "PONG" in ns(*ask, check=False)[1], 20, "redis")
+    load = ns.popen("redis-benchmark", "-h", "10.79.0.2", "-c", "5", "-n", "1000000", "-t", "set", "-q",
+                    stdout=subprocess.DEVNULL)
+    for path in ("direct", "server") * 4:
+        inside("switch", "r", path)
+        assert path_of(inside, "r") == path
+        time.sleep(0.3)
+        assert "PONG" in ns(*ask)[1]
+    assert load.poll() is None
+    load.kill()
+    load.wait()
+    assert domain(inside, "r")["network"]["rx_frames"] > 1000
+
+
+def test_a_tap_device_has_one_user(ns, inside):
+    make_tap(ns)
+    inside("run", "-d", "--name", "s", "--tap", "tap0", "--path", "server", "--ip",
+           "10.79.0.2/24", *SLEEP)
+    status, text = inside("switch", "s", "direct", check=False)
+    assert status == 125 and "--bridge" in text
+    assert path_of(inside, "s") == "server"
