@@ -23,6 +23,7 @@
 #define QEMU_MS 5000    /* for QEMU to carry out a command */
 #define LATE_MS 200     /* after a switch to the server path frames may still come by the NIC */
 #define UNPLUG_MS 5000
+#define LATE_MAX_NS 5000000000ull
 #define LOG_PAUSE_NS 20000000u
 
 const char *path_name(enum ctl_path_kind kind)
@@ -334,6 +335,14 @@ static void begin(struct pathswitch *s, enum ctl_path_kind wanted, const char *w
     }
 }
 
+/* Frames that the switch had for the NIC before the network learned of the move. */
+static bool frames_wait(const struct pathswitch *s)
+{
+    const struct netport *p = s->domain->port;
+
+    return p && !p->broken && buf_used(&p->tx) && now_ns() - s->begun_ns < LATE_MAX_NS;
+}
+
 /* What QEMU was told cannot be taken back: until it answers nobody else can have a switch. */
 static void qemu_is_stuck(struct pathswitch *s)
 {
@@ -360,7 +369,10 @@ static void timer_fired(struct timer *t)
         after_answer(s);
         break;
     case SWITCH_LATE:
-        unplug(s);
+        if (frames_wait(s))
+            loop_timer(&s->sv->loop, &s->timer, LATE_MS);
+        else
+            unplug(s);
         break;
     case SWITCH_UNPLUG:
         warn("%s: it does not let go of its NIC", s->domain->name);
