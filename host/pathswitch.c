@@ -147,7 +147,7 @@ static void unplugged(struct pathswitch *s, const char *device)
     s->has_nic = false; /* in the middle of a switch: what becomes of that is decided at its end */
     if (s->step == SWITCH_IDLE)
         begin(s, CTL_PATH_SERVER, "its NIC was taken away");
-    else if (s->step == SWITCH_UNPLUG)
+    else if (s->step == SWITCH_UNPLUG || s->step == SWITCH_LATE)
         tidy(s);
 }
 
@@ -220,7 +220,8 @@ static void answered(struct pathswitch *s, const struct ctl_switched *a)
     if (a->path <= CTL_PATH_SERVER)
         s->in_use = a->path;
     if (a->error)
-        fail(s, domain_error(s, a->error));
+        fail(s, s->wanted == CTL_PATH_DIRECT && !s->has_nic ? "its NIC was taken away meanwhile"
+                                                            : domain_error(s, a->error));
     else if (a->path != s->wanted)
         fail(s, "the domain says that it did, and did not");
     else
@@ -243,6 +244,9 @@ static void changed(struct pathswitch *s, const struct ctl_path *p)
     if (p->reason < ARRAY_SIZE(reasons) && reasons[p->reason])
         note(s, 0,
              xasprintf("moved itself to the %s path: %s", path_name(p->path), reasons[p->reason]));
+    /* The NIC does not come back: its other end goes too, and the server path is what is wanted. */
+    if (p->reason == CTL_PATH_DETACHED && s->step == SWITCH_IDLE && s->has_channel)
+        begin(s, CTL_PATH_SERVER, "its NIC was taken away");
 }
 
 bool pathswitch_event(struct pathswitch *s, enum domain_event what, const void *data)

@@ -127,6 +127,7 @@ struct netif {
     struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
     /* What is attached, in order; NULL: free. With the choice among them under net_config_lock. */
     struct net_path *paths[NETIF_PATHS];
+    int npaths;
     enum path_kind preferred; /* PATH_LOOPBACK: the first that is attached decides */
     enum path_reason reason;  /* for the present choice */
     bool exchanged;           /* the path is another one, and netif_work has yet to follow */

@@ -197,6 +197,7 @@ static int add_path(struct netif *n, struct net_path *p)
     int place = place_of(n, NULL);
     if (place >= 0) {
         n->paths[place] = p;
+        n->npaths++;
         p->netif = n;
         if (n->preferred == PATH_LOOPBACK)
             n->preferred = p->kind;
@@ -241,8 +242,10 @@ void netif_detach_path(struct netif *n, struct net_path *p)
 {
     spin_lock_bh(&net_config_lock);
     int place = place_of(n, p);
-    if (place >= 0)
+    if (place >= 0) {
         n->paths[place] = NULL;
+        n->npaths--;
+    }
     choose(n, PATH_DETACHED);
     spin_unlock_bh(&net_config_lock);
     net_synchronize();

@@ -382,6 +382,34 @@ static void test_a_switch_waits_for_what_the_old_path_holds(void **state)
     assert_true(s.drain < 5 * MS);
 }
 
+/* What is announced by one path may come back by the other: nobody else has our addresses. */
+static void test_our_own_frames_come_back(void **state)
+{
+    struct netif_switched s;
+    uint64_t before = net_stat_read(NET_Librettos_EthOwn);
+    struct ip_addr a;
+    unsigned count = 0;
+
+    (void)state;
+    assert_int_equal(ip_parse("2001:db8::77", &a), 0);
+    assert_int_equal(netif_add_addr(eth, &a, 64), 0); /* asks whether somebody has it */
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    floor_advance(SEC / 2);
+    for (unsigned i = 0; i < wire2.count; i++)
+        if (wire2.sent[i]->b[0] & 1) {
+            wire_receive(&wire, wire2.sent[i]->b, wire2.sent[i]->len);
+            count++;
+        }
+    for (unsigned i = 0; i < wire.count; i++)
+        if (wire.sent[i]->b[0] & 1) {
+            wire_receive(&wire2, wire.sent[i]->b, wire.sent[i]->len);
+            count++;
+        }
+    assert_true(count > 4);
+    assert_int_equal(net_stat_read(NET_Librettos_EthOwn), before + count);
+    assert_int_equal(netif_del_addr(eth, &a), 0); /* it is still there */
+}
+
 static void test_there_is_room_for_a_few_paths(void **state)
 {
     struct wire more[NETIF_PATHS - 2], last;
@@ -435,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_switch_waits_and_tells, two_paths, one_path),
         cmocka_unit_test_setup_teardown(test_a_switch_waits_for_what_the_old_path_holds, two_paths,
                                         one_path),
+        cmocka_unit_test_setup_teardown(test_our_own_frames_come_back, two_paths, one_path),
         cmocka_unit_test_setup_teardown(test_there_is_room_for_a_few_paths, two_paths, one_path),
         cmocka_unit_test(test_interface_without_a_path),
     };
