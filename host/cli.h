@@ -16,6 +16,8 @@ int cmd_stop(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_signal(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_switch(int argc, char **argv);
+int cmd_mode(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_supervisor(int argc, char **argv);
 

@@ -8,14 +8,16 @@
 #include <jansson.h>
 
 #include "domain.h"
+#include "policy.h"
 
 enum client_role {
-    CLIENT_NEW,   /* no request yet */
-    CLIENT_RUN,   /* started the domain; without detach, stays until that ends */
-    CLIENT_EXEC,  /* has a session in the domain */
-    CLIENT_WAIT,  /* waits for the domain's end */
-    CLIENT_STATS, /* waits for its statistics */
-    CLIENT_DONE,  /* answered */
+    CLIENT_NEW,    /* no request yet */
+    CLIENT_RUN,    /* started the domain; without detach, stays until that ends */
+    CLIENT_EXEC,   /* has a session in the domain */
+    CLIENT_WAIT,   /* waits for the domain's end */
+    CLIENT_STATS,  /* waits for its statistics */
+    CLIENT_SWITCH, /* waits until it is on another path (pathswitch.h) */
+    CLIENT_DONE,   /* answered */
 };
 
 struct supervisor {
@@ -23,6 +25,8 @@ struct supervisor {
     struct vnet *vnet;
     struct watch listener, signals;
     struct timer linger;
+    struct timer sampler; /* auto mode; armed while a domain is in it */
+    struct policy_config policy;
     uint64_t linger_ms;
     char *dir;
     struct domain *domains;    /* live and ended ones, network servers too */
@@ -36,8 +40,10 @@ struct client {
     struct supervisor *sv;
     enum client_role role;
     bool detach;
-    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_STATS */
+    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_SWITCH */
     struct session *session; /* its program, while that lives */
+    int wanted_mode;         /* CLIENT_SWITCH: enum path_mode, and the device, or NULL */
+    char *wanted_device;
     struct client *next;
 };
 

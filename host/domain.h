@@ -26,11 +26,14 @@ enum domain_state {
 
 /* What happened, for whoever listens to a domain; data depends on it. */
 enum domain_event {
-    DOMAIN_EV_BOOTED, /* data: struct ctl_hello */
-    DOMAIN_EV_LISTEN, /* data: struct ctl_listen */
-    DOMAIN_EV_STATS,  /* data: NUL-terminated JSON text */
-    DOMAIN_EV_CLAIM,  /* data: struct ctl_claim; domain_claimed() answers */
-    DOMAIN_EV_ENDED,  /* data: NULL; state, status and reason are final */
+    DOMAIN_EV_BOOTED,    /* data: struct ctl_hello */
+    DOMAIN_EV_LISTEN,    /* data: struct ctl_listen */
+    DOMAIN_EV_STATS,     /* data: NUL-terminated JSON text */
+    DOMAIN_EV_CLAIM,     /* data: struct ctl_claim; domain_claimed() answers */
+    DOMAIN_EV_SWITCHED,  /* data: struct ctl_switched, the answer to domain_switch() */
+    DOMAIN_EV_PATH,      /* data: struct ctl_path */
+    DOMAIN_EV_UNPLUGGED, /* data: the id of a device that QEMU has let go */
+    DOMAIN_EV_ENDED,     /* data: NULL; state, status and reason are final */
 };
 
 struct session;
@@ -144,6 +147,8 @@ void domain_kill(struct domain *d);
 void domain_fail(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 /* Answers a claim of ports. */
 void domain_claimed(struct domain *d, const struct ctl_claim *c);
+/* Tells it which path to use; DOMAIN_EV_SWITCHED answers. */
+void domain_switch(struct domain *d, const struct ctl_switch *s);
 /* Asks for statistics; DOMAIN_EV_STATS answers. */
 void domain_get_stats(struct domain *d);
 

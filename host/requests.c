@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lease.h"
+#include "pathswitch.h"
 #include "records.h"
 
 #define MAX_PORTS 64
@@ -128,6 +129,8 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         on_claim(d, data);
         return;
     }
+    if (d->lease && d->lease->path && pathswitch_event(d->lease->path, what, data))
+        return;
     if (what == DOMAIN_EV_ENDED && d->lease)
         lease_end(d->lease);
     for (struct client *c = sv->clients, *next; c; c = next) {
@@ -148,7 +151,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
             client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "stats", stats ? stats : json_null()));
         } else if (what == DOMAIN_EV_ENDED) {
             c->session = NULL;
-            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC)
+            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC || c->role == CLIENT_SWITCH)
                 client_error(c, STATUS_OURS, "domain %s ended", d->name);
             else
                 client_reply(c, json_pack("{s:b, s:i, s:o}", "ok", 1, "status", domain_status(d),
@@ -368,6 +371,7 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
         return;
     }
     d->lease = lease;
+    lease->path = pathswitch_new(sv, d, rq->mode);
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
@@ -388,17 +392,18 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
+    int auto_mode = 0;
 
     bool ok = take_program(rq, &program) &&
               !json_unpack(rq,
                            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i}",
+                           "s:b, s:b, s?b, s:i, s:i, s?b}",
                            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
                            "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
                            &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
                            "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
                            "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group) &&
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
@@ -421,6 +426,7 @@ static void request_run(struct client *c, json_t *rq)
     spec.exec = program.spec;
     spec.program = program.spec.program;
     lease.server_path = server_path;
+    lease.mode = auto_mode ? MODE_AUTO : server_path ? MODE_SERVER : MODE_DIRECT;
     lease.shared = shared;
     c->detach = detach;
     char *name = choose_name(c, wanted, base);
@@ -527,6 +533,14 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+static void request_switch(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d)
+        pathswitch_request(c, d, rq);
+}
+
 static int handle_request(struct client *c, const struct frame *f)
 {
     json_t *rq = json_loadb((const char *)f->payload, f->length, 0, NULL);
@@ -545,6 +559,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_stop(c, rq);
     else if (!strcmp(op, "signal"))
         request_signal(c, rq);
+    else if (!strcmp(op, "switch"))
+        request_switch(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
     else
@@ -592,6 +608,7 @@ int client_frame(struct client *c, const struct frame *f)
 
 void client_gone(struct client *c)
 {
+    pathswitch_forget(c);
     if (!c->session)
         return;
     if (c->role == CLIENT_EXEC)

@@ -156,6 +156,16 @@ static void stop(struct vnet *net)
     vnet_ctrl_exit(net);
 }
 
+static bool drained(struct net_path *path)
+{
+    struct vnet *net = container_of(path, struct vnet, path);
+
+    for (int i = 0; i < net->npairs; i++)
+        if (net->running && !net->pairs[i].tx.broken && !vnet_tx_empty(&net->pairs[i]))
+            return false;
+    return true;
+}
+
 static void detach(struct net_path *path)
 {
     struct vnet *net = container_of(path, struct vnet, path);
@@ -170,6 +180,7 @@ static const struct path_ops vnet_ops = {
     .reclaim = vnet_reclaim,
     .set_mac = vnet_set_mac,
     .set_multicast = vnet_set_multicast,
+    .drained = drained,
     .stats = stats,
     .detach = detach,
 };

@@ -111,6 +111,8 @@ bool vnet_transmit(struct net_path *path, int queue, struct pkt *p);
 void vnet_flush(struct net_path *path, int queue);
 void vnet_reclaim(struct net_path *path, bool tell);
 void vnet_tx_poll(struct vnet_pair *q);
+/* Everything was sent. */
+bool vnet_tx_empty(struct vnet_pair *q);
 void vnet_tx_drain(struct vnet_pair *q);
 
 /* virtio_net_ctrl.c: the control queue. Thread context; 0, -EOPNOTSUPP, -EIO (the device refused or

@@ -199,6 +199,15 @@ void vnet_tx_poll(struct vnet_pair *q)
         stop_waiting(q);
 }
 
+bool vnet_tx_empty(struct vnet_pair *q)
+{
+    spin_lock_bh(&q->tx_lock);
+    reclaim(q);
+    bool empty = q->tx.num_free == q->tx.size;
+    spin_unlock_bh(&q->tx_lock);
+    return empty;
+}
+
 void vnet_tx_drain(struct vnet_pair *q)
 {
     struct pkt *p;

@@ -2,10 +2,11 @@
  * Network interfaces and paths.
  *
  * A netif is what programs and the stack see: a name, addresses, an MTU. It sends and receives
- * through a path: a NIC of the domain's own (direct path), a channel to the network server (server
- * path), or the loopback. Paths can be exchanged while the interface is in use: transmit uses
- * netif->path, receive is accepted from every path attached to the netif. Nothing above this file
- * knows which path is in use.
+ * through paths: a NIC of the domain's own (direct path), a channel to the network server (server
+ * path), or the loopback. Several may be attached to one interface. Receive is accepted from each;
+ * transmit uses netif->path, the best of them: the kind that is preferred if its link is up, else
+ * another whose link is up. So an interface whose NIC fails goes on by its channel at once, and
+ * returns when the NIC is well. Nothing above this file knows which path is in use.
  */
 #ifndef NET_NETIF_H
 #define NET_NETIF_H
@@ -50,6 +51,13 @@ struct path_ops {
     int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
     /* n < 0: everything is to be received, whoever it is for. */
     int (*set_multicast)(struct net_path *path, const uint8_t (*macs)[MAC_LEN], int n);
+    /* The interface transmits by this path from now on (true, before the first packet), or does no
+     * more (false, some time after the last). May be NULL. Not in hard interrupts; does not sleep.
+     */
+    void (*chosen)(struct net_path *path, bool yes);
+    /* Whether all packets that were queued have left its rings. NULL: they do at once. Thread
+     * context. */
+    bool (*drained)(struct net_path *path);
     /* Sums the per-queue counters. */
     void (*stats)(struct net_path *path, struct path_stats *out);
     /* Stops the device, gives back all buffers. Thread context. */
@@ -99,6 +107,17 @@ struct netif_tap {
     void (*room)(struct netif *n);
 };
 
+#define NETIF_PATHS 4
+
+/* Why an interface transmits by the path that it uses now. */
+enum path_reason {
+    PATH_ASKED = 1,     /* it is the preferred kind, since somebody said so */
+    PATH_LINK_LOST = 2, /* the link of the one in use before went down */
+    PATH_LINK_BACK = 3, /* the link of this one came up */
+    PATH_DETACHED = 4,  /* the one in use before was taken away */
+    PATH_ATTACHED = 5,  /* this one was attached */
+};
+
 /* An interface lives for ever once created: pointers to it need no reference. */
 struct netif {
     struct list link;
@@ -108,7 +127,15 @@ struct netif {
     uint16_t mtu;
     bool shared; /* its addresses are shared (net/shared.h): the network server speaks for them */
     uint8_t mac[MAC_LEN];
-    struct net_path *path;       /* transmit path; NULL: none, packets are dropped and counted */
+    struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
+    /* What is attached, in order; NULL: free. With the choice among them under net_config_lock. */
+    struct net_path *paths[NETIF_PATHS];
+    int npaths;
+    enum path_kind preferred; /* PATH_LOOPBACK: the first that is attached decides */
+    enum path_reason reason;  /* for the present choice */
+    bool exchanged;           /* the path is another one, and netif_work has yet to follow */
+    unsigned announcements;   /* of the exchange: still to be made */
+    struct timer announce_timer;
     const struct netif_tap *tap; /* NULL: nobody; set once */
     struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
@@ -128,13 +155,33 @@ struct netif {
 /* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread
  * context. */
 struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN]);
-/* Attaches a path and makes it the transmit path (the MTU and features change with it); the former
- * one stays attached for receive until netif_detach_path. Thread context. */
-int netif_set_path(struct netif *n, struct net_path *p);
+/* Attaches a path; it transmits by it if it is the best (the MTU and features change with it).
+ * -ENOSPC, or the error of the path's set_mac. Thread context. */
+int netif_attach_path(struct netif *n, struct net_path *p);
+/* Takes a path away; transmit goes on by another one, if there is one. What the path's rings hold
+ * is given a moment to leave. Thread context. */
 void netif_detach_path(struct netif *n, struct net_path *p);
-/* For drivers at probe: finds or creates the interface that is to use this path ("eth0" for the
- * first) and attaches it. Thread context. */
+/* For drivers at probe: attaches the path to the interface that has its MAC address, or to a new
+ * one
+ * ("eth0" for the first). Thread context. */
 int netif_register_path(struct net_path *p);
+/* The kind of path to use from now on, if its link is up. Thread context. */
+void netif_prefer(struct netif *n, enum path_kind kind);
+
+struct netif_switched {
+    enum path_kind kind; /* in use afterwards; PATH_LOOPBACK: none */
+    nsec_t stall;        /* from the exchange of the path until the network was told */
+    nsec_t drain;        /* from there until the old path had sent what it held */
+};
+/*
+ * A switch: waits until a path of this kind is attached and its link is up, prefers it, and waits
+ * until the one in use before has sent what it held (for a tenth of a second at most). 0; or, with
+ * everything as it was, -ENODEV (there is no such path by the deadline) or -ENETDOWN (its link is
+ * not up). Thread context, not the work thread, which attaches paths.
+ */
+int netif_switch(struct netif *n, enum path_kind kind, nsec_t deadline, struct netif_switched *out);
+/* Told after an interface began to use another path. NULL: nobody. Thread context. */
+extern void (*netif_path_hook)(struct netif *n, enum path_kind kind, enum path_reason why);
 struct netif *netif_by_name(const char *name);
 struct netif *netif_by_index(int index);
 void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg);
