@@ -43,6 +43,14 @@ struct traffic {
     uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, drop_full, drop_bad;
 };
 
+/* The page of an instance. */
+static struct net_server_page server_page(const struct domain *d)
+{
+    const struct instance *i = &d->server->instances[d->server->instances[1].domain == d];
+
+    return nettable_server(&d->server->table, i->role);
+}
+
 static bool traffic_of(const struct domain *d, struct traffic *t)
 {
     if (d->port) { /* the switch's view is the opposite one */
@@ -54,7 +62,7 @@ static bool traffic_of(const struct domain *d, struct traffic *t)
         *t = (struct traffic){c.rx_frames, c.rx_bytes,  c.tx_frames,
                               c.tx_bytes,  c.drop_full, c.drop_malformed};
     } else if (d->server) {
-        struct net_server_page p = nettable_server(&d->server->table);
+        struct net_server_page p = server_page(d);
         *t =
             (struct traffic){p.rx_frames, p.rx_bytes, p.tx_frames, p.tx_bytes, 0, p.drop_malformed};
     } else {
@@ -114,16 +122,28 @@ static json_t *describe_channel(const struct lease *l)
     return o;
 }
 
-static json_t *describe_server(const struct netserver *ns)
+static json_t *describe_server(const struct domain *d)
 {
-    struct net_server_page p = nettable_server(&ns->table);
-    json_t *o = json_object();
+    struct netserver *ns = d->server;
+    struct net_server_page p = server_page(d);
+    json_t *o = json_object(), *ends = json_object();
+    unsigned restarts = 0;
+
+    for (unsigned i = 0; i < NET_ENDS; i++) {
+        put(ends, net_end_names[i], ns->ends[i]);
+        restarts += ns->ends[i];
+    }
+    json_object_set_new(o, "role", json_string(ns->active->domain == d ? "active" : "standby"));
+    json_object_set_new(o, "standby", json_string(netserver_standby_state(ns)));
+    json_object_set_new(o, "kernel",
+                        json_string(ns->instances[ns->instances[1].domain == d].kernel));
+    json_object_set_new(o, "ends", ends);
 
     json_object_set_new(o, "up", json_boolean(p.state == NET_SERVER_UP));
     put(o, "domains", ns->users);
     put(o, "channels", ns->table.made);
     put(o, "attached", p.attached);
-    put(o, "restarts", ns->restarts);
+    put(o, "restarts", restarts);
     put(o, "rx_frames", p.rx_frames);
     put(o, "rx_bytes", p.rx_bytes);
     put(o, "tx_frames", p.tx_frames);
@@ -178,7 +198,7 @@ json_t *describe(struct domain *d)
         json_object_set_new(o, "claimed", describe_claimed(d->lease));
     }
     if (d->server)
-        json_object_set_new(o, "server", describe_server(d->server));
+        json_object_set_new(o, "server", describe_server(d));
     if (!domain_is_live(d))
         json_object_set_new(o, "status", json_integer(domain_status(d)));
     if (d->reason)

@@ -182,7 +182,7 @@ static void server_path(struct lease *l, const struct lease_request *rq, struct 
     if (!ns)
         return;
     if (l->shared && (!check_ports(ns, spec, error) || !check_shared(ns, rq, error))) {
-        if (!ns->users && !ns->domain)
+        if (!ns->users && !ns->active->domain)
             netserver_destroy(ns);
         return;
     }

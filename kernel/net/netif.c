@@ -11,12 +11,14 @@
 #include "net/nd.h"
 #include "net/netif_impl.h"
 #include "net/stats.h"
+#include "net/tcp.h"
 #include "net/transmit.h"
 #include "net/view.h"
 
 spinlock_t net_config_lock = SPINLOCK_INIT;
 struct list netif_list = LIST_INIT(netif_list);
 struct netif *netif_loopback;
+bool netif_start_later;
 
 static int next_index = 1;
 
@@ -240,6 +242,12 @@ void path_link_changed(struct net_path *path, bool up)
     struct netif *n = path->netif;
     if (n && READ_ONCE(n->path) == path)
         work_schedule(&n->link_work);
+}
+
+void path_lost_frames(struct net_path *path)
+{
+    if (path->netif)
+        tcp_path_changed(path->netif);
 }
 
 void path_mtu_changed(struct net_path *path, uint16_t mtu)
