@@ -47,7 +47,8 @@ static void sample(struct pathswitch *s, uint64_t now)
 {
     const struct netserver *ns = s->lease->server;
     struct policy_domain *p = &s->policy;
-    uint64_t passed = now - s->sampled_ns, cpu = cpu_of(ns && ns->domain ? ns->domain->pid : 0);
+    uint64_t passed = now - s->sampled_ns,
+             cpu = cpu_of(ns && ns->active->domain ? ns->active->domain->pid : 0);
     struct traffic t;
 
     traffic_of(s->domain, &t);

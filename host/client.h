@@ -59,6 +59,8 @@ void client_flush(struct client *c);
 /* Starts a domain within the supervisor, under a name that no live one has. NULL with *error an
  * owned line. */
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error);
+/* Gives a domain a name; another one that has it gets this one's. */
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name);
 /* A domain as `ps` shows it (describe.c). */
 json_t *describe(struct domain *d);
 /* Re-arms or stops the timer that ends an idle supervisor. */

@@ -90,16 +90,28 @@ static json_t *describe_channel(const struct lease *l)
     return o;
 }
 
-static json_t *describe_server(const struct netserver *ns)
+static json_t *describe_server(const struct domain *d)
 {
-    struct net_server_page p = nettable_server(&ns->table);
-    json_t *o = json_object();
+    struct netserver *ns = d->server;
+    struct net_server_page p = netserver_page(ns, d);
+    json_t *o = json_object(), *ends = json_object();
+    unsigned restarts = 0;
+
+    for (unsigned i = 0; i < NET_ENDS; i++) {
+        put(ends, net_end_names[i], ns->ends[i]);
+        restarts += ns->ends[i];
+    }
+    json_object_set_new(o, "role", json_string(ns->active->domain == d ? "active" : "standby"));
+    json_object_set_new(o, "standby", json_string(netserver_standby_state(ns)));
+    json_object_set_new(o, "kernel",
+                        json_string(ns->instances[ns->instances[1].domain == d].kernel));
+    json_object_set_new(o, "ends", ends);
 
     json_object_set_new(o, "up", json_boolean(p.state == NET_SERVER_UP));
     put(o, "domains", ns->users);
     put(o, "channels", ns->table.made);
     put(o, "attached", p.attached);
-    put(o, "restarts", ns->restarts);
+    put(o, "restarts", restarts);
     put(o, "rx_frames", p.rx_frames);
     put(o, "rx_bytes", p.rx_bytes);
     put(o, "tx_frames", p.tx_frames);
@@ -151,7 +163,7 @@ json_t *describe(struct domain *d)
         json_object_set_new(o, "claimed", describe_claimed(d->lease));
     }
     if (d->server)
-        json_object_set_new(o, "server", describe_server(d->server));
+        json_object_set_new(o, "server", describe_server(d));
     if (!domain_is_live(d))
         json_object_set_new(o, "status", json_integer(domain_status(d)));
     if (d->reason)

@@ -76,6 +76,7 @@ struct domain {
     struct loop *loop;
     struct vnet *vnet;
     struct netport *port;         /* its NIC at the virtual switch, or NULL */
+    int nic_fd;                   /* a network server's: our end of that NIC, or -1 */
     struct lease *lease;          /* the owner's: what an application domain has of a network */
     struct netserver *server;     /* the owner's: whose instance this is, else NULL */
     struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
@@ -110,6 +111,7 @@ struct domain_spec {
     const struct vnet_forward *forwards;
     size_t forward_count;
     int nic;               /* number of a NIC at the virtual switch, or -1 */
+    bool nic_later;        /* a network server's: domain_take_nic() connects it */
     struct tap tap;        /* or a tap device; taken over */
     uint8_t mac[6];        /* of the NIC */
     const char *net0;      /* the boot argument, or NULL */
@@ -130,6 +132,12 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
 void domain_reap(struct domain *d);
 /* Frees the record. The domain must have ended. */
 void domain_free(struct domain *d);
+
+/* The network server's port of the virtual switch leads to this instance from now on; from is the
+ * one that had it, or NULL. */
+void domain_take_nic(struct domain *d, struct domain *from);
+/* Writes a line into its kernel's log. */
+void domain_note(const struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 
 bool domain_is_live(const struct domain *d);
 const char *domain_state_name(enum domain_state s);

@@ -212,7 +212,7 @@ static void server_path(struct lease *l, struct domain_spec *spec, char **error)
     if (!ns)
         return;
     if (l->shared && (!check_ports(ns, spec, error) || !check_shared(ns, l->ip, error))) {
-        if (!ns->users && !ns->domain)
+        if (!ns->users && !ns->active->domain)
             netserver_destroy(ns);
         return;
     }

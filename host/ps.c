@@ -83,6 +83,21 @@ static char *format_state(json_t *d)
                   : xstrdup(text(d, "state"));
 }
 
+static void print_ends(json_t *server)
+{
+    const char *kind, *comma = "";
+    json_t *count;
+
+    printf("    replaced: ");
+    json_object_foreach(json_object_get(server, "ends"), kind, count)
+    {
+        if (json_integer_value(count))
+            printf("%s%d x %s", comma, (int)json_integer_value(count), kind);
+        comma = json_integer_value(count) ? ", " : comma;
+    }
+    printf("%s%s\n", *text(server, "last_end") ? "; the last end: " : "", text(server, "last_end"));
+}
+
 /* Below a domain's line: why it ended, or how often a network server had to be started again. */
 static void print_remarks(json_t *d)
 {
@@ -96,9 +111,10 @@ static void print_remarks(json_t *d)
     free(ago);
     if (*text(d, "reason"))
         printf("    %s\n", text(d, "reason"));
-    if (restarts)
-        printf("    restarts: %d%s%s\n", restarts, *text(server, "last_end") ? "; the last: " : "",
-               text(server, "last_end"));
+    if (server && !strcmp(text(server, "role"), "active"))
+        printf("    standby: %s\n", text(server, "standby"));
+    if (restarts && !strcmp(text(server, "role"), "active"))
+        print_ends(server);
 }
 
 static void print_line(json_t *d)

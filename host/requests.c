@@ -159,7 +159,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         }
     }
     if (what == DOMAIN_EV_ENDED && d->server)
-        netserver_ended(d->server);
+        netserver_ended(d->server, d);
     if (what == DOMAIN_EV_ENDED)
         supervisor_check_idle(sv);
 }
@@ -332,7 +332,7 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
     struct domain *old = find_domain(sv, spec->name), *d = NULL;
-    char *dir = xasprintf("%s/%s.domain", sv->dir, spec->name);
+    char *dir = spec->dir ? xstrdup(spec->dir) : xasprintf("%s/%s.domain", sv->dir, spec->name);
 
     spec->dir = dir;
     if (old && domain_is_live(old))
@@ -350,6 +350,20 @@ struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec,
     d->next = sv->domains;
     sv->domains = d;
     return d;
+}
+
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name)
+{
+    struct domain *other = find_domain(sv, name);
+    char *mine = d->name;
+
+    d->name = xstrdup(name);
+    if (other) {
+        free(other->name);
+        other->name = mine;
+    } else {
+        free(mine);
+    }
 }
 
 static void start_domain(struct client *c, struct domain_spec *spec, const struct lease_request *rq)
@@ -491,7 +505,8 @@ static void request_stop(struct client *c, json_t *rq)
 
     if (!d)
         return;
-    if (d->server && d->server->users && !json_is_true(json_object_get(rq, "force"))) {
+    if (d->server && d == d->server->active->domain && d->server->users &&
+        !json_is_true(json_object_get(rq, "force"))) {
         client_error(c, STATUS_OURS,
                      "%u domain%s the network server %s: stop them first, or restart it with "
                      "`librettos stop --force %s`",
@@ -504,6 +519,18 @@ static void request_stop(struct client *c, json_t *rq)
         domain_kill(d);
     else
         domain_stop(d, grace < 3600000 ? (uint32_t)grace : 3600000u);
+}
+
+static void request_upgrade(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d && !d->server)
+        client_error(c, STATUS_OURS,
+                     "%s is no network server; `librettos ps` lists them (kind: network server)",
+                     d->name);
+    else if (d)
+        netserver_upgrade(d->server, json_string_value(json_object_get(rq, "kernel")), c);
 }
 
 static void request_signal(struct client *c, json_t *rq)
@@ -561,6 +588,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_signal(c, rq);
     else if (!strcmp(op, "switch"))
         request_switch(c, rq);
+    else if (!strcmp(op, "upgrade"))
+        request_upgrade(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
     else
@@ -609,6 +638,9 @@ int client_frame(struct client *c, const struct frame *f)
 void client_gone(struct client *c)
 {
     pathswitch_forget(c);
+    for (struct netserver *ns = c->sv->servers; ns; ns = ns->next)
+        if (ns->upgrade.client == c)
+            ns->upgrade.client = NULL;
     if (!c->session)
         return;
     if (c->role == CLIENT_EXEC)

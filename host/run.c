@@ -17,8 +17,7 @@
 
 #define DEFAULT_MEMORY_MIB 256
 
-/* The kernel image: named, or beside this executable. Owned; NULL after a warning. */
-static char *find_kernel(const char *named)
+char *find_kernel(const char *named)
 {
     static const char *const names[] = {"kernel.elf", "librettos-kernel.elf",
                                         "../lib/librettos/kernel.elf"};

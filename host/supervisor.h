@@ -13,6 +13,7 @@
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
  *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
+ *   upgrade name of a network server, kernel (none: the same); reply: "handover_ms", "kernel"
  *   signal  name, signal
  *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
  *           "drain_ns", "total_ns"

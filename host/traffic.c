@@ -75,7 +75,7 @@ bool traffic_of(const struct domain *d, struct traffic *t)
 {
     *t = (struct traffic){0};
     if (d->server) {
-        struct net_server_page p = nettable_server(&d->server->table);
+        struct net_server_page p = netserver_page(d->server, d);
         *t =
             (struct traffic){p.rx_frames, p.rx_bytes, p.tx_frames, p.tx_bytes, 0, p.drop_malformed};
         return true;

@@ -151,8 +151,12 @@ static void follow_server(struct channel_path_queue *pq)
         ring(pq);
     }
     spin_unlock(&pq->tx_lock);
-    if (event == CHANNEL_LIVE && pq->index == 0 && !cp->path.link_up)
+    if (event != CHANNEL_LIVE)
+        return;
+    if (pq->index == 0 && !cp->path.link_up)
         path_link_changed(&cp->path, true);
+    if (pq->generations > 1)
+        path_lost_frames(&cp->path);
 }
 
 static void report_broken(struct channel_path_queue *pq)

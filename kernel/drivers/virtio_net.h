@@ -83,9 +83,10 @@ struct vnet_pair {
 struct vnet {
     struct net_path path;
     struct virtio_device *dev;
-    bool running; /* between probe and detach */
+    bool running; /* between start and detach */
     bool mergeable;
     int npairs;
+    uint16_t max_pairs; /* of the device */
     struct irq config_irq;
     bool config_irq_set;
     struct bottom_half config_bh;

@@ -142,13 +142,14 @@ void vnet_flush(struct net_path *path, int queue)
     struct vnet *net = container_of(path, struct vnet, path);
     struct vnet_pair *q = &net->pairs[queue];
 
+    if (unlikely(!net->running))
+        return;
     spin_lock(&q->tx_lock);
     q->tx_doorbells += virtq_kick(&q->tx);
     if (unlikely(q->tx_awaited))
         reclaim(q);
     spin_unlock(&q->tx_lock);
-    if (likely(q->net->running))
-        recheck_later(&q->recheck);
+    recheck_later(&q->recheck);
 }
 
 static void reclaim_pair(struct vnet_pair *q, bool tell)

@@ -10,6 +10,7 @@
 spinlock_t net_config_lock = SPINLOCK_INIT;
 struct list netif_list = LIST_INIT(netif_list);
 struct netif *netif_loopback;
+bool netif_start_later;
 
 static int next_index = 1;
 

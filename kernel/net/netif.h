@@ -60,6 +60,9 @@ struct path_ops {
     bool (*drained)(struct net_path *path);
     /* Sums the per-queue counters. */
     void (*stats)(struct net_path *path, struct path_stats *out);
+    /* Optional: starts a device that was attached while netif_start_later was set, or that detach
+     * has stopped. 0 or the device's error. Thread context. */
+    int (*start)(struct net_path *path);
     /* Stops the device, gives back all buffers. Thread context. */
     void (*detach)(struct net_path *path);
 };
@@ -152,6 +155,10 @@ struct netif {
     struct dhcp *dhcp; /* DHCP client (net/dhcp.c) or NULL */
 };
 
+/* Set before devices are found: they are attached, but send and receive nothing before their path's
+ * start is called. */
+extern bool netif_start_later;
+
 /* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread
  * context. */
 struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN]);
@@ -217,6 +224,9 @@ void path_receive(struct net_path *path, struct pkt *list);
 void path_tx_ready(struct net_path *path, int queue);
 /* Link state changed. Any context. */
 void path_link_changed(struct net_path *path, bool up);
+/* What the path had taken may be lost: its other end was replaced, and goes on. Connections look at
+ * once what their peers have, instead of waiting for a timer. Any context. */
+void path_lost_frames(struct net_path *path);
 /* The largest IP packet is another one from now on. Any context but hard interrupts. */
 void path_mtu_changed(struct net_path *path, uint16_t mtu);
 

@@ -14,6 +14,7 @@
 #include "net/nd.h"
 #include "net/netif_impl.h"
 #include "net/stats.h"
+#include "net/tcp.h"
 #include "net/transmit.h"
 #include "net/view.h"
 
@@ -157,6 +158,12 @@ void path_link_changed(struct net_path *path, bool up)
     spin_unlock_bh(&net_config_lock);
     if (of_use)
         work_schedule(&n->link_work);
+}
+
+void path_lost_frames(struct net_path *path)
+{
+    if (path->netif)
+        tcp_path_changed(path->netif);
 }
 
 void path_mtu_changed(struct net_path *path, uint16_t mtu)

@@ -59,14 +59,25 @@ void server_start_queues(struct server_slot *s)
     s->counts->generations++;
 }
 
+/* It is up when its domains have answered, or do not within a time. */
+static bool may_be_up(void)
+{
+    if (!server.table || READ_ONCE(server_page()->state) != NET_SERVER_STARTING)
+        return false;
+    work_schedule(&server.table_work);
+    return true;
+}
+
 /* True if the queue is to be used. */
 static bool check_queue(struct server_slot *s, uint32_t i)
 {
     struct channel_queue *q = &s->queues[i];
 
-    if (unlikely(channel_queue_changed(q)) && channel_queue_check(q) == CHANNEL_LIVE)
+    if (unlikely(channel_queue_changed(q)) && channel_queue_check(q) == CHANNEL_LIVE) {
         s->app_features =
             READ_ONCE(channel_side(s->dev, false)->features) & (uint32_t)CHANNEL_FEATURES;
+        may_be_up();
+    }
     return q->live;
 }
 
@@ -286,15 +297,32 @@ static void own_stack_input(struct pkt *list)
     }
 }
 
+/* The heartbeat is answered here, where the work is done: who cannot do it, does not answer. */
+static void answer_ping(void)
+{
+    WRITE_ONCE(server.pinged, false);
+    WRITE_ONCE(server_page()->pong, READ_ONCE(((struct net_table *)server.table)->ping));
+}
+
+void server_pause(bool on)
+{
+    spin_lock_bh(&server.lock);
+    server.paused = on;
+    spin_unlock_bh(&server.lock);
+    bh_schedule(&server.bh);
+}
+
 static void poll(struct bottom_half *bh)
 {
+    if (READ_ONCE(server.pinged) && server.table)
+        answer_ping();
     if (!server.nic)
         return;
     net_batch_begin();
     netif_reclaim(server.nic, false);
     spin_lock(&server.lock);
     take_pending();
-    int n = nic_full() ? 0 : round_robin();
+    int n = server.paused || nic_full() ? 0 : round_robin();
     server_flush();
     WRITE_ONCE(server.blocked, true);
     bool full = nic_full();
@@ -307,7 +335,7 @@ static void poll(struct bottom_half *bh)
         server.polls_left = 0;
         put_to_rest();
     }
-    bool again = !full && !list_empty(&server.active);
+    bool again = !full && !server.paused && !list_empty(&server.active);
     struct pkt *local = server.local;
     server.local = NULL;
     server.local_tail = &server.local;
@@ -338,7 +366,7 @@ static void second_look(struct server_slot *s)
 static void timer_fired(struct timer *t)
 {
     nsec_t now = time_now();
-    bool more = false;
+    bool more = may_be_up();
 
     spin_lock(&server.lock);
     for (unsigned i = 0; i < NET_SLOTS; i++) {
@@ -438,13 +466,9 @@ int net_server_start(struct netif *nic)
 {
     if (server.nic)
         return -EEXIST;
-    int err = netif_set_up(nic, true); /* without a shared address nobody has yet */
-    if (err)
-        return err;
     server.nic = nic;
     nic->tap = &nic_tap;
     shared_unclaimed_hook = stack_unclaimed;
-    mcast_program(nic);
     work_schedule(&server.table_work);
     return 0;
 }

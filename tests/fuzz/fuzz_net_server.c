@@ -219,6 +219,7 @@ static void setup(void)
     struct net_table *t = (void *)table;
     t->magic = NET_TABLE_MAGIC;
     t->version = NET_TABLE_VERSION;
+    t->active = CHANNEL_SERVER;
     table_dev = (struct channel_device){.mem = table, .size = NET_TABLE_SIZE, .ring = server_rings};
     net_server_init();
     ASSERT(net_server_add_table(&table_dev) == 0);

@@ -22,6 +22,7 @@ static struct fake_device dev;
 static struct net_path *path;
 static struct pkt *received;
 static int ready_calls, registered;
+bool netif_start_later;
 static size_t pages_before;
 
 /* --- the network stack's side ----------------------------------------------------------------- */

@@ -62,6 +62,7 @@ static int setup(void **state)
     strv_addf(&x->env, "A=1");
     x->peer = x->got_fd = -1;
     setenv("LIBRETTOS_SERVER_IDLE_MS", "0", 1);
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
     x->fds = descriptors();
     *state = x;
     return 0;
@@ -199,8 +200,8 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     struct domain *a = must_start(x, "a", by_server), *b = must_start(x, "b", shared);
     struct netserver *ns = x->sv.servers;
 
-    assert_non_null(ns->domain);
-    assert_string_equal(ns->domain->name, "net");
+    assert_non_null(ns->active->domain);
+    assert_string_equal(ns->active->domain->name, "net");
     assert_int_equal(ns->users, 2);
     assert_int_equal(a->lease->slot, 0);
     assert_int_equal(b->lease->slot, 1);
@@ -210,7 +211,7 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     end(x, a);
     run_for(x, 20);
     assert_ptr_equal(x->sv.servers, ns);
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     end(x, b);
     run_for(x, 100);
     assert_null(x->sv.servers);
@@ -224,10 +225,10 @@ static void a_new_domain_keeps_an_idle_server(void **state)
 
     setenv("LIBRETTOS_SERVER_IDLE_MS", "50", 1);
     end(x, must_start(x, "a", by_server));
-    pid_t pid = x->sv.servers->domain->pid;
+    pid_t pid = x->sv.servers->active->domain->pid;
     must_start(x, "b", by_server);
     run_for(x, 100);
-    assert_int_equal(x->sv.servers->domain->pid, pid);
+    assert_int_equal(x->sv.servers->active->domain->pid, pid);
 }
 
 static void a_dead_server_is_started_again(void **state)
@@ -239,12 +240,12 @@ static void a_dead_server_is_started_again(void **state)
     uint32_t epoch = ns->table.channels[a->lease->slot].epoch;
 
     for (unsigned n = 1; n <= 3; n++) {
-        pid_t pid = ns->domain->pid;
+        pid_t pid = ns->active->domain->pid;
         kill(pid, SIGKILL);
-        for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+        for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
             run_for(x, 10);
-        assert_non_null(ns->domain);
-        assert_int_equal(ns->restarts, n);
+        assert_non_null(ns->active->domain);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
         assert_non_null(strstr(ns->reason, "signal 9"));
     }
     assert_true(ns->pause_ms >= 400); /* it dies too often */
@@ -261,15 +262,165 @@ static void a_server_that_cannot_start_again_is_tried_for_ever(void **state)
 
     free(ns->binary);
     ns->binary = xstrdup("/no/such/qemu");
-    kill(ns->domain->pid, SIGKILL);
-    for (int i = 0; i < 500 && ns->restarts < 3; i++)
+    kill(ns->active->domain->pid, SIGKILL);
+    for (int i = 0; i < 500 && ns->ends[NET_END_CRASH] < 3; i++)
         run_for(x, 10);
-    assert_int_equal(ns->restarts, 3);
+    assert_int_equal(ns->ends[NET_END_CRASH], 3);
     assert_int_equal(ns->users, 1);
     assert_true(domain_is_live(a));
     end(x, a); /* while it is waited for the next start, or not */
     run_for(x, 50);
     assert_null(x->sv.servers);
+}
+
+/* ---- two instances; the test writes their words ---- */
+
+static struct net_server_page *page(struct instance *i)
+{
+    return (void *)((char *)i->ns->table.region.memory + NET_TABLE_SERVER(i->role));
+}
+
+static uint32_t told_active(struct netserver *ns)
+{
+    return ((struct net_table *)ns->table.region.memory)->active;
+}
+
+static void says(struct fixture *x, struct instance *i, enum net_server_state state)
+{
+    page(i)->features = CHANNEL_FEATURES;
+    page(i)->state = state;
+    ivshmem_ring(&i->ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 10);
+}
+
+static struct netserver *with_standby(struct fixture *x)
+{
+    setenv("LIBRETTOS_STANDBY_MS", "0", 1);
+    must_start(x, "a", by_server);
+    struct netserver *ns = x->sv.servers;
+    says(x, ns->active, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_string_equal(netserver_standby_state(ns), "starting");
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    assert_string_equal(netserver_standby_state(ns), "ready");
+    return ns;
+}
+
+static void a_standby_takes_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+
+    for (unsigned n = 1; n <= 4; n++) {
+        struct instance *old = ns->active, *new = netserver_other(ns);
+        kill(old->domain->pid, SIGKILL);
+        for (int i = 0; i < 100 && ns->active == old; i++)
+            run_for(x, 1);
+        assert_ptr_equal(ns->active, new);
+        assert_int_equal(told_active(ns), new->role);
+        assert_int_equal(page(old)->state, NET_SERVER_DOWN);
+        assert_string_equal(new->domain->name, "net");
+        assert_non_null(new->domain->port);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
+        says(x, new, NET_SERVER_UP);
+        run_for(x, 20);
+        assert_non_null(old->domain); /* the next standby */
+        says(x, old, NET_SERVER_STANDBY);
+    }
+}
+
+static void a_dead_standby_is_replaced(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *active = ns->active;
+
+    kill(netserver_other(ns)->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, active);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_int_equal(ns->ends[NET_END_CRASH], 0);
+}
+
+/* One that answers no heartbeat is ended, one that does is not. */
+static void a_hung_server_gives_way(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    const struct net_table *t = ns->table.region.memory;
+
+    for (int i = 0; i < 100; i++) {
+        page(old)->pong = page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, old);
+    for (int i = 0; i < 2000 && ns->active == old; i++) {
+        page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(ns->ends[NET_END_HANG], 1);
+    assert_non_null(strstr(ns->reason, "hung"));
+}
+
+static void an_upgrade(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50); /* the standby of the old kernel goes, the new one comes */
+    assert_ptr_equal(ns->active, old);
+    assert_string_equal(new->kernel, "/other/kernel");
+    says(x, new, NET_SERVER_STANDBY);
+    assert_int_equal(told_active(ns), new->role);
+    assert_true(domain_is_live(old->domain));
+    says(x, old, NET_SERVER_QUIESCED);
+    says(x, new, NET_SERVER_UP);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, new);
+    assert_string_equal(ns->kernel, "/other/kernel");
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 1);
+    assert_null(ns->upgrade.kernel);
+    assert_string_equal(old->kernel, "/other/kernel"); /* the next standby's */
+}
+
+static void an_upgrade_that_is_undone(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    char *kernel = xstrdup(ns->kernel);
+
+    /* It serves less than is in use. */
+    netserver_upgrade(ns, "/bad/kernel", NULL);
+    run_for(x, 50);
+    page(new)->features = CHANNEL_FEATURES & ~CHANNEL_F_USO;
+    page(new)->state = NET_SERVER_STANDBY;
+    ivshmem_ring(&ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 20);
+    assert_int_equal(told_active(ns), old->role);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    /* It dies when it is to serve. */
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    netserver_upgrade(ns, NULL, NULL);
+    run_for(x, 5);
+    assert_int_equal(told_active(ns), new->role);
+    says(x, old, NET_SERVER_QUIESCED);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, old);
+    assert_int_equal(told_active(ns), old->role);
+    assert_non_null(old->domain->port);
+    assert_string_equal(old->domain->name, "net");
+    assert_string_equal(ns->kernel, kernel);
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
+    free(kernel);
 }
 
 static void a_supervisor_that_ends_starts_nothing(void **state)
@@ -278,9 +429,9 @@ static void a_supervisor_that_ends_starts_nothing(void **state)
 
     must_start(x, "a", by_server);
     x->sv.loop.stop = true;
-    kill(x->sv.servers->domain->pid, SIGKILL);
+    kill(x->sv.servers->active->domain->pid, SIGKILL);
     run_for(x, 150);
-    assert_null(x->sv.servers->domain);
+    assert_null(x->sv.servers->active->domain);
     assert_int_equal(x->sv.servers->restart.at_ns, 0);
 }
 
@@ -346,7 +497,7 @@ static void a_port_of_another_domain_cannot_be_published(void **state)
 /* From now on the test is the server's QEMU, as far as QMP goes. */
 static void take_qmp(struct fixture *x)
 {
-    struct channel *q = &x->sv.servers->domain->qmp;
+    struct channel *q = &x->sv.servers->active->domain->qmp;
     int pair[2];
 
     channel_close(q);
@@ -438,7 +589,7 @@ static void the_pool_grows(void **state)
     eight_domains(x);
     struct netserver *ns = x->sv.servers;
     take_qmp(x);
-    assert_int_equal(ns->plugged, 8);
+    assert_int_equal(ns->active->plugged, 8);
     struct domain *ninth = must_start(x, "ninth", by_server);
     assert_int_equal(ninth->lease->slot, 8);
     assert_null(qmp_hear(x)); /* QEMU is not up yet */
@@ -473,7 +624,7 @@ static void the_pool_grows(void **state)
         assert_string_equal(c, addr);
         json_decref(args);
     }
-    assert_int_equal(ns->plugged, 16);
+    assert_int_equal(ns->active->plugged, 16);
     assert_null(qmp_hear(x));
     must_start(x, "tenth", by_server);
     assert_null(qmp_hear(x)); /* it has a place already */
@@ -495,7 +646,7 @@ static void a_failing_growth_fails_who_waits_for_it(void **state)
         run_for(x, 5);
     assert_int_equal(ninth->state, DOMAIN_FAILED);
     assert_true(domain_is_live(eighth));
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     must_fail(x, by_server, NULL, "no channel left");
     /* Those that the server has are used again. */
     unsigned slot = eighth->lease->slot;
@@ -520,12 +671,12 @@ static void a_server_that_dies_while_it_grows_has_all_when_it_comes_back(void **
     struct domain *ninth = must_start(x, "ninth", by_server);
     qmp_greet(x);
     json_decref(qmp_expect(x, "getfd", NULL));
-    pid_t pid = ns->domain->pid;
+    pid_t pid = ns->active->domain->pid;
     kill(pid, SIGKILL);
-    for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+    for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
         run_for(x, 10);
-    assert_non_null(ns->domain);
-    assert_int_equal(ns->plugged, 16);
+    assert_non_null(ns->active->domain);
+    assert_int_equal(ns->active->plugged, 16);
     assert_true(domain_is_live(ninth));
 }
 
@@ -544,7 +695,8 @@ static void replies_that_answer_nothing(void **state)
     json_decref(o);
     shutdown(x->peer, SHUT_RDWR);
     run_for(x, 10);
-    assert_true(domain_is_live(x->sv.servers->domain)); /* its process says when it is over */
+    assert_true(
+        domain_is_live(x->sv.servers->active->domain)); /* its process says when it is over */
 }
 
 static void places_on_the_command_line(void **state)
@@ -577,6 +729,11 @@ int main(void)
         T(a_new_domain_keeps_an_idle_server),
         T(a_dead_server_is_started_again),
         T(a_server_that_cannot_start_again_is_tried_for_ever),
+        T(a_standby_takes_over),
+        T(a_dead_standby_is_replaced),
+        T(a_hung_server_gives_way),
+        T(an_upgrade),
+        T(an_upgrade_that_is_undone),
         T(a_supervisor_that_ends_starts_nothing),
         T(addresses),
         T(what_fails_leaves_nothing),

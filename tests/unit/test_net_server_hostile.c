@@ -405,6 +405,7 @@ static void restart(void)
     for (unsigned i = 0; i < APPS; i++)
         kfree(apps[i].slot);
     memset(&server, 0, sizeof(server));
+    page()->state = NET_SERVER_DOWN; /* as the supervisor writes when an instance has died */
     eth->tap = NULL;
     net_server_init();
     assert_int_equal(net_server_add_table(&table_dev), 0);
