@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include "domain.h"
+#include "policy.h"
 
 enum client_role {
     CLIENT_NEW,     /* no request yet */
@@ -15,7 +16,9 @@ enum client_role {
     CLIENT_EXEC,    /* has a session in the domain */
     CLIENT_WAIT,    /* waits for the domain's end */
     CLIENT_STATS,   /* waits for its statistics */
+    CLIENT_UPGRADE, /* waits for the end of the upgrade of a network server */
     CLIENT_RESTART, /* waits for the next supervisor */
+    CLIENT_SWITCH,  /* waits until it is on another path (pathswitch.h) */
     CLIENT_DONE,    /* answered */
 };
 
@@ -24,14 +27,16 @@ struct supervisor {
     struct vnet *vnet;
     struct watch listener, signals;
     struct timer linger;
+    struct timer sampler; /* auto mode; armed while a domain is in it */
+    struct policy_config policy;
     uint64_t linger_ms;
     char *dir;
     struct domain *domains;    /* live and ended ones, network servers too */
     struct netserver *servers; /* networks that have or had a server */
     struct client *clients;
-    uint32_t next_client;
-    unsigned restarts; /* supervisors before this one */
-    int exit_status;   /* when the loop stops */
+    uint32_t next_client, next_domain; /* numbers for new ones */
+    unsigned restarts;                 /* supervisors before this one */
+    int exit_status;                   /* when the loop stops */
 };
 
 struct client {
@@ -40,8 +45,10 @@ struct client {
     uint32_t id;
     enum client_role role;
     bool detach;
-    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_STATS */
+    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_SWITCH */
     struct session *session; /* its program, while that lives */
+    int wanted_mode;         /* CLIENT_SWITCH: enum path_mode, and the device, or NULL */
+    char *wanted_device;
     struct client *next;
 };
 
@@ -78,6 +85,8 @@ void supervisor_adopt(struct supervisor *sv, struct domain *d);
 /* Starts a domain within the supervisor, under a name that no live one has. NULL with *error an
  * owned line. */
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error);
+/* Gives a domain a name; another one that has it gets this one's. */
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name);
 /* A domain as `ps` shows it (describe.c). */
 json_t *describe(struct domain *d);
 /* Re-arms or stops the timer that ends an idle supervisor. */

@@ -11,13 +11,18 @@
 
 #include "client.h"
 #include "keeper.h"
+#include "lease.h"
+#include "pathswitch.h"
 
 #define KEY "client " /* and the number: its entry at the keeper */
 
 struct client_note {
     uint32_t role, detach;
-    uint32_t session; /* 0: none, or it has ended */
-    char domain[64];  /* "": none */
+    uint32_t switching; /* the switch that is under way is its own */
+    uint32_t session;   /* 0: none, or it has ended */
+    int32_t wanted_mode;
+    char wanted_device[40];
+    char domain[64]; /* "": none */
 };
 
 static const struct stream_sizes sizes = {
@@ -36,6 +41,11 @@ void client_commit(struct client *c)
     struct client_note n = {
         .role = c->role, .detach = c->detach, .session = c->session ? c->session->id : 0};
 
+    n.wanted_mode = c->wanted_mode;
+    n.switching = c->domain && c->domain->lease && c->domain->lease->path &&
+                  c->domain->lease->path->client == c;
+    snprintf(n.wanted_device, sizeof(n.wanted_device), "%s",
+             c->wanted_device ? c->wanted_device : "");
     if (c->domain)
         snprintf(n.domain, sizeof(n.domain), "%s", c->domain->name);
     stream_commit(&c->stream, &n, sizeof(n));
@@ -138,19 +148,40 @@ static bool note_is_sane(const struct client_note *n)
     return n->role <= CLIENT_DONE && memchr(n->domain, 0, sizeof(n->domain));
 }
 
+/* There is one upgrade at a time, almost always. */
+static void wait_for_upgrade(struct client *c)
+{
+    struct netserver *ns = c->sv->servers;
+
+    while (ns && (!ns->upgrade.kernel || ns->upgrade.client))
+        ns = ns->next;
+    if (ns)
+        ns->upgrade.client = c;
+    else
+        client_error(c, STATUS_OURS,
+                     "the supervisor died in the midst of it; `librettos ps` tells "
+                     "what runs");
+}
+
 /* Finds what it was about. */
 static void take_note(struct client *c, const struct client_note *n)
 {
     c->role = n->role;
     c->detach = n->detach;
+    c->wanted_mode = n->wanted_mode;
+    c->wanted_device = *n->wanted_device ? xstrdup(n->wanted_device) : NULL;
     if (*n->domain)
         c->domain = supervisor_find(c->sv, n->domain);
     if (c->domain && n->session)
         c->session = domain_listen(c->domain, (uint16_t)n->session, &client_listener, c);
+    if (c->domain && c->role == CLIENT_SWITCH && n->switching && c->domain->lease)
+        c->domain->lease->path->client = c;
     if (*n->domain && !c->domain)
         client_error(c, STATUS_OURS, "domain %s ended", n->domain);
     else if (c->role == CLIENT_STATS)
         domain_get_stats(c->domain); /* the answer may be lost; a second one is */
+    else if (c->role == CLIENT_UPGRADE)
+        wait_for_upgrade(c);
     else if (c->role == CLIENT_RESTART)
         client_reply(c, json_pack("{s:b, s:i}", "ok", 1, "restarts", (int)c->sv->restarts));
 }

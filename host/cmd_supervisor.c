@@ -43,7 +43,7 @@ static int restart(void)
         return STATUS_OURS;
     path[n] = 0;
     json_t *reply = simple_request(json_pack("{s:s, s:i, s:s}", "op", "restart", "state_version",
-                                             SUPERVISOR_STATE_VERSION, "binary", path),
+                                             (int)supervisor_state_version(), "binary", path),
                                    false, &status);
     json_decref(reply);
     return status;

@@ -22,6 +22,21 @@
 #define CONSOLE_CHUNK 65536
 #define QEMU_PANIC_STATUS ((BOOT_EXIT_PANIC << 1) | 1)
 
+void domain_note(const struct domain *d, const char *fmt, ...)
+{
+    char line[1024], *path = xasprintf("%s/kernel.log", d->dir);
+    struct logfile log;
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (!logfile_open(&log, path, true))
+        logfile_write(&log, line, strlen(line));
+    logfile_close(&log);
+    free(path);
+}
+
 bool domain_is_live(const struct domain *d)
 {
     return d->state < DOMAIN_EXITED;
@@ -103,13 +118,13 @@ static char *last_line(const char *dir, const char *file, const char *word)
     char *path = xasprintf("%s/%s", dir, file), *text = logfile_tail(path, 16384), *found = NULL;
     char *save = NULL;
 
-    for (char *l = strtok_r(text, "\r\n", &save); l; l = strtok_r(NULL, "\r\n", &save))
-        if (l[strspn(l, " \t")] && (!word || strcasestr(l, word))) {
-            free(found);
-            found = xstrdup(l);
-            if (word)
-                break; /* the first mention of a panic says why, the rest is the backtrace */
+    for (char *l = strtok_r(text, "\r\n", &save); l; l = strtok_r(NULL, "\r\n", &save)) {
+        bool before = starts_with(l, "---- "); /* that was another instance's */
+        if (before || (l[strspn(l, " \t")] && (!word || (!found && strcasestr(l, word))))) {
+            free(found); /* the first mention of a panic says why, the rest is the backtrace */
+            found = before ? NULL : xstrdup(l);
         }
+    }
     free(text);
     free(path);
     return found;
@@ -162,6 +177,9 @@ void domain_release(struct domain *d)
     else if (d->nic >= 0)
         vnet_disconnect(d->vnet, d->nic);
     d->nic = -1;
+    if (d->nic_fd >= 0)
+        close(d->nic_fd);
+    d->nic_fd = -1;
     logfile_close(&d->output_log);
     logfile_close(&d->kernel_log);
 }
@@ -262,6 +280,21 @@ void domain_fail(struct domain *d, const char *fmt, ...)
 
 /* ---- the start ---- */
 
+void domain_take_nic(struct domain *d, struct domain *from)
+{
+    int fd = fcntl(d->nic_fd, F_DUPFD_CLOEXEC, 0);
+    int err = fd < 0 ? -errno : vnet_connect(d->vnet, VNET_SERVER, fd);
+
+    if (from)
+        from->nic = -1;
+    d->nic = err ? -1 : VNET_SERVER;
+    if (err)
+        domain_fail(d, "its NIC cannot be connected: %s", strerror(-err));
+    domain_commit(d);
+    if (from)
+        domain_commit(from);
+}
+
 static char *forward_error(const struct vnet_forward *f, int err)
 {
     const char *kind = f->udp ? "/udp" : "";
@@ -288,6 +321,27 @@ static int publish_ports(struct domain *d, char **error)
     return 0;
 }
 
+/* Connects a NIC to the virtual switch, that of a server perhaps later. QEMU's end goes to *fd.
+ * Returns 0 or -errno. */
+static int open_nic(struct domain *d, const struct domain_spec *spec, int *fd)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    *fd = pair[1];
+    if (!d->is_server) {
+        int err = vnet_connect(d->vnet, spec->nic, pair[0]);
+        d->nic = err ? -1 : spec->nic;
+        return err;
+    }
+    d->nic_fd = pair[0];
+    int err = domain_hold(d, DOMAIN_NIC, pair[0]);
+    if (!err && !spec->nic_later)
+        domain_take_nic(d, NULL);
+    return err;
+}
+
 /* Opens the channels and starts QEMU. Returns 0 or -errno, perhaps with *error set. What is being
  * made is written down first, so that it can be undone if we die in the midst of it. */
 static int launch(struct domain *d, const struct domain_spec *spec, const struct tap *tap,
@@ -297,13 +351,14 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
     char *log = xasprintf("%s/qemu.log", d->dir);
     int log_fd = open(
         log, O_WRONLY | O_CREAT | (spec->keep_logs ? 0 : O_TRUNC) | O_APPEND | O_CLOEXEC, 0600);
-    int net[2] = {-1, -1}, err = log_fd < 0 ? -errno : 0;
+    int err = log_fd < 0 ? -errno : 0;
 
     free(log);
     q.name = d->name;
     q.mac = spec->mac;
     q.net0 = spec->net0;
     q.tap = tap;
+    q.net_fd = -1;
     q.control_fd = channel_open(d, &d->control, &domain_control_sizes, control_ready);
     q.qmp_fd = channel_open(d, &d->qmp, &domain_qmp_sizes, qmp_ready);
     q.console_fd = channel_open(d, &d->console, &domain_console_sizes, console_ready);
@@ -311,17 +366,12 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
         err = -EMFILE;
     if (!err)
         err = control_begin(d, &spec->exec);
-    d->nic = spec->nic;
     if (!err)
-        err = domain_keep(d);
+        err = domain_keep(d, spec);
     if (!err)
         err = publish_ports(d, error);
-    if (!err && spec->nic >= 0) {
-        err = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0 ? -errno : 0;
-        if (!err)
-            err = vnet_connect(d->vnet, spec->nic, net[0]);
-    }
-    q.net_fd = net[1];
+    if (!err && spec->nic >= 0)
+        err = open_nic(d, spec, &q.net_fd);
     if (!err) {
         d->spawned_ns = now_ns();
         pid_t pid = qemu_spawn(&q, log_fd);
@@ -331,7 +381,7 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
             err = domain_watch_end(d);
         domain_commit(d);
     }
-    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, net[1], log_fd};
+    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, q.net_fd, log_fd};
     for (size_t i = 0; i < ARRAY_SIZE(close_fds); i++)
         if (close_fds[i] >= 0)
             close(close_fds[i]);
@@ -371,10 +421,12 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     d->nic = -1;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = d->end.fd = -1;
     d->control.memfd = d->qmp.memfd = d->console.memfd = -1;
-    d->output_log.fd = d->kernel_log.fd = -1;
+    d->output_log.fd = d->kernel_log.fd = d->nic_fd = -1;
     d->name = xstrdup(spec->name);
     d->program = xstrdup(spec->program);
     d->dir = xstrdup(spec->dir);
+    d->id = spec->id;
+    d->state_file = spec->state_file ? xstrdup(spec->state_file) : NULL;
     d->memory_mib = spec->qemu.memory_mib;
     d->cpus = spec->qemu.cpus;
     d->deadline.fire = domain_deadline_passed;
@@ -382,6 +434,7 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     d->is_server = !spec->exec.program;
     d->lease = spec->lease;
     d->server = spec->server;
+    d->role = spec->role;
     d->forward_to = spec->forward_to;
     d->forward_count = spec->forward_count;
     d->forwards = xcalloc(spec->forward_count, sizeof(*d->forwards));
@@ -423,6 +476,7 @@ void domain_free(struct domain *d)
     free(d->name);
     free(d->program);
     free(d->dir);
+    free(d->state_file);
     free(d->forwards);
     free(d->reason);
     free(d);

@@ -27,11 +27,14 @@ enum domain_state {
 
 /* What happened, for whoever listens to a domain; data depends on it. */
 enum domain_event {
-    DOMAIN_EV_BOOTED, /* data: struct ctl_hello */
-    DOMAIN_EV_LISTEN, /* data: struct ctl_listen */
-    DOMAIN_EV_STATS,  /* data: NUL-terminated JSON text */
-    DOMAIN_EV_CLAIM,  /* data: struct ctl_claim; domain_claimed() answers */
-    DOMAIN_EV_ENDED,  /* data: NULL; state, status and reason are final */
+    DOMAIN_EV_BOOTED,    /* data: struct ctl_hello */
+    DOMAIN_EV_LISTEN,    /* data: struct ctl_listen */
+    DOMAIN_EV_STATS,     /* data: NUL-terminated JSON text */
+    DOMAIN_EV_CLAIM,     /* data: struct ctl_claim; domain_claimed() answers */
+    DOMAIN_EV_SWITCHED,  /* data: struct ctl_switched, the answer to domain_switch() */
+    DOMAIN_EV_PATH,      /* data: struct ctl_path */
+    DOMAIN_EV_UNPLUGGED, /* data: the id of a device that QEMU has let go */
+    DOMAIN_EV_ENDED,     /* data: NULL; state, status and reason are final */
 };
 
 struct session;
@@ -61,6 +64,8 @@ struct session {
 
 struct domain {
     char *name, *program, *dir; /* dir: output.log, kernel.log, qemu.log */
+    uint32_t id;                /* no other domain of this keeper has or had it */
+    char *state_file;           /* where it is written down, or NULL: nothing of it is kept */
     enum domain_state state;
     pid_t pid;
     struct stream control, qmp, console;
@@ -69,8 +74,10 @@ struct domain {
     struct loop *loop;
     struct vnet *vnet;
     int nic;                      /* its NIC's number at the virtual switch, or -1 */
+    int nic_fd;                   /* a network server's: our end of that NIC, or -1 */
     struct lease *lease;          /* the owner's: what an application domain has of a network */
     struct netserver *server;     /* the owner's: whose instance this is, else NULL */
+    int role;                     /* that instance's: enum channel_role */
     struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
     bool qmp_up, qmp_busy;
     uint32_t qmp_id;
@@ -99,18 +106,24 @@ struct domain {
 /* What it takes to start one. Strings are copied. */
 struct domain_spec {
     const char *name, *program, *dir;
+    uint32_t id;
+    const char *state_file;  /* or NULL */
     struct qemu_config qemu; /* sockets, name, net0 and mac are filled in by domain_start() */
     const struct vnet_forward *forwards;
     size_t forward_count;
     struct lease *lease;      /* what an application domain has of a network, or NULL */
     struct netserver *server; /* whose instance it is, or NULL */
+    int role;                 /* that instance's: enum channel_role */
     int nic;                  /* number of a NIC at the virtual switch, or -1 */
+    bool nic_later;           /* a network server's: domain_take_nic() connects it */
     struct tap tap;           /* or a tap device; taken over */
     uint8_t mac[6];           /* of the NIC */
     const char *net0;         /* the boot argument, or NULL */
     int forward_to;           /* number in the virtual network that published ports lead to */
-    bool keep_logs;           /* go on where its predecessor's end */
-    struct exec_spec exec;    /* no program: a server */
+    const int *held;          /* descriptors that stay open as long as it lives; not taken over */
+    unsigned held_count;
+    bool keep_logs;                          /* go on where its predecessor's end */
+    struct exec_spec exec;                   /* no program: a server */
     const struct session_listener *listener; /* of the main session */
     void *arg;
 };
@@ -123,6 +136,12 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
                             char **error);
 /* Frees the record. The domain must have ended. */
 void domain_free(struct domain *d);
+
+/* The network server's port of the virtual switch leads to this instance from now on; from is the
+ * one that had it, or NULL. */
+void domain_take_nic(struct domain *d, struct domain *from);
+/* Writes a line into its kernel's log. */
+void domain_note(const struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 
 bool domain_is_live(const struct domain *d);
 const char *domain_state_name(enum domain_state s);
@@ -142,6 +161,8 @@ void domain_kill(struct domain *d);
 void domain_fail(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 /* Answers a claim of ports. */
 void domain_claimed(struct domain *d, const struct ctl_claim *c);
+/* Tells it which path to use; DOMAIN_EV_SWITCHED answers. */
+void domain_switch(struct domain *d, const struct ctl_switch *s);
 /* Asks for statistics; DOMAIN_EV_STATS answers. */
 void domain_get_stats(struct domain *d);
 
@@ -191,10 +212,14 @@ int domain_watch_end(struct domain *d);
 /* A further program can have: sessions at a time. */
 #define MAX_SESSIONS 256
 
+#define DOMAIN_NIC "nic" /* what a server's nic_fd is held as */
 #define DOMAIN_NOTE_MAX 8192u
 
-/* Writes down what a domain is, and gives its streams to the keeper. Returns 0 or -errno. */
-int domain_keep(struct domain *d);
+/* Writes down what a domain is, and gives the keeper what it needs to live. Returns 0 or -errno. */
+int domain_keep(struct domain *d, const struct domain_spec *spec);
+/* Gives the keeper a further descriptor, under a name: it stays open as long as the domain lives.
+ */
+int domain_hold(const struct domain *d, const char *name, int fd);
 /* Makes the present state of its sessions, and of all else that changes while it runs, what a next
  * supervisor begins with. */
 void domain_commit(struct domain *d);

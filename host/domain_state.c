@@ -19,7 +19,7 @@ struct session_note {
 };
 
 struct domain_note {
-    int32_t pid;
+    int32_t pid, nic;
     uint32_t state;
     uint8_t stopping, killed, powered_off, panicked, has_exit, qmp_up;
     uint16_t next_session;
@@ -27,6 +27,7 @@ struct domain_note {
     uint64_t spawned_ns, hello_ns, running_ns, listen_ns, deadline_ns;
     uint64_t output_size; /* of the log */
     char reason[256];     /* "": none */
+    struct lease_note lease;
     uint32_t count;
     struct session_note sessions[MAX_SESSIONS];
 };
@@ -42,6 +43,7 @@ void domain_commit(struct domain *d)
     if (!d->control.memory)
         return;
     n = (struct domain_note){.pid = d->pid,
+                             .nic = d->nic,
                              .state = d->state,
                              .stopping = d->stopping,
                              .killed = d->killed,
@@ -57,6 +59,8 @@ void domain_commit(struct domain *d)
                              .listen_ns = d->listen_ns,
                              .deadline_ns = d->deadline.at_ns,
                              .output_size = d->output_log.size};
+    if (d->lease)
+        lease_take_note(d->lease, &n.lease);
     snprintf(n.reason, sizeof(n.reason), "%s", d->reason ? d->reason : "");
     for (struct session *s = d->sessions; s && n.count < MAX_SESSIONS; s = s->next)
         n.sessions[n.count++] = (struct session_note){.id = s->id,
@@ -69,8 +73,8 @@ void domain_commit(struct domain *d)
 
 static bool note_is_sane(const struct domain_note *n)
 {
-    bool ok = n->pid > 1 && n->state < DOMAIN_EXITED && n->count <= MAX_SESSIONS &&
-              memchr(n->reason, 0, sizeof(n->reason));
+    bool ok = n->pid > 1 && n->nic >= -1 && n->nic < VNET_HOSTS && n->state < DOMAIN_EXITED &&
+              n->count <= MAX_SESSIONS && memchr(n->reason, 0, sizeof(n->reason));
 
     for (uint32_t i = 0; ok && i < n->count; i++)
         ok = n->sessions[i].id && n->sessions[i].out_unread <= CTL_WINDOW &&
@@ -81,6 +85,7 @@ static bool note_is_sane(const struct domain_note *n)
 static void take_note(struct domain *d, const struct domain_note *n)
 {
     d->pid = n->pid;
+    d->nic = n->nic;
     d->state = n->state;
     d->stopping = n->stopping;
     d->killed = n->killed;
@@ -113,11 +118,6 @@ static void take_note(struct domain *d, const struct domain_note *n)
 
 /* ---- what it is ---- */
 
-static char *state_path(const char *dir)
-{
-    return xasprintf("%s/state.json", dir);
-}
-
 static json_t *save_forwards(const struct domain *d)
 {
     json_t *array = json_array();
@@ -133,20 +133,29 @@ static json_t *save_forwards(const struct domain *d)
 
 static json_t *save(const struct domain *d)
 {
-    return json_pack("{s:i, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:I, s:o, s:o*, s:s*}", "version",
-                     DOMAIN_STATE_VERSION, "name", d->name, "program", d->program, "is_server",
-                     (int)d->is_server, "nic", d->nic, "forward_to", d->forward_to, "memory_mib",
-                     (int)d->memory_mib, "cpus", (int)d->cpus, "started_ns",
-                     (json_int_t)d->started_ns, "forwards", save_forwards(d), "lease",
+    return json_pack("{s:i, s:i, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:o, s:o*, s:s*, s:i}",
+                     "version", DOMAIN_STATE_VERSION, "id", (int)d->id, "name", d->name, "program",
+                     d->program, "dir", d->dir, "is_server", (int)d->is_server, "forward_to",
+                     d->forward_to, "memory_mib", (int)d->memory_mib, "cpus", (int)d->cpus,
+                     "started_ns", (json_int_t)d->started_ns, "forwards", save_forwards(d), "lease",
                      d->lease ? lease_save(d->lease) : NULL, "instance_of",
-                     d->server ? d->server->name : NULL);
+                     d->server ? d->server->name : NULL, "role", d->role);
 }
 
 static const char *const stream_names[] = {"control", "qmp", "console"};
 
-static char *stream_key(const char *domain, const char *stream)
+static char *key_of(uint32_t domain, const char *what)
 {
-    return xasprintf("domain %s %s", domain, stream);
+    return xasprintf(DOMAIN_KEY "%u %s", domain, what);
+}
+
+int domain_hold(const struct domain *d, const char *name, int fd)
+{
+    char *key = key_of(d->id, name);
+    int err = keeper_put(key, &fd, 1);
+
+    free(key);
+    return err;
 }
 
 static int keep_streams(struct domain *d)
@@ -155,51 +164,46 @@ static int keep_streams(struct domain *d)
     int err = 0;
 
     for (size_t i = 0; i < ARRAY_SIZE(streams) && !err; i++) {
-        char *key = stream_key(d->name, stream_names[i]);
+        char *key = key_of(d->id, stream_names[i]);
         err = stream_keep(streams[i], key);
         free(key);
     }
     return err;
 }
 
-int domain_save(const struct domain *d)
+static int write_state(const struct domain *d)
 {
-    char *path = state_path(d->dir);
     json_t *state = save(d);
     char *text = json_dumps(state, JSON_INDENT(1));
-    int err = !keeper_attached() ? 0 : text ? write_file_atomic(path, text, strlen(text)) : -EINVAL;
+    int err = text ? write_file_atomic(d->state_file, text, strlen(text)) : -EINVAL;
 
     free(text);
     json_decref(state);
-    free(path);
     return err;
 }
 
-int domain_keep(struct domain *d)
+int domain_keep(struct domain *d, const struct domain_spec *spec)
 {
-    int err = domain_save(d);
+    char *key = key_of(d->id, "held");
+    int err = d->state_file ? write_state(d) : 0;
 
-    return err ? err : keep_streams(d);
-}
-
-/* Removes what is kept of a domain of this name. */
-static void unkeep(const char *dir, const char *name)
-{
-    char *path = state_path(dir);
-
-    unlink(path);
-    free(path);
-    for (size_t i = 0; i < ARRAY_SIZE(stream_names); i++) {
-        char *key = stream_key(name, stream_names[i]);
-        keeper_drop(key);
-        free(key);
-    }
+    if (!err && d->state_file)
+        err = keep_streams(d);
+    if (!err && spec->held_count)
+        err = keeper_put(key, spec->held, spec->held_count);
+    free(key);
+    return err;
 }
 
 void domain_unkeep(struct domain *d)
 {
-    if (keeper_attached())
-        unkeep(d->dir, d->name);
+    char *prefix = key_of(d->id, "");
+
+    if (d->state_file) {
+        unlink(d->state_file);
+        keeper_clear(prefix);
+    }
+    free(prefix);
 }
 
 /* ---- the next supervisor ---- */
@@ -230,20 +234,22 @@ static bool load_forwards(struct domain *d, json_t *array)
 /* Fills in what it is. False if the state is damaged. */
 static bool load(struct domain *d, json_t *state)
 {
-    const char *name, *program;
-    int version, is_server, memory, cpus;
+    const char *name, *program, *dir;
+    int version, id, is_server, memory, cpus;
     json_int_t started;
     json_t *forwards;
 
-    if (json_unpack(state, "{s:i, s:s, s:s, s:b, s:i, s:i, s:i, s:i, s:I, s:o}", "version",
-                    &version, "name", &name, "program", &program, "is_server", &is_server, "nic",
-                    &d->nic, "forward_to", &d->forward_to, "memory_mib", &memory, "cpus", &cpus,
-                    "started_ns", &started, "forwards", &forwards) ||
-        version != DOMAIN_STATE_VERSION || d->nic < -1 || d->nic >= VNET_HOSTS ||
-        d->forward_to < -1 || d->forward_to >= VNET_HOSTS || !name_is_valid(name))
+    if (json_unpack(state, "{s:i, s:i, s:s, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:o}", "version",
+                    &version, "id", &id, "name", &name, "program", &program, "dir", &dir,
+                    "is_server", &is_server, "forward_to", &d->forward_to, "memory_mib", &memory,
+                    "cpus", &cpus, "started_ns", &started, "forwards", &forwards) ||
+        version != DOMAIN_STATE_VERSION || d->forward_to < -1 || d->forward_to >= VNET_HOSTS ||
+        !name_is_valid(name))
         return false;
+    d->id = (uint32_t)id;
     d->name = xstrdup(name);
     d->program = xstrdup(program);
+    d->dir = xstrdup(dir);
     d->is_server = is_server;
     d->memory_mib = (unsigned)memory;
     d->cpus = (unsigned)cpus;
@@ -255,7 +261,7 @@ static int restore_stream(struct domain *d, struct stream *s, const char *name,
                           const struct stream_sizes *sizes,
                           void (*ready)(struct watch *w, uint32_t events))
 {
-    char *key = stream_key(d->name, name);
+    char *key = key_of(d->id, name);
     int fds[2] = {-1, -1}, n = keeper_get(key, fds, 2);
 
     free(key);
@@ -310,46 +316,52 @@ static int revive(struct domain *d)
     return domain_watch_end(d);
 }
 
-struct domain *domain_restore(struct loop *loop, struct vnet *vnet, const char *dir, json_t *state)
+const struct lease_note *domain_lease_note(const struct domain *d)
+{
+    return &((const struct domain_note *)stream_note(&d->control))->lease;
+}
+
+uint32_t domain_state_size(void)
+{
+    return sizeof(struct domain_note);
+}
+
+/* What a server has besides. */
+static void restore_nic(struct domain *d)
+{
+    char *key = key_of(d->id, DOMAIN_NIC);
+
+    if (keeper_get(key, &d->nic_fd, 1) != 1)
+        d->nic_fd = -1;
+    free(key);
+}
+
+struct domain *domain_restore(struct loop *loop, struct vnet *vnet, const char *file, json_t *state)
 {
     struct domain *d = xcalloc(1, sizeof(*d));
 
     d->loop = loop;
     d->vnet = vnet;
-    d->dir = xstrdup(dir);
+    d->state_file = xstrdup(file);
+    d->nic = d->nic_fd = -1;
     d->deadline.fire = domain_deadline_passed;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = d->end.fd = -1;
     d->control.memfd = d->qmp.memfd = d->console.memfd = -1;
     d->output_log.fd = d->kernel_log.fd = -1;
     bool loaded = load(d, state);
     int err = loaded ? revive(d) : -EPROTO;
-    if (!err)
+    if (!err) {
+        restore_nic(d);
         return d;
-    warn("%s: the domain cannot be taken over: %s", dir, strerror(-err));
-    if (loaded) {
-        domain_release(d);
-        unkeep(dir, d->name);
     }
+    warn("%s: the domain cannot be taken over: %s", file, strerror(-err));
+    if (loaded) {
+        d->nic = -1; /* whose it was then is not known */
+        domain_release(d);
+        domain_unkeep(d);
+    }
+    unlink(file);
     d->state = DOMAIN_FAILED;
     domain_free(d);
     return NULL;
-}
-
-json_t *domain_read_state(const char *dir)
-{
-    char *path = state_path(dir);
-    json_t *state = json_load_file(path, 0, NULL);
-
-    if (!state && !access(path, F_OK))
-        warn("%s is damaged", path);
-    free(path);
-    return state;
-}
-
-void domain_remove_state(const char *dir)
-{
-    char *path = state_path(dir);
-
-    unlink(path);
-    free(path);
 }

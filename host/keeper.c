@@ -47,6 +47,15 @@ static int drop(struct keeper *k, const char *name)
     return 0;
 }
 
+static void clear(struct keeper *k, const char *prefix)
+{
+    for (struct keeper_entry *e = k->entries, *next; e; e = next) {
+        next = e->next;
+        if (starts_with(e->name, prefix))
+            drop(k, e->name);
+    }
+}
+
 static void put(struct keeper *k, const char *name, const int *fds, unsigned count)
 {
     struct keeper_entry *e = xcalloc(1, sizeof(*e));
@@ -121,6 +130,9 @@ const struct keeper_entry *keeper_handle(struct keeper *k, const struct keeper_r
         break;
     case KEEPER_DROP:
         a->error = drop(k, rq->name);
+        break;
+    case KEEPER_CLEAR:
+        clear(k, rq->name);
         break;
     case KEEPER_LIST:
         list(k, rq->number, a);

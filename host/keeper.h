@@ -19,6 +19,7 @@ enum keeper_op {
     KEEPER_PUT,   /* name, descriptors: replaces an entry of that name */
     KEEPER_GET,   /* name: answered with copies of the descriptors */
     KEEPER_DROP,  /* name */
+    KEEPER_CLEAR, /* the beginning of names */
     KEEPER_LIST,  /* number: answered with the name of that entry */
     KEEPER_WAIT,  /* number, a child's pid: its wait status if it has ended */
     KEEPER_REAP,  /* number: forgets a child that has ended */
@@ -80,6 +81,8 @@ int keeper_put(const char *name, const int *fds, unsigned count);
  * -errno (-ENOENT). */
 int keeper_get(const char *name, int *fds, unsigned max);
 void keeper_drop(const char *name);
+/* Drops all entries whose names begin so. */
+void keeper_clear(const char *prefix);
 /* The name of the i-th entry; false if there are fewer. */
 bool keeper_list(unsigned i, char name[KEEPER_NAME]);
 /* Whether a child of the keeper has ended: 1 with its wait status; 0; -ECHILD. */

@@ -72,6 +72,14 @@ void keeper_drop(const char *name)
         simple(KEEPER_DROP, name, 0, &a);
 }
 
+void keeper_clear(const char *prefix)
+{
+    struct keeper_answer a;
+
+    if (keeper_sock >= 0)
+        simple(KEEPER_CLEAR, prefix, 0, &a);
+}
+
 bool keeper_list(unsigned i, char name[KEEPER_NAME])
 {
     struct keeper_answer a;

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "domain_state.h"
 #include "keeper.h"
 #include "lease.h"
+#include "pathswitch.h"
 #include "records.h"
 #include "supervisor.h"
 
@@ -132,6 +134,8 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         on_claim(d, data);
         return;
     }
+    if (d->lease && d->lease->path && pathswitch_event(d->lease->path, what, data))
+        return;
     if (what == DOMAIN_EV_ENDED && d->lease)
         lease_end(d->lease);
     for (struct client *c = sv->clients, *next; c; c = next) {
@@ -152,7 +156,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
             client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "stats", stats ? stats : json_null()));
         } else if (what == DOMAIN_EV_ENDED) {
             c->session = NULL;
-            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC)
+            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC || c->role == CLIENT_SWITCH)
                 client_error(c, STATUS_OURS, "domain %s ended", d->name);
             else
                 client_reply(c, json_pack("{s:b, s:i, s:o}", "ok", 1, "status", domain_status(d),
@@ -160,7 +164,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         }
     }
     if (what == DOMAIN_EV_ENDED && d->server)
-        netserver_ended(d->server);
+        netserver_ended(d->server, d);
     if (what == DOMAIN_EV_ENDED)
         supervisor_check_idle(sv);
 }
@@ -334,6 +338,8 @@ void supervisor_adopt(struct supervisor *sv, struct domain *d)
 {
     d->event = on_domain_event;
     d->arg = sv;
+    if (d->id >= sv->next_domain)
+        sv->next_domain = d->id + 1;
     d->next = sv->domains;
     sv->domains = d;
 }
@@ -341,14 +347,19 @@ void supervisor_adopt(struct supervisor *sv, struct domain *d)
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
     struct domain *old = supervisor_find(sv, spec->name), *d = NULL;
-    char *dir = xasprintf("%s/%s.domain", sv->dir, spec->name);
+    char *dir = spec->dir ? xstrdup(spec->dir) : xasprintf("%s/%s.domain", sv->dir, spec->name);
+
+    char *state = xasprintf("%s/%u" DOMAIN_STATE, sv->dir, sv->next_domain);
 
     spec->dir = dir;
+    spec->id = sv->next_domain++;
+    spec->state_file = keeper_attached() ? state : NULL;
     if (old && domain_is_live(old))
         *error = xasprintf("a domain named %s runs already", spec->name);
     else
         d = domain_start(&sv->loop, sv->vnet, spec, error);
     free(dir);
+    free(state);
     if (!d)
         return NULL;
     if (old)
@@ -356,6 +367,20 @@ struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec,
     trim_records(sv);
     supervisor_adopt(sv, d);
     return d;
+}
+
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name)
+{
+    struct domain *other = supervisor_find(sv, name);
+    char *mine = d->name;
+
+    d->name = xstrdup(name);
+    if (other) {
+        free(other->name);
+        other->name = mine;
+    } else {
+        free(mine);
+    }
 }
 
 static void start_domain(struct client *c, struct domain_spec *spec, const struct lease_request *rq)
@@ -376,6 +401,8 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
         }
         return;
     }
+    lease->path = pathswitch_new(sv, d, rq->mode);
+    domain_commit(d);
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
@@ -396,17 +423,18 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
+    int auto_mode = 0;
 
     bool ok = take_program(rq, &program) &&
               !json_unpack(rq,
                            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i}",
+                           "s:b, s:b, s?b, s:i, s:i, s?b}",
                            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
                            "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
                            &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
                            "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
                            "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group) &&
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
@@ -429,6 +457,7 @@ static void request_run(struct client *c, json_t *rq)
     spec.exec = program.spec;
     spec.program = program.spec.program;
     lease.server_path = server_path;
+    lease.mode = auto_mode ? MODE_AUTO : server_path ? MODE_SERVER : MODE_DIRECT;
     lease.shared = shared;
     c->detach = detach;
     char *name = choose_name(c, wanted, base);
@@ -493,7 +522,8 @@ static void request_stop(struct client *c, json_t *rq)
 
     if (!d)
         return;
-    if (d->server && d->server->users && !json_is_true(json_object_get(rq, "force"))) {
+    if (d->server && d == d->server->active->domain && d->server->users &&
+        !json_is_true(json_object_get(rq, "force"))) {
         client_error(c, STATUS_OURS,
                      "%u domain%s the network server %s: stop them first, or restart it with "
                      "`librettos stop --force %s`",
@@ -506,6 +536,20 @@ static void request_stop(struct client *c, json_t *rq)
         domain_kill(d);
     else
         domain_stop(d, grace < 3600000 ? (uint32_t)grace : 3600000u);
+}
+
+static void request_upgrade(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d && !d->server)
+        client_error(c, STATUS_OURS,
+                     "%s is no network server; `librettos ps` lists them (kind: network server)",
+                     d->name);
+    if (!d || !d->server)
+        return;
+    c->role = CLIENT_UPGRADE;
+    netserver_upgrade(d->server, json_string_value(json_object_get(rq, "kernel")), c);
 }
 
 static void request_signal(struct client *c, json_t *rq)
@@ -535,6 +579,14 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+static void request_switch(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d)
+        pathswitch_request(c, d, rq);
+}
+
 /* Makes room for the next supervisor, of the build that the command is of. */
 static void request_restart(struct client *c, json_t *rq)
 {
@@ -543,12 +595,12 @@ static void request_restart(struct client *c, json_t *rq)
 
     if (json_unpack(rq, "{s:i, s:s}", "state_version", &version, "binary", &binary)) {
         client_error(c, STATUS_OURS, "malformed request");
-    } else if (version != SUPERVISOR_STATE_VERSION) {
+    } else if ((uint32_t)version != supervisor_state_version()) {
         client_error(
             c, STATUS_OURS,
             "%s is of a build that would not understand what the running supervisor leaves "
-            "(%d, not %d): stop the domains first",
-            binary, version, SUPERVISOR_STATE_VERSION);
+            ": stop the domains first",
+            binary);
     } else if ((fd = open(binary, O_PATH | O_CLOEXEC)) < 0 || access(binary, X_OK) < 0) {
         client_error(c, STATUS_OURS, "%s: %s", binary, strerror(errno));
     } else {
@@ -579,6 +631,10 @@ static int handle_request(struct client *c, const struct frame *f)
         request_stop(c, rq);
     else if (!strcmp(op, "signal"))
         request_signal(c, rq);
+    else if (!strcmp(op, "switch"))
+        request_switch(c, rq);
+    else if (!strcmp(op, "upgrade"))
+        request_upgrade(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
     else if (!strcmp(op, "restart"))
@@ -628,6 +684,10 @@ int client_frame(struct client *c, const struct frame *f)
 
 void client_gone(struct client *c)
 {
+    pathswitch_forget(c);
+    for (struct netserver *ns = c->sv->servers; ns; ns = ns->next)
+        if (ns->upgrade.client == c)
+            ns->upgrade.client = NULL;
     if (!c->session)
         return;
     if (c->role == CLIENT_EXEC)

@@ -230,7 +230,11 @@ int supervisor_main(int keeper_fd, unsigned restarts, int ready_fd)
         close(ready_fd);
     }
     supervisor_check_idle(&sv);
-    loop_run(&sv.loop);
+    while (!sv.loop.stop) {
+        loop_once(&sv.loop, 60000);
+        for (struct netserver *ns = sv.servers; ns; ns = ns->next)
+            netserver_commit(ns);
+    }
     if (!sv.exit_status)
         end(&sv);
     return sv.exit_status; /* KEEPER_AGAIN: as if it had been killed, all is left as it is */

@@ -20,6 +20,7 @@ struct switch_traffic {
     uint64_t drop_full;           /* no room in the port */
     uint64_t drop_bad;            /* too short, too long, or with a source it may not use */
     uint64_t drop_local;          /* for the port it came from */
+    uint64_t waiting;             /* bytes that its other end has not taken yet */
 };
 
 struct switch_port {

@@ -14,7 +14,7 @@
 #include "keeper.h"
 #include "vswitch.h"
 
-#define KEY "network "     /* and the pid: its entry at the keeper */
+#define KEY "vnet "        /* and the pid: its entry at the keeper */
 #define ANSWER_TIMEOUT_S 5 /* it answers in microseconds, or is stuck */
 #define STEADY_NS 1000000000u
 #define RESTART_MS 1000 /* of one that died sooner */

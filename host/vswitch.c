@@ -296,7 +296,7 @@ int vswitch_connect(struct vswitch *v, int host, int fd)
     }
     if (host == VNET_SERVER) {
         p->port.only_mac = NULL;
-        p->held = true;
+        p->held = p->lasting = true;
     }
     v->ports[host] = p;
     return 0;
@@ -325,9 +325,13 @@ void vswitch_server_ready(struct vswitch *v)
 
 bool vswitch_traffic(const struct vswitch *v, int host, struct switch_traffic *t)
 {
-    if (v->ports[host])
-        *t = v->ports[host]->port.traffic;
-    return v->ports[host];
+    const struct netport *p = v->ports[host];
+
+    if (!p)
+        return false;
+    *t = p->port.traffic;
+    t->waiting = p->broken ? 0 : buf_used(&p->tx);
+    return true;
 }
 
 /* Fills in a socket address from the numeric address of a forward. Returns its length, 0 if bad. */

@@ -23,6 +23,7 @@
 #include "host/lease.h"
 #include "host/qmp.h"
 #include "host/records.h"
+#include "host/vswitch.h"
 
 struct fixture {
     struct supervisor sv;
@@ -44,6 +45,12 @@ static int descriptors(void)
     return n;
 }
 
+static void network_died(void *arg)
+{
+    (void)arg;
+    fail_msg("the process of the virtual network died");
+}
+
 static int setup(void **state)
 {
     struct fixture *x = xcalloc(1, sizeof(*x));
@@ -53,7 +60,8 @@ static int setup(void **state)
     x->sv.dir = xstrdup(mkdtemp(dir));
     x->sv.linger_ms = 86400000;
     assert_int_equal(loop_init(&x->sv.loop), 0);
-    x->sv.vnet = vnet_new(&x->sv.loop, false);
+    x->sv.vnet = vnet_new(&x->sv.loop, false, network_died, x);
+    assert_non_null(x->sv.vnet);
     loop_once(&x->sv.loop, 0);
     x->qemu = xasprintf("%s/qemu", x->sv.dir);
     assert_int_equal(write_file_atomic(x->qemu, script, strlen(script)), 0);
@@ -62,24 +70,16 @@ static int setup(void **state)
     strv_addf(&x->env, "A=1");
     x->peer = x->got_fd = -1;
     setenv("LIBRETTOS_SERVER_IDLE_MS", "0", 1);
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
     x->fds = descriptors();
     *state = x;
     return 0;
 }
 
-/* Waits for processes that end, as SIGCHLD makes the supervisor do. */
-static void reap(struct fixture *x)
-{
-    for (struct domain *d = x->sv.domains; d; d = d->next)
-        domain_reap(d);
-}
-
 static void run_for(struct fixture *x, unsigned ms)
 {
-    for (uint64_t until = now_ns() + ms * 1000000ull; now_ns() < until;) {
-        loop_once(&x->sv.loop, 5);
-        reap(x);
-    }
+    for (uint64_t until = now_ns() + ms * 1000000ull; now_ns() < until;)
+        loop_once(&x->sv.loop, 1);
 }
 
 /* Runs until nothing lives any more, but for servers whose domains are told to stay. */
@@ -90,10 +90,8 @@ static void end_all(struct fixture *x)
         if (domain_is_live(d))
             domain_kill(d);
     for (struct domain *d = x->sv.domains; d; d = d->next)
-        while (domain_is_live(d)) {
-            usleep(1000);
-            domain_reap(d);
-        }
+        while (domain_is_live(d))
+            loop_once(&x->sv.loop, 5);
 }
 
 static int teardown(void **state)
@@ -150,13 +148,11 @@ static struct domain *start(struct fixture *x, const char *name, struct lease_re
         .forward_count = port ? 1 : 0,
         .listener = &nobody,
     };
-    struct lease *l = lease_open(&x->sv, &rq, &spec, error);
+    struct lease *l = spec.lease = lease_open(&x->sv, &rq, &spec, error);
     struct domain *d = l ? supervisor_start(&x->sv, &spec, error) : NULL;
 
     if (l)
         lease_started(l);
-    if (d)
-        d->lease = l;
     return d;
 }
 
@@ -199,8 +195,8 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     struct domain *a = must_start(x, "a", by_server), *b = must_start(x, "b", shared);
     struct netserver *ns = x->sv.servers;
 
-    assert_non_null(ns->domain);
-    assert_string_equal(ns->domain->name, "net");
+    assert_non_null(ns->active->domain);
+    assert_string_equal(ns->active->domain->name, "net");
     assert_int_equal(ns->users, 2);
     assert_int_equal(a->lease->slot, 0);
     assert_int_equal(b->lease->slot, 1);
@@ -210,7 +206,7 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     end(x, a);
     run_for(x, 20);
     assert_ptr_equal(x->sv.servers, ns);
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     end(x, b);
     run_for(x, 100);
     assert_null(x->sv.servers);
@@ -224,10 +220,10 @@ static void a_new_domain_keeps_an_idle_server(void **state)
 
     setenv("LIBRETTOS_SERVER_IDLE_MS", "50", 1);
     end(x, must_start(x, "a", by_server));
-    pid_t pid = x->sv.servers->domain->pid;
+    pid_t pid = x->sv.servers->active->domain->pid;
     must_start(x, "b", by_server);
     run_for(x, 100);
-    assert_int_equal(x->sv.servers->domain->pid, pid);
+    assert_int_equal(x->sv.servers->active->domain->pid, pid);
 }
 
 static void a_dead_server_is_started_again(void **state)
@@ -239,12 +235,12 @@ static void a_dead_server_is_started_again(void **state)
     uint32_t epoch = ns->table.channels[a->lease->slot].epoch;
 
     for (unsigned n = 1; n <= 3; n++) {
-        pid_t pid = ns->domain->pid;
+        pid_t pid = ns->active->domain->pid;
         kill(pid, SIGKILL);
-        for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+        for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
             run_for(x, 10);
-        assert_non_null(ns->domain);
-        assert_int_equal(ns->restarts, n);
+        assert_non_null(ns->active->domain);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
         assert_non_null(strstr(ns->reason, "signal 9"));
     }
     assert_true(ns->pause_ms >= 400); /* it dies too often */
@@ -261,15 +257,165 @@ static void a_server_that_cannot_start_again_is_tried_for_ever(void **state)
 
     free(ns->binary);
     ns->binary = xstrdup("/no/such/qemu");
-    kill(ns->domain->pid, SIGKILL);
-    for (int i = 0; i < 500 && ns->restarts < 3; i++)
+    kill(ns->active->domain->pid, SIGKILL);
+    for (int i = 0; i < 500 && ns->ends[NET_END_CRASH] < 3; i++)
         run_for(x, 10);
-    assert_int_equal(ns->restarts, 3);
+    assert_int_equal(ns->ends[NET_END_CRASH], 3);
     assert_int_equal(ns->users, 1);
     assert_true(domain_is_live(a));
     end(x, a); /* while it is waited for the next start, or not */
     run_for(x, 50);
     assert_null(x->sv.servers);
+}
+
+/* ---- two instances; the test writes their words ---- */
+
+static struct net_server_page *page(struct instance *i)
+{
+    return (void *)((char *)i->ns->table.region.memory + NET_TABLE_SERVER(i->role));
+}
+
+static uint32_t told_active(struct netserver *ns)
+{
+    return ((struct net_table *)ns->table.region.memory)->active;
+}
+
+static void says(struct fixture *x, struct instance *i, enum net_server_state state)
+{
+    page(i)->features = CHANNEL_FEATURES;
+    page(i)->state = state;
+    ivshmem_ring(&i->ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 10);
+}
+
+static struct netserver *with_standby(struct fixture *x)
+{
+    setenv("LIBRETTOS_STANDBY_MS", "0", 1);
+    must_start(x, "a", by_server);
+    struct netserver *ns = x->sv.servers;
+    says(x, ns->active, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_string_equal(netserver_standby_state(ns), "starting");
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    assert_string_equal(netserver_standby_state(ns), "ready");
+    return ns;
+}
+
+static void a_standby_takes_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+
+    for (unsigned n = 1; n <= 4; n++) {
+        struct instance *old = ns->active, *new = netserver_other(ns);
+        kill(old->domain->pid, SIGKILL);
+        for (int i = 0; i < 100 && ns->active == old; i++)
+            run_for(x, 1);
+        assert_ptr_equal(ns->active, new);
+        assert_int_equal(told_active(ns), new->role);
+        assert_int_equal(page(old)->state, NET_SERVER_DOWN);
+        assert_string_equal(new->domain->name, "net");
+        assert_int_equal(new->domain->nic, VNET_SERVER);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
+        says(x, new, NET_SERVER_UP);
+        run_for(x, 20);
+        assert_non_null(old->domain); /* the next standby */
+        says(x, old, NET_SERVER_STANDBY);
+    }
+}
+
+static void a_dead_standby_is_replaced(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *active = ns->active;
+
+    kill(netserver_other(ns)->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, active);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_int_equal(ns->ends[NET_END_CRASH], 0);
+}
+
+/* One that answers no heartbeat is ended, one that does is not. */
+static void a_hung_server_gives_way(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    const struct net_table *t = ns->table.region.memory;
+
+    for (int i = 0; i < 100; i++) {
+        page(old)->pong = page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, old);
+    for (int i = 0; i < 2000 && ns->active == old; i++) {
+        page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(ns->ends[NET_END_HANG], 1);
+    assert_non_null(strstr(ns->reason, "hung"));
+}
+
+static void an_upgrade(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50); /* the standby of the old kernel goes, the new one comes */
+    assert_ptr_equal(ns->active, old);
+    assert_string_equal(new->kernel, "/other/kernel");
+    says(x, new, NET_SERVER_STANDBY);
+    assert_int_equal(told_active(ns), new->role);
+    assert_true(domain_is_live(old->domain));
+    says(x, old, NET_SERVER_QUIESCED);
+    says(x, new, NET_SERVER_UP);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, new);
+    assert_string_equal(ns->kernel, "/other/kernel");
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 1);
+    assert_null(ns->upgrade.kernel);
+    assert_string_equal(old->kernel, "/other/kernel"); /* the next standby's */
+}
+
+static void an_upgrade_that_is_undone(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    char *kernel = xstrdup(ns->kernel);
+
+    /* It serves less than is in use. */
+    netserver_upgrade(ns, "/bad/kernel", NULL);
+    run_for(x, 50);
+    page(new)->features = CHANNEL_FEATURES & ~CHANNEL_F_USO;
+    page(new)->state = NET_SERVER_STANDBY;
+    ivshmem_ring(&ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 20);
+    assert_int_equal(told_active(ns), old->role);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    /* It dies when it is to serve. */
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    netserver_upgrade(ns, NULL, NULL);
+    run_for(x, 5);
+    assert_int_equal(told_active(ns), new->role);
+    says(x, old, NET_SERVER_QUIESCED);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, old);
+    assert_int_equal(told_active(ns), old->role);
+    assert_int_equal(old->domain->nic, VNET_SERVER);
+    assert_string_equal(old->domain->name, "net");
+    assert_string_equal(ns->kernel, kernel);
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
+    free(kernel);
 }
 
 static void a_supervisor_that_ends_starts_nothing(void **state)
@@ -278,9 +424,9 @@ static void a_supervisor_that_ends_starts_nothing(void **state)
 
     must_start(x, "a", by_server);
     x->sv.loop.stop = true;
-    kill(x->sv.servers->domain->pid, SIGKILL);
+    kill(x->sv.servers->active->domain->pid, SIGKILL);
     run_for(x, 150);
-    assert_null(x->sv.servers->domain);
+    assert_null(x->sv.servers->active->domain);
     assert_int_equal(x->sv.servers->restart.at_ns, 0);
 }
 
@@ -306,7 +452,7 @@ static void addresses(void **state)
     must_fail(x, rq, NULL, "another domain has");
     end(x, a);
     a = must_start(x, "a", rq);
-    assert_non_null(a->port);
+    assert_true(a->nic >= 0);
     assert_null(a->lease->server);
 }
 
@@ -346,13 +492,12 @@ static void a_port_of_another_domain_cannot_be_published(void **state)
 /* From now on the test is the server's QEMU, as far as QMP goes. */
 static void take_qmp(struct fixture *x)
 {
-    struct channel *q = &x->sv.servers->domain->qmp;
+    struct stream *q = &x->sv.servers->active->domain->qmp;
     int pair[2];
 
-    channel_close(q);
+    stream_close(q);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    q->watch = (struct watch){.fd = pair[0], .events = EPOLLIN, .ready = qmp_ready};
-    assert_int_equal(loop_add(&x->sv.loop, &q->watch), 0);
+    assert_int_equal(stream_open(q, &x->sv.loop, pair[0], &domain_qmp_sizes, qmp_ready), 0);
     if (x->peer >= 0)
         close(x->peer);
     x->peer = pair[1];
@@ -438,7 +583,7 @@ static void the_pool_grows(void **state)
     eight_domains(x);
     struct netserver *ns = x->sv.servers;
     take_qmp(x);
-    assert_int_equal(ns->plugged, 8);
+    assert_int_equal(ns->active->plugged, 8);
     struct domain *ninth = must_start(x, "ninth", by_server);
     assert_int_equal(ninth->lease->slot, 8);
     assert_null(qmp_hear(x)); /* QEMU is not up yet */
@@ -473,7 +618,7 @@ static void the_pool_grows(void **state)
         assert_string_equal(c, addr);
         json_decref(args);
     }
-    assert_int_equal(ns->plugged, 16);
+    assert_int_equal(ns->active->plugged, 16);
     assert_null(qmp_hear(x));
     must_start(x, "tenth", by_server);
     assert_null(qmp_hear(x)); /* it has a place already */
@@ -495,7 +640,7 @@ static void a_failing_growth_fails_who_waits_for_it(void **state)
         run_for(x, 5);
     assert_int_equal(ninth->state, DOMAIN_FAILED);
     assert_true(domain_is_live(eighth));
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     must_fail(x, by_server, NULL, "no channel left");
     /* Those that the server has are used again. */
     unsigned slot = eighth->lease->slot;
@@ -520,12 +665,12 @@ static void a_server_that_dies_while_it_grows_has_all_when_it_comes_back(void **
     struct domain *ninth = must_start(x, "ninth", by_server);
     qmp_greet(x);
     json_decref(qmp_expect(x, "getfd", NULL));
-    pid_t pid = ns->domain->pid;
+    pid_t pid = ns->active->domain->pid;
     kill(pid, SIGKILL);
-    for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+    for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
         run_for(x, 10);
-    assert_non_null(ns->domain);
-    assert_int_equal(ns->plugged, 16);
+    assert_non_null(ns->active->domain);
+    assert_int_equal(ns->active->plugged, 16);
     assert_true(domain_is_live(ninth));
 }
 
@@ -544,7 +689,8 @@ static void replies_that_answer_nothing(void **state)
     json_decref(o);
     shutdown(x->peer, SHUT_RDWR);
     run_for(x, 10);
-    assert_true(domain_is_live(x->sv.servers->domain)); /* its process says when it is over */
+    assert_true(
+        domain_is_live(x->sv.servers->active->domain)); /* its process says when it is over */
 }
 
 static void places_on_the_command_line(void **state)
@@ -570,13 +716,18 @@ static void places_on_the_command_line(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(a_server_comes_and_goes_with_its_domains),
         T(a_new_domain_keeps_an_idle_server),
         T(a_dead_server_is_started_again),
         T(a_server_that_cannot_start_again_is_tried_for_ever),
+        T(a_standby_takes_over),
+        T(a_dead_standby_is_replaced),
+        T(a_hung_server_gives_way),
+        T(an_upgrade),
+        T(an_upgrade_that_is_undone),
         T(a_supervisor_that_ends_starts_nothing),
         T(addresses),
         T(what_fails_leaves_nothing),
@@ -589,5 +740,7 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc == 4 && !strcmp(argv[2], "--switch-fd")) /* the process of the virtual network */
+        return vswitch_main(atoi(argv[3]), false);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
