@@ -512,7 +512,8 @@ static void request_ps(struct client *c)
     /* One frame each: all together may be longer than one can be. */
     for (struct domain *d = c->sv->domains; d; d = d->next)
         client_event(c, json_pack("{s:s, s:o}", "event", "domain", "domain", describe(d)));
-    client_reply(c, json_pack("{s:b}", "ok", 1));
+    client_reply(c, json_pack("{s:b, s:{s:i, s:i}}", "ok", 1, "supervisor", "pid", (int)getpid(),
+                              "restarts", (int)c->sv->restarts));
 }
 
 static void request_stop(struct client *c, json_t *rq)

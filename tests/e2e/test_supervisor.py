@@ -2,7 +2,6 @@
 import glob
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -57,19 +56,6 @@ def test_a_killed_command_leaves_its_domain(librettos):
     time.sleep(3)
     assert [d["state"] for d in librettos.ps()] == ["running"]
     librettos("stop", "sleep")
-
-
-def test_a_killed_supervisor_leaves_nothing_running(librettos):
-    librettos("run", "-d", "--name", "one", *SLEEP)
-    client = librettos.popen("run", "--name", "two", *SLEEP, stderr=subprocess.PIPE)
-    wait_for(lambda: len([d for d in librettos.ps() if d["state"] == "running"]) == 2, 20, "both")
-    pids = [d["pid"] for d in librettos.ps()]
-    os.kill(supervisor_pid(librettos), signal.SIGKILL)
-    assert b"supervisor" in client.communicate(timeout=10)[1] and client.returncode == 125
-    wait_for(lambda: all(gone(pid) for pid in pids), 10, "QEMU to end")
-    wait_for(lambda: not processes(librettos, "librettos-vnet"), 5, "the network to end")
-    assert librettos.ps() == []  # its socket is there, but stale
-    assert librettos("run", "--name", "one", "/bin/sh", "-c", "echo again").stdout == "again\n"
 
 
 def test_output_that_nobody_reads(librettos):
