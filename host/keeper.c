@@ -64,7 +64,8 @@ static void put(struct keeper *k, const char *name, const int *fds, unsigned cou
     strcpy(e->name, name);
     e->count = count;
     e->fds = xmalloc(count * sizeof(int));
-    memcpy(e->fds, fds, count * sizeof(int));
+    for (unsigned i = 0; i < count; i++)
+        e->fds[i] = fds[i];
     e->next = k->entries;
     k->entries = e;
 }
