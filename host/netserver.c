@@ -13,7 +13,7 @@
 #define STEADY_NS 10000000000ull /* ... until one has lived that long */
 #define STANDBY_MS 1000 /* LIBRETTOS_STANDBY_MS: from when there is reason for one to its start */
 
-const char *const net_end_names[NET_ENDS] = {"crash", "panic", "hang", "upgrade"};
+const char *const net_end_names[NET_ENDS] = {"crash", "panic", "hang", "stop", "upgrade"};
 
 static bool same(const char *a, const char *b)
 {
@@ -208,6 +208,7 @@ static void write_down(struct netserver *ns, const struct instance *i, const str
     struct net_server_page p = nettable_server(&ns->table, i->role);
     enum net_end why = i->hung                       ? NET_END_HANG
                        : d->state == DOMAIN_PANICKED ? NET_END_PANIC
+                       : d->stopping                 ? NET_END_STOP
                                                      : NET_END_CRASH;
 
     ns->ends[why] += i == ns->active;

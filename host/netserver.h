@@ -27,7 +27,14 @@ struct network {
 };
 
 /* Why an instance ended, or gave way to another. */
-enum net_end { NET_END_CRASH, NET_END_PANIC, NET_END_HANG, NET_END_UPGRADE, NET_ENDS };
+enum net_end {
+    NET_END_CRASH,
+    NET_END_PANIC,
+    NET_END_HANG,
+    NET_END_STOP,
+    NET_END_UPGRADE,
+    NET_ENDS
+};
 
 struct instance {
     struct netserver *ns;
