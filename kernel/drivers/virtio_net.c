@@ -55,7 +55,7 @@ static void pair_look(struct recheck *r)
     spin_lock(&q->tx_lock);
     virtq_kick_again(&q->tx);
     spin_unlock(&q->tx_lock);
-    if (virtq_pending(&q->rx))
+    if (virtq_pending(&q->rx) || virtq_pending(&q->tx))
         bh_schedule(&q->bh);
 }
 
@@ -177,6 +177,7 @@ static void detach(struct net_path *path)
 static const struct path_ops vnet_ops = {
     .transmit = vnet_transmit,
     .flush = vnet_flush,
+    .reclaim = vnet_reclaim,
     .set_mac = vnet_set_mac,
     .set_multicast = vnet_set_multicast,
     .drained = drained,
@@ -213,7 +214,7 @@ static int pair_init(struct vnet *net, int i)
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
     err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)
-        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_QUEUE_SIZE, vector, &q->tx);
+        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_TX_QUEUE_SIZE, vector, &q->tx);
     if (err)
         return err;
     if (q->tx.size < VNET_MIN_QUEUE)

@@ -30,6 +30,7 @@ static bool loopback_transmit(struct net_path *path, int queue, struct pkt *p)
         pkt_free(p);
         return true;
     }
+    pkt_orphan(p); /* the receiver may be the sender, who would wait for himself */
     c->packets++;
     c->bytes += p->len;
     p->flags = (uint8_t)(PKT_CSUM_OK | PKT_LOOPED |

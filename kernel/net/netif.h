@@ -44,6 +44,9 @@ struct path_ops {
     bool (*transmit)(struct net_path *path, int queue, struct pkt *p);
     /* Rings the doorbell of the queue if something was queued since. Bottom halves disabled. */
     void (*flush)(struct net_path *path, int queue);
+    /* Frees what the device has sent, and with `tell` asks for an interrupt when it has sent the
+     * rest, which is freed then. NULL: it holds nothing. Bottom halves disabled. */
+    void (*reclaim)(struct net_path *path, bool tell);
     /* Programs the device's receive filter. Thread context. */
     int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
     /* n < 0: everything is to be received, whoever it is for. */
@@ -204,6 +207,8 @@ int netif_del_addr(struct netif *n, const struct ip_addr *a);
 void netif_transmit(struct netif *n, struct pkt *p);
 /* The same past the interface's tap, for the tap itself. */
 void netif_transmit_frame(struct netif *n, struct pkt *p);
+/* Has its path give back what it has sent (struct path_ops, reclaim). Inside a batch. */
+void netif_reclaim(struct netif *n, bool tell);
 
 /* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
  * ownership. bh context. Runs GRO over the list, then the stack, inside one net_batch. */

@@ -187,6 +187,11 @@ void server_deliver(struct server_slot *s, struct pkt *p)
 
 static void to_own_stack(struct pkt *p)
 {
+    if (!channel_settle_pkt(p)) {
+        server_page()->drop_memory++;
+        pkt_free(p);
+        return;
+    }
     if (p->flags & PKT_CSUM_PARTIAL) /* it never left this machine */
         p->flags = (uint8_t)((p->flags & ~PKT_CSUM_PARTIAL) | PKT_CSUM_OK);
     *server.local_tail = p;

@@ -23,7 +23,9 @@ struct server_slot {
     uint32_t nqueues;
     uint32_t first_queue; /* that the next turn begins with */
     struct channel_queue queues[CHANNEL_QUEUES_DEFAULT];
-    uint32_t app_features;        /* what it takes (enum channel_feature) */
+    struct pkt_lender lender;                       /* of the channel's memory */
+    struct pkt_loan *loans[CHANNEL_QUEUES_DEFAULT]; /* by slot of the ring that we consume */
+    uint32_t app_features;                          /* what it takes (enum channel_feature) */
     uint32_t dirty;               /* queues with frames that it was not rung for */
     int32_t deficit;              /* bytes it may still send in this round */
     bool active;                  /* on server.active: being polled */
@@ -175,6 +177,8 @@ static inline void server_activate(struct server_slot *s)
     s->active = true;
     list_push_back(&server.active, &s->link);
 }
+/* A loan of a slot's memory is over. */
+void server_loan_returned(struct pkt_lender *l);
 /* Starts generations on all queues of a slot. server.lock held. */
 void server_start_queues(struct server_slot *s);
 

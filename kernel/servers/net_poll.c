@@ -92,6 +92,44 @@ static void mend(struct server_slot *s)
 
 /* --- a turn ----------------------------------------------------------------------------------- */
 
+void server_loan_returned(struct pkt_lender *l)
+{
+    server_wake(container_of(l, struct server_slot, lender));
+}
+
+static struct pkt_loan *loan_of(const struct server_slot *s, uint32_t queue, uint32_t frame)
+{
+    return &s->loans[queue][frame & (s->queues[queue].rx.slots - 1)];
+}
+
+/* A packet of the frame taken last. A loan that is still out at its place is of a generation ago:
+ * the frame was submitted again. */
+static struct pkt *get_pkt(struct server_slot *s, uint32_t queue, const struct channel_frame *f)
+{
+    struct pkt_loan *loan = loan_of(s, queue, s->queues[queue].rx.next - 1);
+
+    if (f->desc.len < CHANNEL_LEND_MIN || ref_count(&loan->refs))
+        return channel_get_pkt(f);
+    return channel_lend_pkt(f, loan);
+}
+
+/* Gives the frames back whose data is not needed any more: in order, so one that is lent holds up
+ * those behind it. */
+static void release(struct server_slot *s, uint32_t queue)
+{
+    struct channel_consumer *c = &s->queues[queue].rx;
+    uint32_t n = 0;
+
+    while (c->head + n != c->next && !ref_count(&loan_of(s, queue, c->head + n)->refs))
+        n++;
+    if (!n)
+        return;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* it was read before its loan came back */
+    channel_release(c, n);
+    if (channel_notify_room(c))
+        ring_app(s, queue);
+}
+
 /* Takes what the quantum allows from one queue; the number of frames. */
 static int take_frames(struct server_slot *s, uint32_t queue, int limit)
 {
@@ -100,7 +138,7 @@ static int take_frames(struct server_slot *s, uint32_t queue, int limit)
     int n = 0;
 
     while (n < limit && s->deficit > 0 && channel_take(c, &frame)) {
-        struct pkt *p = channel_get_pkt(&frame);
+        struct pkt *p = get_pkt(s, queue, &frame);
         n++;
         server_charge(s, frame.desc.len, frame.desc.gso_size);
         if (p)
@@ -108,11 +146,7 @@ static int take_frames(struct server_slot *s, uint32_t queue, int limit)
         else
             s->counts->drop_memory++;
     }
-    if (n) {
-        channel_release(c, (uint32_t)n);
-        if (channel_notify_room(c))
-            ring_app(s, queue);
-    }
+    release(s, queue);
     return n;
 }
 
@@ -177,8 +211,12 @@ static void take_pending(void)
             bits = __atomic_exchange_n(&server.pending[w], 0, __ATOMIC_ACQUIRE);
         for (; bits; bits &= bits - 1) {
             struct server_slot *s = server.slots[w * 64 + (unsigned)__builtin_ctzll(bits)];
-            if (!s || !s->serving)
+            if (!s)
                 continue;
+            if (unlikely(!s->serving)) { /* its last loan may be what letting go waits for */
+                work_schedule(&server.table_work);
+                continue;
+            }
             if (unlikely(s->needless >= STORM) && !s->muted)
                 mute(s, true);
             channel_answer_ping(s->dev, true);
@@ -214,15 +252,28 @@ static int round_robin(void)
     return n;
 }
 
+static bool has_lent(const struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++)
+        if (s->queues[i].rx.next != s->queues[i].rx.head)
+            return true;
+    return false;
+}
+
+/* Nobody polls the NIC any more either, which otherwise is in no hurry to free what it sent. */
 static void put_to_rest(void)
 {
     struct list *at = server.active.next;
+    bool lent = false;
 
     while (at != &server.active) {
         struct server_slot *s = container_of(at, struct server_slot, link);
         at = at->next;
+        lent |= has_lent(s);
         rest(s);
     }
+    if (lent)
+        netif_reclaim(server.nic, true);
 }
 
 static void own_stack_input(struct pkt *list)
@@ -240,6 +291,7 @@ static void poll(struct bottom_half *bh)
     if (!server.nic)
         return;
     net_batch_begin();
+    netif_reclaim(server.nic, false);
     spin_lock(&server.lock);
     take_pending();
     int n = nic_full() ? 0 : round_robin();

@@ -85,14 +85,33 @@ static int create_queues(struct server_slot *s, const struct channel_layout *l)
         if (err)
             return err;
         s->nqueues = i + 1;
+        s->loans[i] = kzalloc(l->slots * sizeof(*s->loans[i]));
+        if (!s->loans[i])
+            return -ENOMEM;
+        for (uint32_t k = 0; k < l->slots; k++)
+            s->loans[i][k].lender = &s->lender;
     }
     return 0;
 }
 
-static void destroy_queues(struct server_slot *s)
+/* Whether the NIC, or its backlog, has data that lies in the channel: the next domain's must not
+ * come there. */
+static bool has_loans(const struct server_slot *s)
 {
     for (uint32_t i = 0; i < s->nqueues; i++)
+        for (uint32_t k = 0; k < s->queues[i].rx.slots; k++)
+            if (ref_count(&s->loans[i][k].refs))
+                return true;
+    return false;
+}
+
+static void destroy_queues(struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++) {
         channel_queue_destroy(&s->queues[i]);
+        kfree(s->loans[i]);
+        s->loans[i] = NULL;
+    }
     s->nqueues = 0;
 }
 
@@ -136,7 +155,7 @@ static int serve(struct server_slot *s, const struct net_slot *from)
     return 0;
 }
 
-static void let_go(struct server_slot *s)
+static void stop_serving(struct server_slot *s)
 {
     spin_lock_bh(&server.lock);
     s->serving = false;
@@ -148,7 +167,22 @@ static void let_go(struct server_slot *s)
     server_forget(s);
     server.attached--;
     spin_unlock_bh(&server.lock);
+}
+
+/* False: not before the NIC has sent what it has of the domain's; the last loan that comes back
+ * has the table looked at again (net_poll.c). */
+static bool let_go(struct server_slot *s)
+{
+    if (s->serving)
+        stop_serving(s);
+    if (has_loans(s)) {
+        net_batch_begin();
+        netif_reclaim(server.nic, true);
+        net_batch_end();
+        return false;
+    }
     destroy_queues(s);
+    return true;
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -163,8 +197,8 @@ static bool follow_slot(struct server_slot *s)
     if (!channel_read_sequenced(&slots[s->number].sequence, &now, sizeof(now)) ||
         now.epoch == s->epoch) /* being written: the supervisor rings when it is done */
         return false;
-    if (s->serving)
-        let_go(s);
+    if (!let_go(s))
+        return false;
     s->epoch = now.epoch;
     int err = now.state == NET_SLOT_GRANTED ? serve(s, &now) : 0;
     if (err)
@@ -276,6 +310,7 @@ struct server_slot *net_server_add_channel(struct channel_device *dev)
         return ERR_PTR(-ENOMEM);
     s->number = number;
     s->dev = dev;
+    s->lender = (struct pkt_lender){dev->mem, dev->paddr, server_loan_returned};
     if (server.table)
         s->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + number;
     server.slots[number] = s;

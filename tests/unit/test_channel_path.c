@@ -116,8 +116,10 @@ static void deliver(const void *data, uint32_t len)
 static struct socket *udp(uint16_t port)
 {
     struct socket *s;
+    int large = 1 << 20; /* nobody is to wait for it */
 
     assert_int_equal(socket_create(4, 2, 0, &s), 0);
+    assert_int_equal(socket_setopt(s, 1, 32 /* SO_SNDBUFFORCE */, &large, sizeof(large)), 0);
     assert_int_equal(sock_bind(s, "0.0.0.0", port), 0);
     return s;
 }

@@ -96,6 +96,7 @@ static void test_backlog_is_bounded(void **state)
     uint64_t before = net_stat_read(NET_Librettos_TxBacklogFull);
 
     (void)state;
+    assert_int_equal(set_int(s, 1, 32, 8 << 20), 0); /* SO_SNDBUFFORCE: more than the backlog */
     wire.room = 0;
     for (uint32_t i = 0; i < 1100; i++)
         send_number(s, i);

@@ -193,6 +193,7 @@ static void app_plug(unsigned i)
     assert_true(channel_layout(&a->l, REGION, 1, 256));
     assert_int_equal(channel_queue_create(&a->q, a->mem, &a->l, 0, false, CHANNEL_FEATURES), 0);
     a->dev = (struct channel_device){.mem = a->mem,
+                                     .paddr = (uintptr_t)a->mem,
                                      .size = REGION,
                                      .id = CHANNEL_PEER(i, CHANNEL_SERVER),
                                      .vectors = 4,
