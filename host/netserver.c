@@ -166,6 +166,7 @@ void netserver_promote(struct netserver *ns)
 {
     struct instance *old = ns->active, *new = netserver_other(ns);
 
+    loop_timer_stop(&ns->sv->loop, &ns->restart);
     ns->active = new;
     supervisor_exchange_names(ns->sv, new->domain, ns->name);
     if (netserver_is_user(ns))
@@ -179,6 +180,8 @@ static void idle_over(struct timer *t)
 {
     struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, idle));
 
+    if (ns->upgrade.kernel)
+        return; /* its end asks again */
     ns->idle_stop = true;
     if (netserver_other(ns)->domain)
         instance_retire(netserver_other(ns));
@@ -211,7 +214,7 @@ static void write_down(struct netserver *ns, const struct instance *i, const str
                        : d->stopping                 ? NET_END_STOP
                                                      : NET_END_CRASH;
 
-    ns->ends[why] += i == ns->active;
+    ns->ends[why] += i == ns->active && !ns->upgrade.handing_over;
     netserver_set_reason(ns, copy(d->reason));
     domain_note(d, "---- %s ended (%s): %s; %u domains, %llu frames in, %llu out\n", d->name,
                 net_end_names[why], d->reason ? d->reason : "no reason known", p.attached,
@@ -265,6 +268,8 @@ static void rung(struct watch *w, uint32_t events)
         ;
     nettable_reclaim(&ns->table, usable_slots(ns));
     upgrade_follow(ns);
+    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
+        netserver_promote(ns); /* it became ready before the dead one was to be started again */
     if (ns->active->domain &&
         nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP) {
         if (netserver_is_user(ns))

@@ -151,7 +151,7 @@ void netserver_watch(struct netserver *ns);
 
 /* netserver_upgrade.c. There is news of an instance: looks how the upgrade goes. */
 void upgrade_follow(struct netserver *ns);
-/* An instance has ended during an upgrade: the new one, or the old one before its time. */
+/* An instance has ended, during an upgrade or not. */
 void upgrade_ended(struct netserver *ns, const struct instance *i);
 /* The new instance cannot even be started. Takes the line over. */
 void upgrade_failed(struct netserver *ns, char *owned);

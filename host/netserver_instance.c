@@ -151,12 +151,14 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
 
 void instance_ended(struct instance *i)
 {
+    loop_timer_stop(&i->ns->sv->loop, &i->last_word);
     i->domain->server = NULL;
     i->domain = NULL;
     i->plugging = i->plug_failed = false;
     i->plugged = 0;
     close_keeps(i);
     nettable_instance_died(&i->ns->table, i->role);
+    nettable_ring(&i->ns->table); /* the other one may have waited for it */
 }
 
 bool instance_is_ready(const struct instance *i)

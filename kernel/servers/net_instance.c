@@ -36,6 +36,24 @@ static void set_state(enum net_server_state state)
     __atomic_store_n(&server_page()->state, state, __ATOMIC_RELEASE);
 }
 
+void server_say_what_it_is(void)
+{
+    struct net_server_page *page = server_page();
+
+    WRITE_ONCE(page->features, CHANNEL_FEATURES);
+    WRITE_ONCE(page->version, NET_TABLE_VERSION);
+}
+
+void server_refuse(struct channel_device *dev)
+{
+    struct net_server_page *page =
+        (void *)(dev->mem + NET_TABLE_SERVER(CHANNEL_PEER_ROLE(dev->id)));
+
+    WRITE_ONCE(page->version, NET_TABLE_VERSION);
+    __atomic_store_n(&page->state, NET_SERVER_REFUSED, __ATOMIC_RELEASE);
+    dev->ring(dev, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), 0);
+}
+
 static void take_over(void)
 {
     struct net_path *path = server.nic->path;
@@ -93,7 +111,6 @@ bool server_follow_active(void)
         return true;
     }
     if (state == NET_SERVER_DOWN) {
-        WRITE_ONCE(page->features, CHANNEL_FEATURES);
         set_state(NET_SERVER_STANDBY);
         klog(LOG_INFO, "network server: standby");
         server_ring_supervisor();

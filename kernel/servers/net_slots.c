@@ -203,8 +203,10 @@ void server_leave_slots(void)
 {
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         struct server_slot *s = server.slots[i];
-        if (s && s->serving && let_go(s))
-            s->epoch = 0; /* of no owner: to be served again if this instance is to */
+        if (!s || !s->serving)
+            continue;
+        let_go(s);
+        s->epoch = 0; /* of no owner: to be served again if this instance is to */
     }
 }
 
@@ -305,12 +307,16 @@ int net_server_add_table(struct channel_device *dev)
         return -EOPNOTSUPP;
     if (server.table)
         return -EEXIST;
-    if (dev->size < NET_TABLE_SIZE || READ_ONCE(t->magic) != NET_TABLE_MAGIC ||
-        READ_ONCE(t->version) != NET_TABLE_VERSION)
+    if (dev->size < NET_TABLE_SIZE || READ_ONCE(t->magic) != NET_TABLE_MAGIC)
         return -EPROTO;
+    if (READ_ONCE(t->version) != NET_TABLE_VERSION) {
+        server_refuse(dev);
+        return -EPROTO;
+    }
     server.table_dev = dev;
     server.role = CHANNEL_PEER_ROLE(dev->id);
     server.table = dev->mem;
+    server_say_what_it_is();
     for (unsigned i = 0; i < NET_SLOTS; i++)
         if (server.slots[i])
             server.slots[i]->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + i;

@@ -1,6 +1,8 @@
 /* Two instances of a network server: who serves, the silence of the other, handing over. */
 #include "test_net_server.h"
 
+#include "servers/net_internal.h"
+
 /* A NIC that can be stopped and started: what is sent meanwhile is lost. */
 static bool nic_transmit(struct net_path *path, int queue, struct pkt *p)
 {
@@ -23,6 +25,13 @@ static const struct path_ops nic_ops = {
     .start = nic_start,
     .detach = wire_detach,
 };
+
+static void quiet_ring(struct channel_device *dev, uint32_t peer, unsigned vector)
+{
+    (void)dev;
+    assert_int_equal(peer, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP));
+    assert_int_equal(vector, 0);
+}
 
 static struct net_table *head(void)
 {
@@ -130,6 +139,32 @@ static void answers_the_heartbeat_in_every_state(void **state)
     assert_int_equal(page()->pong, 8);
 }
 
+/* It says which version it knows, where all versions look for it, and nothing else. */
+static void a_table_of_another_version_is_refused(void **state)
+{
+    uint8_t *other = aligned_alloc(CHANNEL_PAGE, NET_TABLE_SIZE);
+    struct net_table *t = (void *)other;
+    struct channel_device dev = table_dev;
+    const struct net_server_page *p = (void *)(other + NET_TABLE_SERVER(CHANNEL_STANDBY));
+    struct net_server before = server;
+
+    (void)state;
+    memset(other, 0, NET_TABLE_SIZE);
+    t->magic = NET_TABLE_MAGIC;
+    t->version = NET_TABLE_VERSION + 1;
+    dev.mem = other;
+    dev.id = CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_STANDBY);
+    dev.ring = quiet_ring;
+    server.table = NULL;
+    assert_int_equal(net_server_add_table(&dev), -EPROTO);
+    assert_null(server.table);
+    server = before;
+    assert_int_equal(p->state, NET_SERVER_REFUSED);
+    assert_int_equal(p->version, NET_TABLE_VERSION);
+    assert_int_equal(page()->version, NET_TABLE_VERSION);
+    free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -137,6 +172,7 @@ int main(void)
         cmocka_unit_test(is_up_without_those_who_do_not_answer),
         cmocka_unit_test(is_silent_until_it_is_to_serve),
         cmocka_unit_test(answers_the_heartbeat_in_every_state),
+        cmocka_unit_test(a_table_of_another_version_is_refused),
     };
 
     server_setup();
