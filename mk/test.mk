@@ -3,7 +3,8 @@
 demo:
 	scripts/demo $(BUILD)
 
-TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/kernel.hostile.elf
+TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/kernel.hostile.elf \
+	$(BUILD)/kernel.faulty.elf
 $(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
