@@ -200,6 +200,8 @@ static void old_ready(struct watch *w, uint32_t events)
 static void hand_over(struct netport *p)
 {
     flush(&p->port);
+    if (p->watch.fd < 0)
+        return; /* it has hung up, and the frames are held */
     old_close(p);
     loop_del(p->loop, &p->watch);
     p->old = (struct watch){.fd = p->watch.fd, .events = EPOLLIN, .ready = old_ready};
