@@ -3,8 +3,7 @@
 demo:
 	scripts/demo $(BUILD)
 
-TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/kernel.hostile.elf \
-	$(BUILD)/kernel.faulty.elf
+TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/kernel.hostile.elf
 $(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
