@@ -1,6 +1,7 @@
 """tests/tools/hold notices what it is there to notice, seen with a peer that misbehaves on purpose."""
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -45,6 +46,20 @@ def test_a_peer_without_fault(measure):
     assert record["requests"] == record["responses"] > 1000
     assert record["up"]["bytes"] == record["down"]["bytes"] == 1 << 20
     assert sum(s[0] for s in record["slices"]) == record["responses"]
+
+
+def test_told_to_end_it_completes_its_transfers(peer, tmp_path):
+    out = tmp_path / "record.json"
+    with subprocess.Popen([os.path.join(BUILD, "hold"), "-c", "2", "-b", "10", "-r", "1", "-o",
+                           str(out), "127.0.0.1", str(peer())], stdout=subprocess.PIPE) as hold:
+        assert json.loads(hold.stdout.readline()) == {"ready": True}
+        hold.send_signal(signal.SIGUSR1)
+        assert json.loads(hold.stdout.readline())["errors"] == 0
+        hold.send_signal(signal.SIGTERM)
+        assert hold.wait(5) == 0
+    record = json.loads(out.read_text())
+    assert record["up"]["bytes"] == record["down"]["bytes"] == 10 << 20
+    assert record["requests"] == record["responses"] > 0
 
 
 @pytest.mark.parametrize("fault,kind", [

@@ -14,6 +14,8 @@
  *     -g MS       an outage from which it is recorded, 0.5
  *     -o FILE     gets the record, as JSON
  *
+ * At its end the bulk transfers are completed as fast as it goes.
+ *
  * Prints {"ready": true} when every connection had a response; at each SIGUSR1, and at the end, a
  * line of figures since the last. Exit status: 0, or 1 if there was any error, 2 if it could not
  * begin.
@@ -136,9 +138,11 @@ static void send_more(struct connection *c)
 
 static bool may_ask(const struct connection *c)
 {
-    if (c->fd < 0 || c->sending || stopping)
+    if (c->fd < 0 || c->sending)
         return false;
-    return c->kind == TALK ? c->next == c->answered : c->left && c->next - c->answered < BULK_DEPTH;
+    if (c->kind == TALK)
+        return c->next == c->answered && !stopping;
+    return c->left && c->next - c->answered < BULK_DEPTH;
 }
 
 static void ask(struct connection *c, uint64_t now)
@@ -153,7 +157,7 @@ static void ask(struct connection *c, uint64_t now)
         uint32_t n = c->left < CHUNK ? (uint32_t)c->left : CHUNK;
         *(c->kind == UP ? &m.request_body : &m.response_body) = n;
         c->left -= n;
-        c->due = opt.bulk_pause ? c->due + opt.bulk_pause : now;
+        c->due = opt.bulk_pause && !stopping ? c->due + opt.bulk_pause : now;
     }
     c->asked[c->next++ % BULK_DEPTH] = (struct asked){m, now};
     c->out = (struct hold_transfer){.m = m};
@@ -252,7 +256,7 @@ static uint64_t look_at_all(uint64_t now)
 
     for (unsigned i = 0; i < opt.connections; i++) {
         struct connection *c = &connections[i];
-        if (may_ask(c) && c->due <= now)
+        if (may_ask(c) && (c->due <= now || stopping))
             ask(c, now);
         if (may_ask(c) && c->due < next)
             next = c->due;
@@ -294,7 +298,7 @@ static void on_signal(int fd)
         stopping = true;
 }
 
-/* Whether nothing is asked any more and all that was is answered, or lost. */
+/* Whether it has been told to end, and all that was asked is answered or lost. */
 static bool is_over(void)
 {
     bool all_lost = true;
@@ -303,7 +307,7 @@ static bool is_over(void)
         if (connections[i].fd < 0)
             continue;
         all_lost = false;
-        if (connections[i].next > connections[i].answered)
+        if (connections[i].next > connections[i].answered || connections[i].left)
             return false;
     }
     return stopping || all_lost;
