@@ -28,10 +28,12 @@ def counts():
 
 @pytest.fixture
 def bridge(tmp_path):
-    """A bridge in a network namespace, the host at HOST, and the command in it."""
+    """A bridge in a network namespace, the host at HOST, and the command in it. It has an uplink, so that
+    it keeps its carrier, and the host its neighbours, when the server's tap goes."""
     namespace = Namespace()
     try:
         for command in ("ip link set lo up", "ip link add br0 type bridge",
+                        "ip link add uplink type dummy", "ip link set uplink master br0 up",
                         f"ip addr add {HOST}/{PREFIX} dev br0", "ip link set br0 up"):
             status, text = namespace(*command.split(), check=False)
             if status:
