@@ -163,6 +163,10 @@ enum channel_state {
     CHANNEL_DOWN = 0,   /* not attached, or let go */
     CHANNEL_UP = 1,     /* attached; queue pairs are live as their generations agree */
     CHANNEL_BROKEN = 2, /* attached, and the other side broke a rule: at least one pair is dead */
+    /* The application, of a dedicated address: as UP, but it uses a NIC of its own now, and keeps
+     * the channel as its way back. It still takes frames that come for it from the server's NIC:
+     * late ones. Everything else that is for it goes out by that NIC, not into the channel. */
+    CHANNEL_PARKED = 3,
 };
 
 /* The words of one side of a queue pair. One line: they are read together. */

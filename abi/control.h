@@ -42,14 +42,16 @@ struct ctl_header {
 
 enum ctl_type {
     /* domain to supervisor */
-    CTL_HELLO = 1,   /* struct ctl_hello */
-    CTL_STARTED = 2, /* the session's program is running; payload: uint32 pid */
-    CTL_OUT = 3,     /* bytes of standard output */
-    CTL_ERR = 4,     /* bytes of standard error */
-    CTL_EXIT = 5,    /* struct ctl_exit */
-    CTL_LISTEN = 6,  /* session 0: struct ctl_listen; a program began to accept on a port */
-    CTL_STATS = 7,   /* session 0: answer to GET_STATS, UTF-8 JSON text, one object */
-    CTL_CLAIM = 8,   /* session 0: struct ctl_claim; answered by CLAIMED */
+    CTL_HELLO = 1,    /* struct ctl_hello */
+    CTL_STARTED = 2,  /* the session's program is running; payload: uint32 pid */
+    CTL_OUT = 3,      /* bytes of standard output */
+    CTL_ERR = 4,      /* bytes of standard error */
+    CTL_EXIT = 5,     /* struct ctl_exit */
+    CTL_LISTEN = 6,   /* session 0: struct ctl_listen; a program began to accept on a port */
+    CTL_STATS = 7,    /* session 0: answer to GET_STATS, UTF-8 JSON text, one object */
+    CTL_CLAIM = 8,    /* session 0: struct ctl_claim; answered by CLAIMED */
+    CTL_SWITCHED = 9, /* session 0: struct ctl_switched, the answer to a SWITCH */
+    CTL_PATH = 10,    /* session 0: struct ctl_path; the path in use is another one */
     /* supervisor to domain */
     CTL_WELCOME = 32,   /* struct ctl_welcome */
     CTL_EXEC = 33,      /* struct ctl_exec and its strings */
@@ -60,6 +62,7 @@ enum ctl_type {
                            after which what is left gets SIGKILL */
     CTL_GET_STATS = 38, /* session 0: ask for STATS */
     CTL_CLAIMED = 39, /* session 0: struct ctl_claim with the answer, in the order of the CLAIMs */
+    CTL_SWITCH = 40,  /* session 0: struct ctl_switch; answered by SWITCHED */
     /* both ways */
     CTL_CREDIT = 64, /* uint32 bytes of data consumed since the last CREDIT */
 };
@@ -129,6 +132,42 @@ struct ctl_claim {
     uint32_t error; /* of the answer: 0 or a Linux errno */
     uint16_t first, last;
     uint32_t zero;
+};
+
+/*
+ * The path of the domain's network interface. Its devices come and go by hot-plug; SWITCH says
+ * which kind is to be used. The domain waits until a device of that kind is there and has a link,
+ * uses it from then on, and answers when what the other path's rings held was sent. On an error (a
+ * Linux errno: ENODEV or ENETDOWN, no such device or no link in time; EBUSY, another SWITCH is
+ * under way; EINVAL) nothing has changed. A device that is lost later is a matter of the domain: it
+ * uses the other path at once, returns when it can, and tells of both by PATH.
+ */
+enum ctl_path_kind { CTL_PATH_NONE = 0, CTL_PATH_DIRECT = 1, CTL_PATH_SERVER = 2 };
+struct ctl_switch {
+    uint32_t id;         /* comes back with the answer */
+    uint32_t path;       /* enum ctl_path_kind: DIRECT or SERVER */
+    uint32_t timeout_ms; /* for the device to be ready; at most CTL_SWITCH_TIMEOUT_MAX */
+    uint32_t zero;
+};
+#define CTL_SWITCH_TIMEOUT_MAX 30000u
+struct ctl_switched {
+    uint32_t id;
+    uint32_t path;     /* in use now */
+    uint32_t error;    /* 0 or a Linux errno */
+    uint32_t moved;    /* 1: it was another one before */
+    uint64_t stall_ns; /* from the exchange of the path until the network was told */
+    uint64_t drain_ns; /* from there until the old path had sent what it held */
+};
+enum ctl_path_reason {
+    CTL_PATH_ASKED = 1,
+    CTL_PATH_LINK_LOST = 2, /* of the one in use before */
+    CTL_PATH_LINK_BACK = 3,
+    CTL_PATH_DETACHED = 4, /* the one in use before */
+    CTL_PATH_ATTACHED = 5,
+};
+struct ctl_path {
+    uint32_t path;   /* enum ctl_path_kind: in use from now on */
+    uint32_t reason; /* enum ctl_path_reason */
 };
 
 #endif

@@ -13,11 +13,19 @@
 int cmd_run(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_stop(int argc, char **argv);
+int cmd_restart(int argc, char **argv);
+int cmd_upgrade(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_signal(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_switch(int argc, char **argv);
+int cmd_mode(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_supervisor(int argc, char **argv);
+
+/* The kernel image: named, by LIBRETTOS_KERNEL, or beside this executable (run.c). Owned; NULL
+ * after a warning. */
+char *find_kernel(const char *named);
 
 /* When the process began (set by main), for --timing. */
 extern uint64_t cli_begin_ns;

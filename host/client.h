@@ -8,14 +8,16 @@
 #include <jansson.h>
 
 #include "domain.h"
+#include "policy.h"
 
 enum client_role {
-    CLIENT_NEW,   /* no request yet */
-    CLIENT_RUN,   /* started the domain; without detach, stays until that ends */
-    CLIENT_EXEC,  /* has a session in the domain */
-    CLIENT_WAIT,  /* waits for the domain's end */
-    CLIENT_STATS, /* waits for its statistics */
-    CLIENT_DONE,  /* answered */
+    CLIENT_NEW,    /* no request yet */
+    CLIENT_RUN,    /* started the domain; without detach, stays until that ends */
+    CLIENT_EXEC,   /* has a session in the domain */
+    CLIENT_WAIT,   /* waits for the domain's end */
+    CLIENT_STATS,  /* waits for its statistics */
+    CLIENT_SWITCH, /* waits until it is on another path (pathswitch.h) */
+    CLIENT_DONE,   /* answered */
 };
 
 struct supervisor {
@@ -23,6 +25,8 @@ struct supervisor {
     struct vnet *vnet;
     struct watch listener, signals;
     struct timer linger;
+    struct timer sampler; /* auto mode; armed while a domain is in it */
+    struct policy_config policy;
     uint64_t linger_ms;
     char *dir;
     struct domain *domains;    /* live and ended ones, network servers too */
@@ -36,8 +40,10 @@ struct client {
     struct supervisor *sv;
     enum client_role role;
     bool detach;
-    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_STATS */
+    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_SWITCH */
     struct session *session; /* its program, while that lives */
+    int wanted_mode;         /* CLIENT_SWITCH: enum path_mode, and the device, or NULL */
+    char *wanted_device;
     struct client *next;
 };
 
@@ -53,6 +59,8 @@ void client_flush(struct client *c);
 /* Starts a domain within the supervisor, under a name that no live one has. NULL with *error an
  * owned line. */
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error);
+/* Gives a domain a name; another one that has it gets this one's. */
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name);
 /* A domain as `ps` shows it (describe.c). */
 json_t *describe(struct domain *d);
 /* Re-arms or stops the timer that ends an idle supervisor. */

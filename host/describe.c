@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lease.h"
+#include "pathswitch.h"
 
 #define CLAIMED_SHOWN 64
 #define LOOK_NS 1000000000u /* rates are averages over at least that long */
@@ -36,31 +37,6 @@ static json_t *describe_claimed(const struct lease *l)
             json_array_append_new(ports, json_pack("{s:i, s:s}", "port", (int)(i >> 1), "protocol",
                                                    i & 1 ? "udp" : "tcp"));
     return ports;
-}
-
-/* What went through the domain's NIC or channel. */
-struct traffic {
-    uint64_t rx_frames, rx_bytes, tx_frames, tx_bytes, drop_full, drop_bad;
-};
-
-static bool traffic_of(const struct domain *d, struct traffic *t)
-{
-    if (d->port) { /* the switch's view is the opposite one */
-        const struct switch_port *p = &d->port->port;
-        *t = (struct traffic){p->stats.tx_frames, p->stats.tx_bytes,  p->stats.rx_frames,
-                              p->stats.rx_bytes,  p->stats.drop_full, p->stats.drop_bad};
-    } else if (d->lease && d->lease->server_path) {
-        struct net_counters c = lease_counters(d->lease);
-        *t = (struct traffic){c.rx_frames, c.rx_bytes,  c.tx_frames,
-                              c.tx_bytes,  c.drop_full, c.drop_malformed};
-    } else if (d->server) {
-        struct net_server_page p = nettable_server(&d->server->table);
-        *t =
-            (struct traffic){p.rx_frames, p.rx_bytes, p.tx_frames, p.tx_bytes, 0, p.drop_malformed};
-    } else {
-        return false;
-    }
-    return true;
 }
 
 static json_t *describe_traffic(const struct traffic *t)
@@ -114,16 +90,28 @@ static json_t *describe_channel(const struct lease *l)
     return o;
 }
 
-static json_t *describe_server(const struct netserver *ns)
+static json_t *describe_server(const struct domain *d)
 {
-    struct net_server_page p = nettable_server(&ns->table);
-    json_t *o = json_object();
+    struct netserver *ns = d->server;
+    struct net_server_page p = netserver_page(ns, d);
+    json_t *o = json_object(), *ends = json_object();
+    unsigned restarts = 0;
+
+    for (unsigned i = 0; i < NET_ENDS; i++) {
+        put(ends, net_end_names[i], ns->ends[i]);
+        restarts += ns->ends[i];
+    }
+    json_object_set_new(o, "role", json_string(ns->active->domain == d ? "active" : "standby"));
+    json_object_set_new(o, "standby", json_string(netserver_standby_state(ns)));
+    json_object_set_new(o, "kernel",
+                        json_string(ns->instances[ns->instances[1].domain == d].kernel));
+    json_object_set_new(o, "ends", ends);
 
     json_object_set_new(o, "up", json_boolean(p.state == NET_SERVER_UP));
     put(o, "domains", ns->users);
     put(o, "channels", ns->table.made);
     put(o, "attached", p.attached);
-    put(o, "restarts", ns->restarts);
+    put(o, "restarts", restarts);
     put(o, "rx_frames", p.rx_frames);
     put(o, "rx_bytes", p.rx_bytes);
     put(o, "tx_frames", p.tx_frames);
@@ -136,11 +124,6 @@ static json_t *describe_server(const struct netserver *ns)
     return o;
 }
 
-static const char *path_of(const struct domain *d)
-{
-    return d->is_server ? "none" : d->lease && d->lease->server_path ? "server" : "direct";
-}
-
 static void describe_address(const struct domain *d, json_t *o)
 {
     char *address = d->server  ? lease_option_address(d->server->ip)
@@ -148,7 +131,9 @@ static void describe_address(const struct domain *d, json_t *o)
                                : xstrdup("");
     const char *mode = d->is_server || (d->lease && d->lease->shared) ? "shared" : "dedicated";
 
-    json_object_set_new(o, "path", json_string(path_of(d)));
+    json_object_set_new(o, "path", json_string("none"));
+    if (d->lease && d->lease->path)
+        pathswitch_describe(d->lease->path, o);
     json_object_set_new(o, "address", json_string(address));
     json_object_set_new(o, "mode", json_string(mode));
     free(address);
@@ -178,7 +163,7 @@ json_t *describe(struct domain *d)
         json_object_set_new(o, "claimed", describe_claimed(d->lease));
     }
     if (d->server)
-        json_object_set_new(o, "server", describe_server(d->server));
+        json_object_set_new(o, "server", describe_server(d));
     if (!domain_is_live(d))
         json_object_set_new(o, "status", json_integer(domain_status(d)));
     if (d->reason)

@@ -19,6 +19,21 @@
 #define CONSOLE_CHUNK 65536
 #define QEMU_PANIC_STATUS ((BOOT_EXIT_PANIC << 1) | 1)
 
+void domain_note(const struct domain *d, const char *fmt, ...)
+{
+    char line[1024], *path = xasprintf("%s/kernel.log", d->dir);
+    struct logfile log;
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (!logfile_open(&log, path, true))
+        logfile_write(&log, line, strlen(line));
+    logfile_close(&log);
+    free(path);
+}
+
 bool domain_is_live(const struct domain *d)
 {
     return d->state < DOMAIN_EXITED;
@@ -135,13 +150,13 @@ static char *last_line(const char *dir, const char *file, const char *word)
     char *path = xasprintf("%s/%s", dir, file), *text = logfile_tail(path, 16384), *found = NULL;
     char *save = NULL;
 
-    for (char *l = strtok_r(text, "\r\n", &save); l; l = strtok_r(NULL, "\r\n", &save))
-        if (l[strspn(l, " \t")] && (!word || strcasestr(l, word))) {
-            free(found);
-            found = xstrdup(l);
-            if (word)
-                break; /* the first mention of a panic says why, the rest is the backtrace */
+    for (char *l = strtok_r(text, "\r\n", &save); l; l = strtok_r(NULL, "\r\n", &save)) {
+        bool before = starts_with(l, "---- "); /* that was another instance's */
+        if (before || (l[strspn(l, " \t")] && (!word || (!found && strcasestr(l, word))))) {
+            free(found); /* the first mention of a panic says why, the rest is the backtrace */
+            found = before ? NULL : xstrdup(l);
         }
+    }
     free(text);
     free(path);
     return found;
@@ -190,6 +205,9 @@ static void release(struct domain *d)
     else if (d->port)
         vnet_disconnect(d->vnet, d->port);
     d->port = NULL;
+    if (d->nic_fd >= 0)
+        close(d->nic_fd);
+    d->nic_fd = -1;
     logfile_close(&d->output_log);
     logfile_close(&d->kernel_log);
     buf_free(&d->exec);
@@ -301,8 +319,12 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
     if (!err && spec->nic >= 0) {
         if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0)
             err = -errno;
+        else if (d->is_server)
+            d->nic_fd = net[0];
         else
             d->port = vnet_connect(d->vnet, spec->nic, net[0], &err);
+        if (!err && d->is_server && !spec->nic_later)
+            domain_take_nic(d, NULL);
     }
     q.net_fd = net[1];
     if (!err) {
@@ -316,6 +338,17 @@ static int launch(struct domain *d, const struct domain_spec *spec, const struct
         if (close_fds[i] >= 0)
             close(close_fds[i]);
     return err;
+}
+
+void domain_take_nic(struct domain *d, struct domain *from)
+{
+    int err, fd = fcntl(d->nic_fd, F_DUPFD_CLOEXEC, 0);
+
+    if (from)
+        from->port = NULL;
+    d->port = fd < 0 ? NULL : vnet_connect(d->vnet, VNET_SERVER, fd, &err);
+    if (!d->port)
+        domain_fail(d, "its NIC cannot be connected: %s", strerror(fd < 0 ? errno : -err));
 }
 
 static char *forward_error(const struct vnet_forward *f, int err)
@@ -368,7 +401,7 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     d->loop = loop;
     d->vnet = vnet;
     d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = -1;
-    d->output_log.fd = d->kernel_log.fd = -1;
+    d->output_log.fd = d->kernel_log.fd = d->nic_fd = -1;
     d->name = xstrdup(spec->name);
     d->program = xstrdup(spec->program);
     d->dir = xstrdup(spec->dir);

@@ -26,11 +26,14 @@ enum domain_state {
 
 /* What happened, for whoever listens to a domain; data depends on it. */
 enum domain_event {
-    DOMAIN_EV_BOOTED, /* data: struct ctl_hello */
-    DOMAIN_EV_LISTEN, /* data: struct ctl_listen */
-    DOMAIN_EV_STATS,  /* data: NUL-terminated JSON text */
-    DOMAIN_EV_CLAIM,  /* data: struct ctl_claim; domain_claimed() answers */
-    DOMAIN_EV_ENDED,  /* data: NULL; state, status and reason are final */
+    DOMAIN_EV_BOOTED,    /* data: struct ctl_hello */
+    DOMAIN_EV_LISTEN,    /* data: struct ctl_listen */
+    DOMAIN_EV_STATS,     /* data: NUL-terminated JSON text */
+    DOMAIN_EV_CLAIM,     /* data: struct ctl_claim; domain_claimed() answers */
+    DOMAIN_EV_SWITCHED,  /* data: struct ctl_switched, the answer to domain_switch() */
+    DOMAIN_EV_PATH,      /* data: struct ctl_path */
+    DOMAIN_EV_UNPLUGGED, /* data: the id of a device that QEMU has let go */
+    DOMAIN_EV_ENDED,     /* data: NULL; state, status and reason are final */
 };
 
 struct session;
@@ -73,6 +76,7 @@ struct domain {
     struct loop *loop;
     struct vnet *vnet;
     struct netport *port;         /* its NIC at the virtual switch, or NULL */
+    int nic_fd;                   /* a network server's: our end of that NIC, or -1 */
     struct lease *lease;          /* the owner's: what an application domain has of a network */
     struct netserver *server;     /* the owner's: whose instance this is, else NULL */
     struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
@@ -107,6 +111,7 @@ struct domain_spec {
     const struct vnet_forward *forwards;
     size_t forward_count;
     int nic;               /* number of a NIC at the virtual switch, or -1 */
+    bool nic_later;        /* a network server's: domain_take_nic() connects it */
     struct tap tap;        /* or a tap device; taken over */
     uint8_t mac[6];        /* of the NIC */
     const char *net0;      /* the boot argument, or NULL */
@@ -128,6 +133,12 @@ void domain_reap(struct domain *d);
 /* Frees the record. The domain must have ended. */
 void domain_free(struct domain *d);
 
+/* The network server's port of the virtual switch leads to this instance from now on; from is the
+ * one that had it, or NULL. */
+void domain_take_nic(struct domain *d, struct domain *from);
+/* Writes a line into its kernel's log. */
+void domain_note(const struct domain *d, const char *fmt, ...) PRINTF(2, 3);
+
 bool domain_is_live(const struct domain *d);
 const char *domain_state_name(enum domain_state s);
 /* The exit status that `librettos run` gives for an ended domain. */
@@ -144,6 +155,8 @@ void domain_kill(struct domain *d);
 void domain_fail(struct domain *d, const char *fmt, ...) PRINTF(2, 3);
 /* Answers a claim of ports. */
 void domain_claimed(struct domain *d, const struct ctl_claim *c);
+/* Tells it which path to use; DOMAIN_EV_SWITCHED answers. */
+void domain_switch(struct domain *d, const struct ctl_switch *s);
 /* Asks for statistics; DOMAIN_EV_STATS answers. */
 void domain_get_stats(struct domain *d);
 

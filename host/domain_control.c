@@ -181,6 +181,34 @@ void domain_claimed(struct domain *d, const struct ctl_claim *c)
     control_flush(d);
 }
 
+static int on_switched(struct domain *d, const struct frame *f)
+{
+    struct ctl_switched s;
+
+    if (f->length != sizeof(s))
+        return -EPROTO;
+    memcpy(&s, f->payload, sizeof(s));
+    d->event(d, DOMAIN_EV_SWITCHED, &s);
+    return 0;
+}
+
+static int on_path(struct domain *d, const struct frame *f)
+{
+    struct ctl_path p;
+
+    if (f->length != sizeof(p))
+        return -EPROTO;
+    memcpy(&p, f->payload, sizeof(p));
+    d->event(d, DOMAIN_EV_PATH, &p);
+    return 0;
+}
+
+void domain_switch(struct domain *d, const struct ctl_switch *s)
+{
+    frame_put(&d->control.tx, CTL_SWITCH, 0, s, sizeof(*s));
+    control_flush(d);
+}
+
 static int on_stats(struct domain *d, const struct frame *f)
 {
     char *text = xstrndup((const char *)f->payload, f->length);
@@ -203,6 +231,10 @@ static int handle(struct domain *d, const struct frame *f)
         return on_stats(d, f);
     case CTL_CLAIM:
         return on_claim(d, f);
+    case CTL_SWITCHED:
+        return on_switched(d, f);
+    case CTL_PATH:
+        return on_path(d, f);
     default:
         break;
     }

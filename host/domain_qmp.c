@@ -137,9 +137,12 @@ static void on_reply(struct domain *d, json_t *msg)
 static void on_event(struct domain *d, const char *event, json_t *data)
 {
     const char *why = json_string_value(json_object_get(data, "reason"));
+    const char *device = json_string_value(json_object_get(data, "device"));
 
     if (!strcmp(event, "GUEST_PANICKED")) {
         d->panicked = true;
+    } else if (!strcmp(event, "DEVICE_DELETED") && device) {
+        d->event(d, DOMAIN_EV_UNPLUGGED, device);
     } else if (!strcmp(event, "SHUTDOWN")) {
         d->powered_off = why && !strcmp(why, "guest-shutdown");
         if (why && !strcmp(why, "guest-reset") && !d->reason)

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pathswitch.h"
+
 #define TAP_MTU 1500
 #define QUEUES_MAX CHANNEL_QUEUES_DEFAULT
 
@@ -91,8 +93,10 @@ static int take_number(struct vnet *v, const char *wanted, char **error)
 
 /* What the domain will own, whichever path leads there. Returns 0 or -errno with *error set. */
 static int choose_address(struct lease *l, const struct lease_request *rq,
-                          const struct domain_spec *spec, struct channel_grants *g, char **error)
+                          const struct domain_spec *spec, char **error)
 {
+    struct channel_grants *g = &l->grants;
+
     if (l->user_net && l->shared) {
         vnet_grants(VNET_SERVER, g);
         l->net0 = vnet_boot_arg(VNET_SERVER);
@@ -119,13 +123,14 @@ static void direct_path(struct lease *l, const struct lease_request *rq, struct 
     spec->nic = l->host;
     if (!l->user_net)
         tap_open(&spec->tap, rq->net.tap, rq->net.bridge, spec->qemu.cpus, error);
+    memcpy(l->tap_name, spec->tap.name, sizeof(l->tap_name));
 }
 
 /* The server of the network, made if there is none. */
-static struct netserver *find_server(struct lease *l, const struct lease_request *rq,
-                                     const struct domain_spec *spec, char **error)
+static struct netserver *find_server(struct lease *l, char **error)
 {
-    struct netserver *ns = netserver_find(l->sv, &rq->net);
+    const struct network net = {.tap = l->tap, .bridge = l->bridge};
+    struct netserver *ns = netserver_find(l->sv, &net);
     struct channel_grants own;
 
     if (ns)
@@ -133,27 +138,27 @@ static struct netserver *find_server(struct lease *l, const struct lease_request
     if (l->user_net) {
         char *ip = vnet_boot_arg(VNET_SERVER);
         vnet_grants(VNET_SERVER, &own);
-        ns = netserver_new(l->sv, &rq->net, &spec->qemu, ip, &own, error);
+        ns = netserver_new(l->sv, &net, &l->like, ip, &own, error);
         free(ip);
         return ns;
     }
-    const char *ip = l->shared ? rq->ip : NULL;
-    char *name = xasprintf("net-%s", rq->net.tap ? rq->net.tap : rq->net.bridge);
+    const char *ip = l->shared ? l->ip : NULL;
+    char *name = xasprintf("net-%s", l->tap ? l->tap : l->bridge);
     tap_grants(ip, name, &own);
     free(name);
-    return netserver_new(l->sv, &rq->net, &spec->qemu, ip, &own, error);
+    return netserver_new(l->sv, &net, &l->like, ip, &own, error);
 }
 
 /* On a tap device or bridge the first domain that shares brings the server's address. */
-static bool check_shared(const struct netserver *ns, const struct lease_request *rq, char **error)
+static bool check_shared(const struct netserver *ns, const char *ip, char **error)
 {
-    if (!ns->ip && !rq->ip)
+    if (!ns->ip && !ip)
         *error = xstrdup("--address shared: tell the address to share with --ip ADDRESS/LEN");
     else if (!ns->ip)
         *error = xasprintf("the network server %s runs without an address to share; stop its "
                            "domains, then `librettos stop %s`",
                            ns->name, ns->name);
-    else if (rq->ip && strcmp(rq->ip, ns->ip))
+    else if (ip && strcmp(ip, ns->ip))
         *error = xasprintf("the network server %s shares %s; leave --ip out, or use --address "
                            "dedicated",
                            ns->name, ns->ip);
@@ -173,58 +178,91 @@ static bool check_ports(const struct netserver *ns, const struct domain_spec *sp
     return !*error;
 }
 
-static void server_path(struct lease *l, const struct lease_request *rq, struct domain_spec *spec,
-                        struct channel_grants *g, char **error)
+/* A channel to this server, with what the lease grants. */
+static bool take_channel(struct lease *l, struct netserver *ns, char **error)
 {
-    unsigned queues = spec->qemu.cpus < QUEUES_MAX ? spec->qemu.cpus : QUEUES_MAX;
-    struct netserver *ns = find_server(l, rq, spec, error);
+    unsigned queues = l->like.cpus < QUEUES_MAX ? l->like.cpus : QUEUES_MAX;
+    int slot = netserver_grant(ns, queues, &l->grants, error);
 
-    if (!ns)
-        return;
-    if (l->shared && (!check_ports(ns, spec, error) || !check_shared(ns, rq, error))) {
-        if (!ns->users && !ns->domain)
-            netserver_destroy(ns);
-        return;
-    }
-    if (l->shared && !l->user_net) {
-        *g = ns->own;
-        g->mode = CHANNEL_SHARED;
-        free(l->net0);
-        free(l->address);
-        l->net0 = xstrdup(ns->ip);
-        l->address = lease_option_address(ns->ip);
-    }
-    int slot = netserver_grant(ns, queues, g, error);
     if (slot < 0)
-        return;
+        return false;
     l->server = ns;
     l->slot = (unsigned)slot;
+    l->server_path = true;
     const struct ivshmem *region = &ns->table.channels[slot].region;
     l->device = (struct qemu_ivshmem){.fd = ivshmem_connect(region, CHANNEL_APP, &l->keep),
                                       .vectors = region->vectors,
                                       .place = -1};
     if (l->device.fd < 0)
         *error = xasprintf("no channel to the network server: %s", strerror(-l->device.fd));
-    spec->qemu.ivshmem = &l->device;
-    spec->qemu.ivshmem_count = 1;
+    return l->device.fd >= 0;
+}
+
+bool lease_add_channel(struct lease *l, char **error)
+{
+    struct netserver *ns = find_server(l, error);
+
+    return ns && take_channel(l, ns, error);
+}
+
+static void server_path(struct lease *l, struct domain_spec *spec, char **error)
+{
+    struct netserver *ns = find_server(l, error);
+
+    if (!ns)
+        return;
+    if (l->shared && (!check_ports(ns, spec, error) || !check_shared(ns, l->ip, error))) {
+        if (!ns->users && !ns->active->domain)
+            netserver_destroy(ns);
+        return;
+    }
+    if (l->shared && !l->user_net) {
+        l->grants = ns->own;
+        l->grants.mode = CHANNEL_SHARED;
+        free(l->net0);
+        free(l->address);
+        l->net0 = xstrdup(ns->ip);
+        l->address = lease_option_address(ns->ip);
+    }
+    if (take_channel(l, ns, error)) {
+        spec->qemu.ivshmem = &l->device;
+        spec->qemu.ivshmem_count = 1;
+    }
+}
+
+static char *copy(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
+static void remember(struct lease *l, const struct lease_request *rq, const struct qemu_config *q)
+{
+    l->tap = copy(rq->net.tap);
+    l->bridge = copy(rq->net.bridge);
+    l->ip = copy(rq->ip);
+    l->like = (struct qemu_config){.binary = copy(q->binary),
+                                   .kernel = copy(q->kernel),
+                                   .accel = copy(q->accel),
+                                   .cpu = copy(q->cpu),
+                                   .loglevel = copy(q->loglevel),
+                                   .cpus = q->cpus};
 }
 
 struct lease *lease_open(struct supervisor *sv, const struct lease_request *rq,
                          struct domain_spec *spec, char **error)
 {
     struct lease *l = xcalloc(1, sizeof(*l));
-    struct channel_grants g;
 
     *error = NULL;
     l->sv = sv;
-    l->server_path = rq->server_path;
     l->shared = rq->shared;
     l->user_net = !rq->net.tap && !rq->net.bridge;
     l->host = l->keep = l->device.fd = -1;
     spec->nic = -1;
-    if (!choose_address(l, rq, spec, &g, error)) {
-        if (l->server_path)
-            server_path(l, rq, spec, &g, error);
+    remember(l, rq, &spec->qemu);
+    if (!choose_address(l, rq, spec, error)) {
+        if (rq->server_path)
+            server_path(l, spec, error);
         else
             direct_path(l, rq, spec, error);
     }
@@ -233,8 +271,9 @@ struct lease *lease_open(struct supervisor *sv, const struct lease_request *rq,
         lease_free(l);
         return NULL;
     }
-    memcpy(spec->mac, g.mac, sizeof(spec->mac));
+    memcpy(spec->mac, l->grants.mac, sizeof(spec->mac));
     spec->net0 = l->net0;
+    spec->qemu.fixed_paths = l->shared;
     spec->forward_to = l->shared ? VNET_SERVER : l->host;
     return l;
 }
@@ -246,7 +285,7 @@ void lease_started(struct lease *l)
     l->device.fd = -1;
 }
 
-void lease_end(struct lease *l)
+void lease_drop_channel(struct lease *l)
 {
     lease_started(l);
     if (l->keep >= 0)
@@ -257,6 +296,13 @@ void lease_end(struct lease *l)
         netserver_release(l->server, l->slot);
     }
     l->server = NULL;
+}
+
+void lease_end(struct lease *l)
+{
+    if (l->path)
+        pathswitch_end(l->path);
+    lease_drop_channel(l);
     if (l->host >= 0)
         vnet_release(l->sv->vnet, l->host);
     l->host = -1;
@@ -264,8 +310,15 @@ void lease_end(struct lease *l)
 
 void lease_free(struct lease *l)
 {
-    free(l->net0);
-    free(l->address);
+    char *const texts[] = {l->net0, l->address, l->tap, l->bridge, l->ip};
+    const char *const config[] = {l->like.binary, l->like.kernel, l->like.accel, l->like.cpu,
+                                  l->like.loglevel};
+
+    pathswitch_free(l->path);
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        free(texts[i]);
+    for (size_t i = 0; i < ARRAY_SIZE(config); i++)
+        free((char *)config[i]);
     free(l);
 }
 

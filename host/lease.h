@@ -12,21 +12,27 @@
 struct lease_request {
     struct network net;
     const char *ip;     /* --ip: tap devices and bridges; NULL: DHCP */
-    bool server_path;   /* else a NIC of its own */
+    bool server_path;   /* at first; else a NIC of its own */
     bool shared;        /* the server's address */
     const char *wanted; /* --address dedicated=IP, or NULL */
+    int mode;           /* enum path_mode */
 };
 
 struct lease {
     struct supervisor *sv;
-    bool server_path, shared, user_net;
-    int host;                 /* its number in the virtual network, or -1 */
-    struct netserver *server; /* while it has a channel there */
+    bool server_path, shared, user_net; /* server_path: it has or had a channel */
+    char *tap, *bridge, *ip;            /* its network, and --ip, or NULL */
+    char tap_name[16];                  /* the tap device that its NIC is, "" if none */
+    struct qemu_config like;            /* what a network server is started like; owned strings */
+    struct channel_grants grants;       /* what it owns */
+    int host;                           /* its number in the virtual network, or -1 */
+    struct netserver *server;           /* while it has a channel there */
     unsigned slot;
     struct qemu_ivshmem device; /* its end of the channel; fd -1 once QEMU has it */
     int keep;                   /* our end */
     char *net0, *address;       /* boot argument; as text, "" if unknown */
     struct net_counters last;   /* when the lease ended */
+    struct pathswitch *path;    /* which of its paths it uses; NULL until it has started */
 };
 
 /*
@@ -35,6 +41,11 @@ struct lease {
  */
 struct lease *lease_open(struct supervisor *sv, const struct lease_request *rq,
                          struct domain_spec *spec, char **error);
+/* Gives a domain on the direct path a channel in addition, in l->device. False with *error an owned
+ * line. */
+bool lease_add_channel(struct lease *l, char **error);
+/* It could not be plugged in. */
+void lease_drop_channel(struct lease *l);
 /* QEMU was started: it has its descriptors. */
 void lease_started(struct lease *l);
 /* Gives everything back but the record. Idempotent. */

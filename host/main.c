@@ -8,10 +8,12 @@ static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
 } commands[] = {
-    {"run", cmd_run},     {"ps", cmd_ps},
-    {"stop", cmd_stop},   {"logs", cmd_logs},
-    {"exec", cmd_exec},   {"signal", cmd_signal},
-    {"image", cmd_image}, {"supervisor", cmd_supervisor},
+    {"run", cmd_run},         {"ps", cmd_ps},
+    {"stop", cmd_stop},       {"logs", cmd_logs},
+    {"exec", cmd_exec},       {"signal", cmd_signal},
+    {"image", cmd_image},     {"supervisor", cmd_supervisor},
+    {"switch", cmd_switch},   {"mode", cmd_mode},
+    {"restart", cmd_restart}, {"upgrade", cmd_upgrade},
 };
 
 static const char help[] =
@@ -23,6 +25,10 @@ static const char help[] =
     "  logs    show what a domain's program or kernel wrote\n"
     "  exec    run a further program in a running domain\n"
     "  signal  send a signal to a domain's program\n"
+    "  switch  move a running domain to another path to the network\n"
+    "  mode    let a domain's load decide about its path\n"
+    "  restart replace a network server by a fresh one, under its connections\n"
+    "  upgrade the same, by one of another build\n"
     "  image   write a program's boot image to a file\n"
     "\n"
     "`librettos COMMAND --help` tells more.\n";

@@ -13,15 +13,49 @@
 #define STUCK_NS 50000000u   /* a guest that takes nothing for so long holds up nobody any more */
 #define SOCKET_BUFFER (1 << 20)
 
+#define RECENT_NS 10000000u     /* frames of one to two of these are sent again */
+#define RECENT_MAX (128u << 10) /* and one to two times so many bytes */
+#define STALE_NS 100000000u     /* an old machine has passed on what is older */
+
+static void remember(struct netport *p, const void *frame, size_t n)
+{
+    uint64_t now = now_ns();
+
+    if (now - p->recent.began > RECENT_NS || buf_used(&p->recent.now) + n > RECENT_MAX) {
+        buf_free(&p->recent.before);
+        if (now - p->recent.began < 2 * RECENT_NS)
+            p->recent.before = p->recent.now;
+        else
+            buf_free(&p->recent.now);
+        p->recent.now = (struct buf){0};
+        p->recent.began = now;
+    }
+    p->recent.last = now;
+    buf_append(&p->recent.now, frame, n);
+}
+
+/* The next machine gets what the last one may have lost. */
+static void send_again(struct netport *p)
+{
+    if (now_ns() - p->recent.last < STALE_NS) {
+        buf_append(&p->tx, buf_head(&p->recent.before), buf_used(&p->recent.before));
+        buf_append(&p->tx, buf_head(&p->recent.now), buf_used(&p->recent.now));
+    }
+    buf_free(&p->recent.before);
+    buf_free(&p->recent.now);
+}
+
 static bool deliver(struct switch_port *port, const uint8_t *frame, size_t n)
 {
     struct netport *p = (struct netport *)port;
     uint32_t length = htonl((uint32_t)n);
 
-    if (p->broken || buf_used(&p->tx) + sizeof(length) + n > TX_MAX)
+    if ((p->broken && !p->held) || buf_used(&p->tx) + sizeof(length) + n > TX_MAX)
         return false;
     buf_append(&p->tx, &length, sizeof(length));
     buf_append(&p->tx, frame, n);
+    if (p->lasting)
+        remember(p, buf_head(&p->tx) + buf_used(&p->tx) - sizeof(length) - n, sizeof(length) + n);
     return true;
 }
 
@@ -35,6 +69,10 @@ static void update_watch(struct netport *p)
 
 static void give_up(struct netport *p)
 {
+    if (p->lasting) {
+        netport_hold(p);
+        return;
+    }
     p->broken = true;
     p->full_since = 0;
     buf_free(&p->tx);
@@ -73,19 +111,19 @@ static bool is_full(struct switch_port *port)
     return p->full_since && now_ns() - p->full_since < STUCK_NS;
 }
 
-int netport_parse(struct netport *p)
+int netport_parse(struct netport *p, struct buf *rx)
 {
     uint32_t length;
 
-    while (buf_used(&p->rx) >= sizeof(length)) {
-        memcpy(&length, buf_head(&p->rx), sizeof(length));
+    while (buf_used(rx) >= sizeof(length)) {
+        memcpy(&length, buf_head(rx), sizeof(length));
         length = ntohl(length);
         if (length > ETH_FRAME_MAX)
             return -EPROTO;
-        if (buf_used(&p->rx) - sizeof(length) < length)
+        if (buf_used(rx) - sizeof(length) < length)
             break;
-        switch_input(p->sw, &p->port, buf_head(&p->rx) + sizeof(length), length);
-        buf_consume(&p->rx, sizeof(length) + length);
+        switch_input(p->sw, &p->port, buf_head(rx) + sizeof(length), length);
+        buf_consume(rx, sizeof(length) + length);
     }
     return 0;
 }
@@ -111,7 +149,7 @@ static void ready(struct watch *w, uint32_t events)
         return;
     }
     p->rx.len += (size_t)n;
-    if (netport_parse(p))
+    if (netport_parse(p, &p->rx))
         give_up(p);
     switch_flush(p->sw);
 }
@@ -124,10 +162,61 @@ void netport_resume(struct netport *p)
     update_watch(p);
 }
 
+/* ---- handing over ---- */
+
+static void old_close(struct netport *p)
+{
+    if (p->old.fd >= 0) {
+        loop_del(p->loop, &p->old);
+        close(p->old.fd);
+    }
+    p->old.fd = -1;
+    buf_free(&p->old_rx);
+}
+
+static void old_ready(struct watch *w, uint32_t events)
+{
+    struct netport *p = (struct netport *)((char *)w - offsetof(struct netport, old));
+    ssize_t n = recv(w->fd, buf_reserve(&p->old_rx, RX_CHUNK), RX_CHUNK, 0);
+
+    (void)events;
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    p->old_rx.len += n > 0 ? (size_t)n : 0;
+    if (n <= 0 || netport_parse(p, &p->old_rx))
+        old_close(p);
+    switch_flush(p->sw);
+}
+
+/* What waits for the old machine is sent to it if it takes it at once; more would delay the new
+ * one.
+ */
+static void hand_over(struct netport *p)
+{
+    flush(&p->port);
+    old_close(p);
+    loop_del(p->loop, &p->watch);
+    p->old = (struct watch){.fd = p->watch.fd, .events = EPOLLIN, .ready = old_ready};
+    p->old_rx = p->rx;
+    p->rx = (struct buf){0};
+    p->watch.fd = -1;
+    if (loop_add(p->loop, &p->old)) {
+        close(p->old.fd);
+        p->old.fd = -1;
+        buf_free(&p->old_rx);
+    }
+    buf_free(&p->tx);
+    send_again(p);
+    p->full_since = 0;
+    p->held = true;
+}
+
 int netport_attach(struct netport *p, int fd)
 {
     int size = SOCKET_BUFFER;
 
+    if (p->watch.fd >= 0 && !p->broken)
+        hand_over(p);
     set_nonblock(fd);
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
     p->watch = (struct watch){.fd = fd, .events = EPOLLIN, .ready = ready};
@@ -157,6 +246,8 @@ int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, in
         .port = {.deliver = deliver, .flush = flush, .is_full = is_full},
         .loop = loop,
         .sw = sw,
+        .watch.fd = -1,
+        .old.fd = -1,
     };
     memcpy(p->mac, mac, sizeof(p->mac));
     int err = netport_attach(p, fd);
@@ -169,9 +260,11 @@ int netport_open(struct netport *p, struct loop *loop, struct net_switch *sw, in
 void netport_hold(struct netport *p)
 {
     disconnect(p);
-    /* Part of a frame may have been sent, and what it is part of was for the old machine. */
     buf_free(&p->rx);
-    buf_free(&p->tx);
+    if (p->held)
+        return;       /* nothing was sent yet */
+    buf_free(&p->tx); /* part of a frame may have been sent */
+    send_again(p);
     p->full_since = 0;
     p->held = true;
 }
@@ -185,7 +278,10 @@ void netport_release(struct netport *p)
 void netport_close(struct netport *p)
 {
     disconnect(p);
+    old_close(p);
     switch_del_port(p->sw, &p->port);
     buf_free(&p->rx);
     buf_free(&p->tx);
+    buf_free(&p->recent.now);
+    buf_free(&p->recent.before);
 }

@@ -1,4 +1,4 @@
-/* The life of a network server: see netserver.h. Plugging in channels is in netserver_plug.c. */
+/* The life of a network server: see netserver.h. */
 #include "netserver.h"
 
 #include <errno.h>
@@ -8,10 +8,12 @@
 
 #define IDLE_MS 10000 /* LIBRETTOS_SERVER_IDLE_MS: from the last domain's end to the server's */
 #define STOP_GRACE_MS 500
-#define SETTLE_MS 10    /* from its start of service until its domains' kernels have answered */
 #define PAUSE_MIN_MS 50 /* from one start to the next, doubled with each early death ... */
 #define PAUSE_MAX_MS 4000
 #define STEADY_NS 10000000000ull /* ... until one has lived that long */
+#define STANDBY_MS 1000 /* LIBRETTOS_STANDBY_MS: from when there is reason for one to its start */
+
+const char *const net_end_names[NET_ENDS] = {"crash", "panic", "hang", "stop", "upgrade"};
 
 static bool same(const char *a, const char *b)
 {
@@ -32,22 +34,9 @@ struct netserver *netserver_find(struct supervisor *sv, const struct network *ne
     return ns;
 }
 
-/* Whether its network is the virtual switch. */
-static bool is_user(const struct netserver *ns)
+bool netserver_is_user(const struct netserver *ns)
 {
     return !ns->tap && !ns->bridge;
-}
-
-static void close_keeps(struct netserver *ns)
-{
-    if (ns->table_keep >= 0)
-        close(ns->table_keep);
-    ns->table_keep = -1;
-    for (unsigned i = 0; i < NET_SLOTS; i++) {
-        if (ns->keep[i] >= 0)
-            close(ns->keep[i]);
-        ns->keep[i] = -1;
-    }
 }
 
 void netserver_destroy(struct netserver *ns)
@@ -58,110 +47,45 @@ void netserver_destroy(struct netserver *ns)
         p = &(*p)->next;
     if (*p)
         *p = ns->next;
-    loop_timer_stop(&ns->sv->loop, &ns->restart);
-    loop_timer_stop(&ns->sv->loop, &ns->idle);
-    loop_timer_stop(&ns->sv->loop, &ns->ready);
-    if (is_user(ns))
+    struct timer *const timers[] = {&ns->restart, &ns->standby, &ns->idle, &ns->beat,
+                                    &ns->upgrade.limit};
+    for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+        loop_timer_stop(&ns->sv->loop, timers[i]);
+    if (netserver_is_user(ns))
         vnet_remove_server(ns->sv->vnet);
     if (ns->bell.fd >= 0)
         loop_del(&ns->sv->loop, &ns->bell);
-    close_keeps(ns);
+    tap_close(&ns->nic);
     nettable_destroy(&ns->table);
-    char *const texts[] = {ns->name,  ns->tap, ns->bridge,   ns->binary, ns->kernel,
-                           ns->accel, ns->cpu, ns->loglevel, ns->ip,     ns->reason};
+    char *const texts[] = {ns->name,
+                           ns->tap,
+                           ns->bridge,
+                           ns->binary,
+                           ns->kernel,
+                           ns->accel,
+                           ns->cpu,
+                           ns->loglevel,
+                           ns->ip,
+                           ns->reason,
+                           ns->upgrade.kernel,
+                           ns->instances[0].kernel,
+                           ns->instances[1].kernel};
     for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
         free(texts[i]);
     free(ns);
 }
 
-/* ---- starting an instance ---- */
-
-/* Opens the sockets of the table and of all channels for a QEMU. Returns 0 or -errno; what was
- * opened is in m and ns->keep either way. */
-static int connect_all(struct netserver *ns, struct qemu_ivshmem *m, size_t *count)
+void netserver_set_reason(struct netserver *ns, char *owned)
 {
-    int fd = ivshmem_connect(&ns->table.region, CHANNEL_SERVER, &ns->table_keep);
-
-    *count = 0;
-    for (unsigned i = 0; fd >= 0; i++) {
-        m[(*count)++] = (struct qemu_ivshmem){
-            .fd = fd,
-            .vectors = i ? ns->table.channels[i - 1].region.vectors : ns->table.region.vectors,
-            .place = (int)i - 1,
-        };
-        if (i == ns->table.made)
-            return 0;
-        fd = ivshmem_connect(&ns->table.channels[i].region, CHANNEL_SERVER, &ns->keep[i]);
-    }
-    return fd;
+    free(ns->reason);
+    ns->reason = owned;
 }
 
-/* How the server of the virtual switch, or of a tap device, is on its network. */
-static void describe_nic(const struct netserver *ns, struct domain_spec *spec, char **error)
-{
-    memcpy(spec->mac, ns->own.mac, sizeof(spec->mac));
-    spec->net0 = ns->ip;
-    spec->nic = is_user(ns) ? VNET_SERVER : -1;
-    if (spec->nic < 0)
-        tap_open(&spec->tap, ns->tap, ns->bridge, 1, error);
-}
-
-/* Further arguments for the server's QEMU, separated by blanks: what --qemu-arg is to a domain. */
-static void add_extra(struct strv *out)
-{
-    const char *env = getenv("LIBRETTOS_SERVER_QEMU_ARGS");
-    char *words = xstrdup(env ? env : ""), *save = NULL;
-
-    for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
-        strv_addf(out, "%s", w);
-    free(words);
-}
-
-/* Starts the server. Returns false with *error an owned line. */
-static bool start(struct netserver *ns, char **error)
-{
-    struct qemu_ivshmem devices[NET_SLOTS + 1];
-    struct strv extra = {0};
-    struct domain_spec spec = {
-        .name = ns->name,
-        .program = "network server",
-        .keep_logs = ns->started_ns,
-        .qemu = {.binary = ns->binary,
-                 .kernel = ns->kernel,
-                 .net_server = true,
-                 .accel = ns->accel,
-                 .cpu = ns->cpu,
-                 .memory_mib = NETSERVER_MEMORY_MIB,
-                 .cpus = 1,
-                 .loglevel = ns->loglevel,
-                 .ivshmem = devices,
-                 .extra = &extra},
-    };
-
-    add_extra(&extra);
-    int err = connect_all(ns, devices, &spec.qemu.ivshmem_count);
-
-    *error = err ? xasprintf("channels: %s", strerror(-err)) : NULL;
-    if (!err)
-        describe_nic(ns, &spec, error);
-    if (!*error)
-        ns->domain = supervisor_start(ns->sv, &spec, error);
-    for (size_t i = 0; i < spec.qemu.ivshmem_count; i++)
-        close(devices[i].fd);
-    strv_free(&extra);
-    ns->started_ns = now_ns();
-    ns->plugging = ns->plug_failed = false;
-    ns->plugged = ns->domain ? ns->table.made : 0;
-    if (ns->domain)
-        ns->domain->server = ns;
-    else
-        close_keeps(ns);
-    return ns->domain;
-}
+/* ---- starting ---- */
 
 static void schedule_restart(struct netserver *ns)
 {
-    uint64_t lived = now_ns() - ns->started_ns, pause = ns->pause_ms * 1000000u;
+    uint64_t lived = now_ns() - ns->active->started_ns, pause = ns->pause_ms * 1000000u;
 
     loop_timer(&ns->sv->loop, &ns->restart, lived < pause ? (pause - lived) / 1000000u + 1 : 0);
     ns->pause_ms = lived > STEADY_NS                 ? PAUSE_MIN_MS
@@ -169,22 +93,85 @@ static void schedule_restart(struct netserver *ns)
                                                      : PAUSE_MAX_MS;
 }
 
-static void set_reason(struct netserver *ns, char *owned)
-{
-    free(ns->reason);
-    ns->reason = owned;
-}
-
 static void restart_now(struct timer *t)
 {
     struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, restart));
     char *error;
 
-    if (start(ns, &error))
+    if (instance_start(ns->active, ns->kernel, &error))
         return;
     warn("the network server %s cannot be started: %s", ns->name, error);
-    set_reason(ns, error);
+    netserver_set_reason(ns, error);
     schedule_restart(ns);
+}
+
+/* LIBRETTOS_STANDBY_MS, or its default; "off": UINT64_MAX. */
+static uint64_t standby_delay(void)
+{
+    const char *env = getenv("LIBRETTOS_STANDBY_MS");
+    uint64_t ms = STANDBY_MS;
+
+    if (env && !strcmp(env, "off"))
+        return UINT64_MAX;
+    if (env)
+        parse_u64(env, 0, 86400000, &ms);
+    return ms;
+}
+
+void netserver_want_standby(struct netserver *ns)
+{
+    uint64_t ms = standby_delay();
+
+    if (ms != UINT64_MAX && ns->users && ns->active->domain && !netserver_other(ns)->domain &&
+        !ns->upgrade.kernel && !ns->standby.at_ns && !ns->sv->loop.stop)
+        loop_timer(&ns->sv->loop, &ns->standby, ms);
+}
+
+static void start_standby(struct timer *t)
+{
+    struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, standby));
+    struct instance *i = netserver_other(ns);
+    char *error;
+
+    if (i->domain)
+        return;
+    if (ns->upgrade.kernel) {
+        if (!instance_start(i, ns->upgrade.kernel, &error))
+            upgrade_failed(ns, error);
+        return;
+    }
+    if (!ns->users || !ns->active->domain)
+        return;
+    if (nettable_server(&ns->table, ns->active->role).state != NET_SERVER_UP) {
+        netserver_want_standby(ns); /* it has enough to do */
+    } else if (!instance_start(i, ns->kernel, &error)) {
+        warn("no standby for the network server %s: %s", ns->name, error);
+        free(error);
+    }
+}
+
+const char *netserver_standby_state(const struct netserver *ns)
+{
+    const struct instance *i = netserver_other((struct netserver *)ns);
+
+    return !i->domain ? "none" : instance_is_ready(i) ? "ready" : "starting";
+}
+
+struct net_server_page netserver_page(const struct netserver *ns, const struct domain *d)
+{
+    return nettable_server(&ns->table, ns->instances[ns->instances[1].domain == d].role);
+}
+
+void netserver_promote(struct netserver *ns)
+{
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    loop_timer_stop(&ns->sv->loop, &ns->restart);
+    ns->active = new;
+    supervisor_exchange_names(ns->sv, new->domain, ns->name);
+    if (netserver_is_user(ns))
+        domain_take_nic(new->domain, old->domain);
+    nettable_activate(&ns->table, new->role);
 }
 
 /* ---- its end ---- */
@@ -193,8 +180,13 @@ static void idle_over(struct timer *t)
 {
     struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, idle));
 
+    if (ns->upgrade.kernel)
+        return; /* its end asks again */
     ns->idle_stop = true;
-    domain_stop(ns->domain, STOP_GRACE_MS);
+    if (netserver_other(ns)->domain)
+        instance_retire(netserver_other(ns));
+    if (ns->active->domain)
+        domain_stop(ns->active->domain, STOP_GRACE_MS);
 }
 
 /* Nobody uses it any more: it may go. */
@@ -207,40 +199,62 @@ static void check_idle(struct netserver *ns)
         return;
     if (env)
         parse_u64(env, 0, 86400000, &ms);
-    if (ns->domain)
+    if (ns->active->domain || netserver_other(ns)->domain)
         loop_timer(&ns->sv->loop, &ns->idle, ms);
     else
         netserver_destroy(ns);
 }
 
-void netserver_ended(struct netserver *ns)
+/* What is known about the end of an instance: its console is in the log already, with the panic. */
+static void write_down(struct netserver *ns, const struct instance *i, const struct domain *d)
 {
-    struct domain *d = ns->domain;
+    struct net_server_page p = nettable_server(&ns->table, i->role);
+    enum net_end why = i->hung                       ? NET_END_HANG
+                       : d->state == DOMAIN_PANICKED ? NET_END_PANIC
+                       : d->stopping                 ? NET_END_STOP
+                                                     : NET_END_CRASH;
 
-    set_reason(ns, copy(d->reason));
-    ns->restarts += !ns->idle_stop;
-    ns->domain = NULL;
-    ns->plugging = ns->plug_failed = ns->idle_stop = false;
-    ns->plugged = 0;
-    d->server = NULL;
-    loop_timer_stop(&ns->sv->loop, &ns->idle);
-    loop_timer_stop(&ns->sv->loop, &ns->ready);
-    close_keeps(ns);
-    nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
-    if (!ns->users)
-        netserver_destroy(ns);
-    else if (!ns->sv->loop.stop)
+    ns->ends[why] += i == ns->active && !ns->upgrade.handing_over;
+    netserver_set_reason(ns, copy(d->reason));
+    domain_note(d, "---- %s ended (%s): %s; %u domains, %llu frames in, %llu out\n", d->name,
+                net_end_names[why], d->reason ? d->reason : "no reason known", p.attached,
+                (unsigned long long)p.rx_frames, (unsigned long long)p.tx_frames);
+}
+
+void netserver_ended(struct netserver *ns, struct domain *d)
+{
+    struct instance *i = &ns->instances[ns->instances[1].domain == d];
+    bool ready = instance_is_ready(netserver_other(ns)), serving = i == ns->active;
+
+    if (!i->retired && !(ns->idle_stop && serving))
+        write_down(ns, i, d);
+    instance_ended(i);
+    upgrade_ended(ns, i);
+    serving = i == ns->active; /* unless the upgrade was undone just now */
+    if (!ns->instances[0].domain && !ns->instances[1].domain) {
+        ns->idle_stop = false;
+        nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
+        if (!ns->users) {
+            netserver_destroy(ns);
+            return;
+        }
+    }
+    if (ns->sv->loop.stop)
+        return;
+    if (serving && ready && ns->users) {
+        netserver_promote(ns);
+    } else if (serving && ns->users) {
         schedule_restart(ns);
+    }
+    netserver_want_standby(ns);
 }
 
 /* ---- domains come and go ---- */
 
-/* Packets that waited for a new instance may go to it. */
-static void now_ready(struct timer *t)
+/* Slots below are, or will be, seen by the instance that serves. */
+static unsigned usable_slots(const struct netserver *ns)
 {
-    struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, ready));
-
-    vnet_server_ready(ns->sv->vnet);
+    return !ns->active->domain ? 0 : ns->active->plug_failed ? ns->active->plugged : ns->table.made;
 }
 
 /* The server let go of slots, or is up. */
@@ -252,22 +266,29 @@ static void rung(struct watch *w, uint32_t events)
     (void)events;
     while (read(w->fd, &n, sizeof(n)) > 0)
         ;
-    nettable_reclaim(&ns->table, ns->plug_failed ? ns->plugged : ns->table.made);
-    if (is_user(ns) && ns->domain && nettable_server(&ns->table).state == NET_SERVER_UP)
-        loop_timer(&ns->sv->loop, &ns->ready, SETTLE_MS);
+    nettable_reclaim(&ns->table, usable_slots(ns));
+    upgrade_follow(ns);
+    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
+        netserver_promote(ns); /* it became ready before the dead one was to be started again */
+    if (ns->active->domain &&
+        nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP) {
+        if (netserver_is_user(ns))
+            vnet_server_ready(ns->sv->vnet); /* packets that waited for it may go to it */
+        netserver_want_standby(ns);
+    }
 }
 
 /* A free slot, if need be of a new device. Returns it, or -errno with *error set. */
 static int find_slot(struct netserver *ns, char **error)
 {
     struct nettable *t = &ns->table;
-    unsigned usable = ns->plug_failed ? ns->plugged : t->made;
+    unsigned usable = ns->active->plug_failed ? ns->active->plugged : t->made;
 
     nettable_reclaim(t, usable);
     int slot = nettable_find_free(t, usable);
     if (slot >= 0)
         return slot;
-    if (ns->plug_failed || t->made + CHANNELS_PER_DEVICE > CHANNEL_PLACES) {
+    if (ns->active->plug_failed || t->made + CHANNELS_PER_DEVICE > CHANNEL_PLACES) {
         *error = xasprintf("the network server %s has no channel left: %u domains use it; stop one "
                            "of them, or use --path direct",
                            ns->name, ns->users);
@@ -293,17 +314,17 @@ int netserver_grant(struct netserver *ns, unsigned queues, struct channel_grants
     if (!err) {
         ns->users++;
         loop_timer_stop(&ns->sv->loop, &ns->idle);
-        if (ns->domain)
+        if (ns->active->domain)
             netserver_plug(ns);
         else if (!ns->restart.at_ns)
-            start(ns, &why);
-        if (why || (ns->plug_failed && (unsigned)slot >= ns->plugged)) {
+            instance_start(ns->active, ns->kernel, &why);
+        if (why || (ns->active->plug_failed && (unsigned)slot >= ns->active->plugged)) {
             *error = xasprintf("the network server %s cannot be %s: %s", ns->name,
                                why ? "started" : "reached", why ? why : "no channel to it");
             free(why);
             ns->users--;
             nettable_revoke(&ns->table, (unsigned)slot);
-            nettable_reclaim(&ns->table, ns->domain ? ns->plugged : 0);
+            nettable_reclaim(&ns->table, ns->active->domain ? ns->active->plugged : 0);
             err = -EIO;
         }
     }
@@ -315,7 +336,7 @@ int netserver_grant(struct netserver *ns, unsigned queues, struct channel_grants
 void netserver_release(struct netserver *ns, unsigned slot)
 {
     nettable_revoke(&ns->table, slot);
-    nettable_reclaim(&ns->table, !ns->domain ? 0 : ns->plug_failed ? ns->plugged : ns->table.made);
+    nettable_reclaim(&ns->table, usable_slots(ns));
     ns->users--;
     check_idle(ns);
 }
@@ -340,10 +361,12 @@ struct netserver *netserver_new(struct supervisor *sv, const struct network *net
     ns->own = *own;
     ns->pause_ms = PAUSE_MIN_MS;
     ns->restart.fire = restart_now;
+    ns->standby.fire = start_standby;
     ns->idle.fire = idle_over;
-    ns->ready.fire = now_ready;
-    ns->bell.fd = ns->table_keep = -1;
-    memset(ns->keep, -1, sizeof(ns->keep));
+    ns->bell.fd = -1;
+    instance_init(&ns->instances[0], ns, CHANNEL_SERVER);
+    instance_init(&ns->instances[1], ns, CHANNEL_STANDBY);
+    ns->active = &ns->instances[0];
     int err = nettable_create(&ns->table, own);
     if (!err)
         err = nettable_grow(&ns->table, CHANNELS_PER_DEVICE);

@@ -3,13 +3,15 @@
  * its NIC among application domains, each over a channel of its own (abi/channel.h).
  *
  * A server is started when the first domain needs it, beside that domain, and stopped some time
- * after the last one has gone. One that dies is started again at once; if that happens often, after
- * a pause. All that its domains own is in the table (nettable.h), which survives it, so a new
- * server needs to be told nothing.
+ * after the last one has gone. It has up to two instances (abi/net_table.h): the active one, which
+ * serves, and soon after it a standby, booted and attached, which takes over when the active one
+ * dies, hangs or is upgraded. Without a standby, one that dies is started again at once; if that
+ * happens often, after a pause. All that its domains own is in the table (nettable.h), which
+ * survives the instances, so a new one needs to be told nothing.
  *
- * Its channel devices are a pool. It starts with one multi-function device of channels, or with as
- * many as there are; when all are in use, the next one is plugged into a root port. None is ever
- * unplugged: QEMU does not survive that.
+ * An instance's channel devices are a pool. It starts with one multi-function device of channels,
+ * or with as many as there are; when all are in use, the next one is plugged into a root port. None
+ * is ever unplugged: QEMU does not survive that.
  */
 #ifndef HOST_NETSERVER_H
 #define HOST_NETSERVER_H
@@ -24,23 +26,59 @@ struct network {
     const char *tap, *bridge;
 };
 
+/* Why an instance ended, or gave way to another. */
+enum net_end {
+    NET_END_CRASH,
+    NET_END_PANIC,
+    NET_END_HANG,
+    NET_END_STOP,
+    NET_END_UPGRADE,
+    NET_ENDS
+};
+
+struct instance {
+    struct netserver *ns;
+    enum channel_role role;
+    struct domain *domain; /* NULL: it does not run */
+    char *kernel;          /* that it was started with */
+    unsigned plugged;      /* channels that it has */
+    unsigned plug_step;
+    bool plugging, plug_failed;
+    bool retired;                    /* its end is wanted */
+    bool hung;                       /* it is being ended because it did not answer */
+    int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
+    uint64_t started_ns;
+    uint64_t answered_ns;   /* when it answered a heartbeat last */
+    uint64_t waited_ns;     /* its threads, for a processor, when it had been silent for a while */
+    struct timer last_word; /* of a hung one */
+};
+
+/* An upgrade under way. */
+struct upgrade {
+    struct client *client; /* that is told, or NULL */
+    char *kernel;          /* the new one's, NULL: none is under way */
+    bool handing_over;     /* the new one was told to serve */
+    struct timer limit;    /* for the step that is under way */
+    uint64_t began_ns;     /* of the step */
+};
+
 struct netserver {
     struct supervisor *sv;
     char *name, *tap, *bridge;
     char *binary, *kernel, *accel, *cpu, *loglevel; /* of the domain it was first started for */
     char *ip;                  /* its own address as a boot argument, NULL: it has none */
     struct channel_grants own; /* the same as numbers: what domains share */
+    struct tap nic;            /* a tap network's device, for all instances */
     struct nettable table;
-    struct watch bell;     /* the server has news in the table */
-    struct domain *domain; /* the instance that lives, or NULL */
+    struct watch bell; /* an instance has news in the table */
+    struct instance instances[2], *active;
     unsigned users;
-    unsigned plugged; /* channels that the instance has */
-    bool plugging, plug_failed, idle_stop;
-    unsigned plug_step;
-    int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
-    struct timer restart, idle, ready;
-    uint64_t started_ns, pause_ms;
-    unsigned restarts;
+    bool idle_stop;
+    struct timer restart, standby, idle, beat;
+    uint64_t beat_ns; /* the last one */
+    uint64_t pause_ms;
+    struct upgrade upgrade;
+    unsigned ends[NET_ENDS];
     char *reason; /* of the last death, or NULL */
     struct netserver *next;
 };
@@ -63,14 +101,59 @@ struct netserver *netserver_new(struct supervisor *sv, const struct network *net
 int netserver_grant(struct netserver *ns, unsigned queues, struct channel_grants *g, char **error);
 /* The domain has ended. */
 void netserver_release(struct netserver *ns, unsigned slot);
-/* On DOMAIN_EV_ENDED of its instance. */
-void netserver_ended(struct netserver *ns);
+/* On DOMAIN_EV_ENDED of an instance. */
+void netserver_ended(struct netserver *ns, struct domain *d);
 /* Frees a server that has no domains and does not run. */
 void netserver_destroy(struct netserver *ns);
 
-/* ---- for netserver.c's own other file ---- */
+/*
+ * Hands over to a new instance with this kernel (NULL: the same one). The client, if any, is
+ * answered when it serves, or when it does not and the old one goes on.
+ */
+void netserver_upgrade(struct netserver *ns, const char *kernel, struct client *c);
 
-/* Plugs in the channels that the running instance does not have yet. */
+/* What an instance says about itself; unchecked numbers. */
+struct net_server_page netserver_page(const struct netserver *ns, const struct domain *d);
+/* What `ps` says of the standby: "none", "starting" or "ready". */
+const char *netserver_standby_state(const struct netserver *ns);
+extern const char *const net_end_names[NET_ENDS];
+
+/* ---- for netserver.c's own other files ---- */
+
+static inline struct instance *netserver_other(struct netserver *ns)
+{
+    return &ns->instances[ns->active == &ns->instances[0]];
+}
+/* Whether its network is the virtual switch. */
+bool netserver_is_user(const struct netserver *ns);
+void netserver_set_reason(struct netserver *ns, char *owned);
+/* The other instance, which is ready, is to serve from now on. */
+void netserver_promote(struct netserver *ns);
+/* Starts a standby after a moment, if there is to be one and none is there. */
+void netserver_want_standby(struct netserver *ns);
+
+/* netserver_instance.c. Starts an instance with this kernel; a standby's name and NIC are its own
+ * until it is promoted. False with *error an owned line. */
+void instance_init(struct instance *i, struct netserver *ns, enum channel_role role);
+bool instance_start(struct instance *i, const char *kernel, char **error);
+/* Its QEMU has ended. */
+void instance_ended(struct instance *i);
+/* Ready to serve: a standby that is up. */
+bool instance_is_ready(const struct instance *i);
+/* Ends it; nobody is told. */
+void instance_retire(struct instance *i);
+
+/* netserver_plug.c. Plugs in the channels that the running instances do not have yet. */
 void netserver_plug(struct netserver *ns);
+
+/* netserver_watch.c. Begins to watch the instances' heartbeats. */
+void netserver_watch(struct netserver *ns);
+
+/* netserver_upgrade.c. There is news of an instance: looks how the upgrade goes. */
+void upgrade_follow(struct netserver *ns);
+/* An instance has ended, during an upgrade or not. */
+void upgrade_ended(struct netserver *ns, const struct instance *i);
+/* The new instance cannot even be started. Takes the line over. */
+void upgrade_failed(struct netserver *ns, char *owned);
 
 #endif

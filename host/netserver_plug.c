@@ -11,88 +11,99 @@
 
 enum { STEP_GETFD, STEP_CHARDEV, STEP_DEVICE, STEPS };
 
-static void next(struct netserver *ns);
+static void next(struct instance *i);
 
-/* The domains that wait for the device that failed cannot be served. */
-static void failed(struct netserver *ns, const char *error)
+/* The domains that wait for the device that failed cannot be served. A standby is of no use then.
+ */
+static void failed(struct instance *i, const char *error)
 {
-    ns->plugging = false;
-    ns->plug_failed = true;
-    warn("%s: channels %u.. cannot be plugged in: %s", ns->name, ns->plugged, error);
+    struct netserver *ns = i->ns;
+
+    i->plugging = false;
+    i->plug_failed = true;
+    warn("%s: channels %u.. cannot be plugged in: %s", i->domain->name, i->plugged, error);
+    if (i != ns->active) {
+        instance_retire(i);
+        return;
+    }
     for (struct domain *d = ns->sv->domains; d; d = d->next)
-        if (domain_is_live(d) && d->lease && lease_slot(d->lease, ns) >= (int)ns->plugged)
+        if (domain_is_live(d) && d->lease && lease_slot(d->lease, ns) >= (int)i->plugged)
             domain_fail(d, "the network server %s takes no further channel: %s", ns->name, error);
 }
 
 static void stepped(void *arg, const char *error)
 {
-    struct netserver *ns = arg;
+    struct instance *i = arg;
 
-    if (!domain_is_live(ns->domain))
+    if (!i->domain || !domain_is_live(i->domain))
         return; /* its successor will have them from the start */
     if (error) {
-        failed(ns, error);
+        failed(i, error);
         return;
     }
-    if (++ns->plug_step < STEPS * CHANNELS_PER_DEVICE) {
-        next(ns);
+    if (++i->plug_step < STEPS * CHANNELS_PER_DEVICE) {
+        next(i);
         return;
     }
-    ns->plugging = false;
-    ns->plugged += CHANNELS_PER_DEVICE;
-    nettable_ring(&ns->table);
-    netserver_plug(ns);
+    i->plugging = false;
+    i->plugged += CHANNELS_PER_DEVICE;
+    nettable_ring(&i->ns->table);
+    netserver_plug(i->ns);
+    upgrade_follow(i->ns);
 }
 
-static void plug_function(struct netserver *ns, unsigned slot, const char *id)
+static void plug_function(struct instance *i, unsigned slot, const char *id)
 {
     char *bus = qemu_channel_bus(slot), *addr = qemu_channel_addr(slot);
 
-    qmp_command(ns->domain, "device_add",
+    qmp_command(i->domain, "device_add",
                 json_pack("{s:s, s:s, s:s, s:i, s:s, s:s, s:b}", "driver", "ivshmem-doorbell", "id",
                           id, "chardev", id, "vectors",
-                          (int)ns->table.channels[slot].region.vectors, "bus", bus, "addr", addr,
+                          (int)i->ns->table.channels[slot].region.vectors, "bus", bus, "addr", addr,
                           "multifunction", 1),
-                -1, stepped, ns);
+                -1, stepped, i);
     free(bus);
     free(addr);
 }
 
 /* Gives QEMU the socket of a channel. */
-static void pass_socket(struct netserver *ns, unsigned slot, const char *id)
+static void pass_socket(struct instance *i, unsigned slot, const char *id)
 {
-    int fd = ivshmem_connect(&ns->table.channels[slot].region, CHANNEL_SERVER, &ns->keep[slot]);
+    int fd = ivshmem_connect(&i->ns->table.channels[slot].region, i->role, &i->keep[slot]);
 
     if (fd < 0)
-        failed(ns, strerror(-fd));
+        failed(i, strerror(-fd));
     else
-        qmp_command(ns->domain, "getfd", json_pack("{s:s}", "fdname", id), fd, stepped, ns);
+        qmp_command(i->domain, "getfd", json_pack("{s:s}", "fdname", id), fd, stepped, i);
 }
 
-static void next(struct netserver *ns)
+static void next(struct instance *i)
 {
-    unsigned function = CHANNELS_PER_DEVICE - 1 - ns->plug_step / STEPS;
-    unsigned slot = ns->plugged + function;
+    unsigned function = CHANNELS_PER_DEVICE - 1 - i->plug_step / STEPS;
+    unsigned slot = i->plugged + function;
     char *id = xasprintf("channel%u", slot);
 
-    if (ns->plug_step % STEPS == STEP_GETFD)
-        pass_socket(ns, slot, id);
-    else if (ns->plug_step % STEPS == STEP_CHARDEV)
-        qmp_command(ns->domain, "chardev-add",
+    if (i->plug_step % STEPS == STEP_GETFD)
+        pass_socket(i, slot, id);
+    else if (i->plug_step % STEPS == STEP_CHARDEV)
+        qmp_command(i->domain, "chardev-add",
                     json_pack("{s:s, s:{s:s, s:{s:{s:s, s:{s:s}}, s:b}}}", "id", id, "backend",
                               "type", "socket", "data", "addr", "type", "fd", "data", "str", id,
                               "server", 0),
-                    -1, stepped, ns);
+                    -1, stepped, i);
     else
-        plug_function(ns, slot, id);
+        plug_function(i, slot, id);
     free(id);
 }
 
 void netserver_plug(struct netserver *ns)
 {
-    if (ns->plugging || ns->plug_failed || ns->plugged >= ns->table.made)
-        return;
-    ns->plugging = true;
-    ns->plug_step = 0;
-    next(ns);
+    for (unsigned n = 0; n < 2; n++) {
+        struct instance *i = &ns->instances[n];
+        if (!i->domain || i->plugging || i->plug_failed || i->plugged >= ns->table.made)
+            continue;
+        i->plugging = true;
+        i->plug_step = 0;
+        next(i);
+    }
 }

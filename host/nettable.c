@@ -162,6 +162,7 @@ int nettable_create(struct nettable *t, const struct channel_grants *shared)
         return err;
     struct net_table *h = head(t);
     h->version = NET_TABLE_VERSION;
+    h->active = CHANNEL_SERVER;
     memcpy(h->shared_mac, shared->mac, sizeof(h->shared_mac));
     h->ipv4_prefix = shared->ipv4_prefix;
     h->ipv6_prefix = shared->ipv6_prefix;
@@ -278,12 +279,23 @@ void nettable_reclaim(struct nettable *t, unsigned unserved)
     }
 }
 
+static struct net_server_page *page_of(const struct nettable *t, enum channel_role role)
+{
+    return at(t, NET_TABLE_SERVER(role));
+}
+
+void nettable_instance_died(struct nettable *t, enum channel_role role)
+{
+    struct net_server_page *page = page_of(t, role);
+
+    __atomic_store_n(&page->state, NET_SERVER_DOWN, __ATOMIC_RELEASE);
+    memset(page, 0, sizeof(*page));
+}
+
 void nettable_server_died(struct nettable *t, unsigned step)
 {
-    struct net_server_page *page = at(t, CHANNEL_PAGE);
     unsigned used = t->made;
 
-    page->state = NET_SERVER_DOWN;
     nettable_reclaim(t, 0);
     while (used && t->channels[used - 1].state == SLOT_FREE)
         used--;
@@ -294,6 +306,24 @@ void nettable_server_died(struct nettable *t, unsigned step)
 void nettable_ring(const struct nettable *t)
 {
     ivshmem_ring(&t->region, CHANNEL_SERVER, 0);
+    ivshmem_ring(&t->region, CHANNEL_STANDBY, 0);
+}
+
+void nettable_activate(struct nettable *t, enum channel_role role)
+{
+    __atomic_store_n(&head(t)->active, (uint32_t)role, __ATOMIC_RELEASE);
+    nettable_ring(t);
+}
+
+void nettable_ping(struct nettable *t)
+{
+    __atomic_store_n(&head(t)->ping, ++t->ping, __ATOMIC_RELEASE);
+    nettable_ring(t);
+}
+
+bool nettable_answered(const struct nettable *t, enum channel_role role)
+{
+    return __atomic_load_n(&page_of(t, role)->pong, __ATOMIC_ACQUIRE) == t->ping;
 }
 
 /* ---- the server's numbers ---- */
@@ -303,7 +333,7 @@ struct net_counters nettable_counters(const struct nettable *t, unsigned slot)
     return ((struct net_counters *)at(t, NET_TABLE_COUNTS))[slot];
 }
 
-struct net_server_page nettable_server(const struct nettable *t)
+struct net_server_page nettable_server(const struct nettable *t, enum channel_role role)
 {
-    return *(struct net_server_page *)at(t, CHANNEL_PAGE);
+    return *page_of(t, role);
 }

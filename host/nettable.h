@@ -37,6 +37,7 @@ struct net_channel {
 
 struct nettable {
     struct ivshmem region;
+    uint32_t ping;
     unsigned made; /* channels: slots below are not MISSING */
     unsigned next_block;
     struct net_channel channels[NET_SLOTS];
@@ -65,11 +66,18 @@ void nettable_revoke(struct nettable *t, unsigned slot);
 /* Takes back leaving slots: those that the server has let go, and those from number `unserved` on,
  * which no server sees. */
 void nettable_reclaim(struct nettable *t, unsigned unserved);
-/* The server is dead: its page says so, all leaving slots are free, and channels behind the last
- * one in use are given up, in steps of `step`. */
+/* An instance is dead: its page says so, and nothing else any more. */
+void nettable_instance_died(struct nettable *t, enum channel_role role);
+/* No instance is left: all leaving slots are free, and channels behind the last one in use are
+ * given up, in steps of `step`. */
 void nettable_server_died(struct nettable *t, unsigned step);
-/* Tells the server to look. */
+/* Tells the instances to look. */
 void nettable_ring(const struct nettable *t);
+/* The instance that is to serve. */
+void nettable_activate(struct nettable *t, enum channel_role role);
+/* Asks the instances for a sign of life; nettable_answered tells whether one has given it. */
+void nettable_ping(struct nettable *t);
+bool nettable_answered(const struct nettable *t, enum channel_role role);
 
 /* Answers a claim of the slot's domain: fills in error, first and last. */
 void nettable_claim(struct nettable *t, unsigned slot, struct ctl_claim *c);
@@ -78,8 +86,8 @@ int nettable_owner(const struct nettable *t, bool udp, uint16_t port);
 /* Whether the port is one that this slot claimed. */
 bool nettable_is_claimed(const struct nettable *t, unsigned slot, bool udp, uint16_t port);
 
-/* The server's numbers: to show, nothing else. */
+/* The instances' words. */
 struct net_counters nettable_counters(const struct nettable *t, unsigned slot);
-struct net_server_page nettable_server(const struct nettable *t);
+struct net_server_page nettable_server(const struct nettable *t, enum channel_role role);
 
 #endif

@@ -83,17 +83,38 @@ static char *format_state(json_t *d)
                   : xstrdup(text(d, "state"));
 }
 
+static void print_ends(json_t *server)
+{
+    const char *kind, *comma = "";
+    json_t *count;
+
+    printf("    replaced: ");
+    json_object_foreach(json_object_get(server, "ends"), kind, count)
+    {
+        if (json_integer_value(count))
+            printf("%s%d x %s", comma, (int)json_integer_value(count), kind);
+        comma = json_integer_value(count) ? ", " : comma;
+    }
+    printf("%s%s\n", *text(server, "last_end") ? "; the last end: " : "", text(server, "last_end"));
+}
+
 /* Below a domain's line: why it ended, or how often a network server had to be started again. */
 static void print_remarks(json_t *d)
 {
     json_t *server = json_object_get(d, "server");
     int restarts = (int)json_integer_value(json_object_get(server, "restarts"));
 
+    json_t *last = json_object_get(d, "last_switch");
+    char *ago = format_time(json_number_value(json_object_get(last, "ago_s")));
+    if (last)
+        printf("    %s ago: %s\n", ago, text(last, "what"));
+    free(ago);
     if (*text(d, "reason"))
         printf("    %s\n", text(d, "reason"));
-    if (restarts)
-        printf("    restarts: %d%s%s\n", restarts, *text(server, "last_end") ? "; the last: " : "",
-               text(server, "last_end"));
+    if (server && !strcmp(text(server, "role"), "active"))
+        printf("    standby: %s\n", text(server, "standby"));
+    if (restarts && !strcmp(text(server, "role"), "active"))
+        print_ends(server);
 }
 
 static void print_line(json_t *d)
@@ -101,13 +122,16 @@ static void print_line(json_t *d)
     char *state = format_state(d), *ports = format_ports(d);
     char *up = format_time(json_number_value(json_object_get(d, "uptime_s")));
     char *memory = xasprintf("%dM", (int)json_integer_value(json_object_get(d, "memory_mib")));
+    bool automatic = !strcmp(text(d, "path_mode"), "auto");
+    char *path = xasprintf("%s%s", text(d, "path"), automatic ? "/auto" : "");
     char *rx = format_rate(d, "rx_rate"), *tx = format_rate(d, "tx_rate");
 
-    printf("%-16s %-12s %-7s %-12s %-10s %-5d %-7s %-8s %-7s %-7s %s%s\n", text(d, "name"), state,
-           text(d, "path"), text(d, "address"), text(d, "mode"),
+    printf("%-16s %-12s %-11s %-12s %-10s %-5d %-7s %-8s %-7s %-7s %s%s\n", text(d, "name"), state,
+           path, text(d, "address"), text(d, "mode"),
            (int)json_integer_value(json_object_get(d, "cpus")), memory, up, rx, tx,
            text(d, "program"), ports);
     free(state);
+    free(path);
     free(ports);
     free(up);
     free(memory);
@@ -120,7 +144,7 @@ static void print_table(json_t *domains, bool all)
     size_t i;
     json_t *d;
 
-    printf("%-16s %-12s %-7s %-12s %-10s %-5s %-7s %-8s %-7s %-7s %s\n", "NAME", "STATE", "PATH",
+    printf("%-16s %-12s %-11s %-12s %-10s %-5s %-7s %-8s %-7s %-7s %s\n", "NAME", "STATE", "PATH",
            "ADDRESS", "MODE", "CPUS", "MEMORY", "UPTIME", "RX/s", "TX/s", "PROGRAM, PORTS");
     json_array_foreach(domains, i, d)
     {

@@ -158,10 +158,16 @@ static char *tap_netdev(const struct tap *tap)
     for (unsigned i = 0; i < tap->n; i++)
         buf_printf(&fds, "%s%d", i ? ":" : "", tap->fd[i]);
     buf_append(&fds, "", 1);
-    char *text =
-        xasprintf("tap,id=net0,%s=%s,vhost=off", tap->n > 1 ? "fds" : "fd", (char *)fds.data);
+    char *text = xasprintf("tap,id=" QEMU_NETDEV ",%s=%s,vhost=off", tap->n > 1 ? "fds" : "fd",
+                           (char *)fds.data);
     buf_free(&fds);
     return text;
+}
+
+/* Whether it is a domain that may move between paths. */
+static bool moves(const struct qemu_config *c)
+{
+    return !c->net_server && !c->fixed_paths && c->net0;
 }
 
 static void add_network(const struct qemu_config *c, struct strv *argv)
@@ -171,7 +177,7 @@ static void add_network(const struct qemu_config *c, struct strv *argv)
 
     if (c->net_fd >= 0) {
         add(argv, "-netdev",
-            xasprintf("stream,id=net0,server=off,addr.type=fd,addr.str=%d", c->net_fd));
+            xasprintf("stream,id=" QEMU_NETDEV ",server=off,addr.type=fd,addr.str=%d", c->net_fd));
         /* large frames instead of segmentation offload */
         extra = xstrdup(",host_mtu=65520,rx_queue_size=1024");
     } else if (c->tap && c->tap->n) {
@@ -182,9 +188,10 @@ static void add_network(const struct qemu_config *c, struct strv *argv)
         return;
     }
     add(argv, "-device",
-        xasprintf("virtio-net-pci,netdev=net0,mac=%02x:%02x:%02x:%02x:%02x:%02x,disable-legacy=on,"
-                  "romfile=%s",
-                  m[0], m[1], m[2], m[3], m[4], m[5], extra));
+        xasprintf("virtio-net-pci,id=" QEMU_NIC ",netdev=" QEMU_NETDEV
+                  ",mac=%02x:%02x:%02x:%02x:%02x:%02x,disable-legacy=on,%sromfile=%s",
+                  m[0], m[1], m[2], m[3], m[4], m[5], moves(c) ? "bus=" QEMU_NIC_PORT "," : "",
+                  extra));
     free(extra);
 }
 
@@ -203,15 +210,26 @@ char *qemu_channel_addr(unsigned place)
                      place % CHANNELS_PER_DEVICE);
 }
 
-/* PCIe's own hot-plug, not ACPI's: our kernel has no interpreter for that. */
+/* For the channels of a network server. */
 static void add_root_ports(struct strv *argv)
 {
-    add(argv, "-global", xstrdup("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
     for (unsigned i = 0; i < CHANNEL_ROOT_PORTS; i++)
         add(argv, "-device",
             xasprintf("pcie-root-port,id=port%u,bus=pcie.0,addr=%#x.%u,multifunction=on,"
                       "chassis=%u,slot=%u",
                       i, CHANNEL_DEVICE + 1 + i / 8, i % 8, i + 1, i + 1));
+}
+
+/* For what may be plugged into an application domain. */
+static void add_path_ports(struct strv *argv)
+{
+    static const char *const ids[] = {QEMU_NIC_PORT, QEMU_CHANNEL_PORT};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++)
+        add(argv, "-device",
+            xasprintf("pcie-root-port,id=%s,bus=pcie.0,addr=%#x.%u,multifunction=on,chassis=%u,"
+                      "slot=%u",
+                      ids[i], CHANNEL_DEVICE, i, i + 1, i + 1));
 }
 
 static void add_ivshmem(const struct qemu_config *c, struct strv *argv)
@@ -290,9 +308,13 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
     add(argv, "-device", xstrdup("virtio-serial-pci,id=serial,max_ports=2,disable-legacy=on"));
     add(argv, "-device",
         xstrdup("virtserialport,bus=serial.0,nr=1,chardev=control,name=org.librettos.control"));
-    add_network(c, argv);
+    /* PCIe's own hot-plug, not ACPI's: our kernel has no interpreter for that. */
+    add(argv, "-global", xstrdup("ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"));
     if (c->net_server)
         add_root_ports(argv);
+    else if (moves(c))
+        add_path_ports(argv);
+    add_network(c, argv);
     add_ivshmem(c, argv);
     buf_printf(&append, "role=%s hostname=%s control=1 loglevel=%s", c->net_server ? "net" : "app",
                c->name, c->loglevel);

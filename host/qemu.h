@@ -34,6 +34,15 @@ struct qemu_ivshmem {
 #define CHANNEL_ROOT_PORTS 16u
 #define CHANNEL_PLACES ((1 + CHANNEL_ROOT_PORTS) * CHANNELS_PER_DEVICE)
 
+/*
+ * An application domain has two root ports, for what is plugged in when it moves to another path: a
+ * NIC, which is there from the start if it is on the direct path, and a channel.
+ */
+#define QEMU_NIC_PORT "nicport"
+#define QEMU_CHANNEL_PORT "channelport"
+#define QEMU_NIC "nic0"
+#define QEMU_NETDEV "net0"
+
 struct qemu_config {
     const char *binary;         /* from qemu_find() */
     const char *kernel, *image; /* image may be NULL: no boot image */
@@ -50,6 +59,7 @@ struct qemu_config {
     uid_t owner; /* who in the domain owns what is the caller's on the volumes */
     gid_t owner_group;
     const struct strv *extra;           /* --qemu-arg, may be NULL */
+    bool fixed_paths;                   /* an application domain that stays on its path */
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */
     const struct tap *tap;              /* or an open tap device, or NULL */

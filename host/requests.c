@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lease.h"
+#include "pathswitch.h"
 #include "records.h"
 
 #define MAX_PORTS 64
@@ -86,6 +87,15 @@ static void forget(struct supervisor *sv, struct domain *d)
     domain_free(d);
 }
 
+/* Instances of a network server share one. */
+static bool dir_is_used(const struct supervisor *sv, const char *dir)
+{
+    for (const struct domain *d = sv->domains; d; d = d->next)
+        if (domain_is_live(d) && !strcmp(d->dir, dir))
+            return true;
+    return false;
+}
+
 /* Drops the oldest records of ended domains beyond MAX_RECORDS; new ones are at the front. */
 static void trim_records(struct supervisor *sv)
 {
@@ -94,7 +104,8 @@ static void trim_records(struct supervisor *sv)
     for (struct domain *d = sv->domains, *next; d; d = next) {
         next = d->next;
         if (!domain_is_live(d) && ++n > MAX_RECORDS) {
-            record_remove(d->dir);
+            if (!dir_is_used(sv, d->dir))
+                record_remove(d->dir);
             forget(sv, d);
         }
     }
@@ -128,6 +139,8 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         on_claim(d, data);
         return;
     }
+    if (d->lease && d->lease->path && pathswitch_event(d->lease->path, what, data))
+        return;
     if (what == DOMAIN_EV_ENDED && d->lease)
         lease_end(d->lease);
     for (struct client *c = sv->clients, *next; c; c = next) {
@@ -148,7 +161,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
             client_reply(c, json_pack("{s:b, s:o}", "ok", 1, "stats", stats ? stats : json_null()));
         } else if (what == DOMAIN_EV_ENDED) {
             c->session = NULL;
-            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC)
+            if (c->role == CLIENT_STATS || c->role == CLIENT_EXEC || c->role == CLIENT_SWITCH)
                 client_error(c, STATUS_OURS, "domain %s ended", d->name);
             else
                 client_reply(c, json_pack("{s:b, s:i, s:o}", "ok", 1, "status", domain_status(d),
@@ -156,7 +169,7 @@ static void on_domain_event(struct domain *d, enum domain_event what, const void
         }
     }
     if (what == DOMAIN_EV_ENDED && d->server)
-        netserver_ended(d->server);
+        netserver_ended(d->server, d);
     if (what == DOMAIN_EV_ENDED)
         supervisor_check_idle(sv);
 }
@@ -329,7 +342,7 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
     struct domain *old = find_domain(sv, spec->name), *d = NULL;
-    char *dir = xasprintf("%s/%s.domain", sv->dir, spec->name);
+    char *dir = spec->dir ? xstrdup(spec->dir) : xasprintf("%s/%s.domain", sv->dir, spec->name);
 
     spec->dir = dir;
     if (old && domain_is_live(old))
@@ -347,6 +360,20 @@ struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec,
     d->next = sv->domains;
     sv->domains = d;
     return d;
+}
+
+void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name)
+{
+    struct domain *other = find_domain(sv, name);
+    char *mine = d->name;
+
+    d->name = xstrdup(name);
+    if (other) {
+        free(other->name);
+        other->name = mine;
+    } else {
+        free(mine);
+    }
 }
 
 static void start_domain(struct client *c, struct domain_spec *spec, const struct lease_request *rq)
@@ -368,6 +395,7 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
         return;
     }
     d->lease = lease;
+    lease->path = pathswitch_new(sv, d, rq->mode);
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
@@ -388,17 +416,18 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
+    int auto_mode = 0;
 
     bool ok = take_program(rq, &program) &&
               !json_unpack(rq,
                            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i}",
+                           "s:b, s:b, s?b, s:i, s:i, s?b}",
                            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
                            "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
                            &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
                            "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
                            "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group) &&
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
@@ -421,6 +450,7 @@ static void request_run(struct client *c, json_t *rq)
     spec.exec = program.spec;
     spec.program = program.spec.program;
     lease.server_path = server_path;
+    lease.mode = auto_mode ? MODE_AUTO : server_path ? MODE_SERVER : MODE_DIRECT;
     lease.shared = shared;
     c->detach = detach;
     char *name = choose_name(c, wanted, base);
@@ -485,7 +515,8 @@ static void request_stop(struct client *c, json_t *rq)
 
     if (!d)
         return;
-    if (d->server && d->server->users && !json_is_true(json_object_get(rq, "force"))) {
+    if (d->server && d == d->server->active->domain && d->server->users &&
+        !json_is_true(json_object_get(rq, "force"))) {
         client_error(c, STATUS_OURS,
                      "%u domain%s the network server %s: stop them first, or restart it with "
                      "`librettos stop --force %s`",
@@ -498,6 +529,18 @@ static void request_stop(struct client *c, json_t *rq)
         domain_kill(d);
     else
         domain_stop(d, grace < 3600000 ? (uint32_t)grace : 3600000u);
+}
+
+static void request_upgrade(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d && !d->server)
+        client_error(c, STATUS_OURS,
+                     "%s is no network server; `librettos ps` lists them (kind: network server)",
+                     d->name);
+    else if (d)
+        netserver_upgrade(d->server, json_string_value(json_object_get(rq, "kernel")), c);
 }
 
 static void request_signal(struct client *c, json_t *rq)
@@ -527,6 +570,14 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+static void request_switch(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d)
+        pathswitch_request(c, d, rq);
+}
+
 static int handle_request(struct client *c, const struct frame *f)
 {
     json_t *rq = json_loadb((const char *)f->payload, f->length, 0, NULL);
@@ -545,6 +596,10 @@ static int handle_request(struct client *c, const struct frame *f)
         request_stop(c, rq);
     else if (!strcmp(op, "signal"))
         request_signal(c, rq);
+    else if (!strcmp(op, "switch"))
+        request_switch(c, rq);
+    else if (!strcmp(op, "upgrade"))
+        request_upgrade(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
     else
@@ -592,6 +647,10 @@ int client_frame(struct client *c, const struct frame *f)
 
 void client_gone(struct client *c)
 {
+    pathswitch_forget(c);
+    for (struct netserver *ns = c->sv->servers; ns; ns = ns->next)
+        if (ns->upgrade.client == c)
+            ns->upgrade.client = NULL;
     if (!c->session)
         return;
     if (c->role == CLIENT_EXEC)

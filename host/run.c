@@ -17,8 +17,7 @@
 
 #define DEFAULT_MEMORY_MIB 256
 
-/* The kernel image: named, or beside this executable. Owned; NULL after a warning. */
-static char *find_kernel(const char *named)
+char *find_kernel(const char *named)
 {
     static const char *const names[] = {"kernel.elf", "librettos-kernel.elf",
                                         "../lib/librettos/kernel.elf"};
@@ -93,16 +92,16 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
     for (size_t i = 0; i < o->env.n; i++)
         add_env(&env, o->env.v[i]);
 
-    json_t *rq =
-        json_pack("{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s*, s:s*, s:s*, "
-                  "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i}",
-                  "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain",
-                  "qemu", qemu, "kernel", kernel, "image", image->image, "accel", accel, "cpu",
-                  o->cpu, "memory", (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1),
-                  "loglevel", o->loglevel ? o->loglevel : "warn", "tap", o->tap, "bridge",
-                  o->bridge, "ip", o->ip, "address", o->wanted, "server_path", (int)o->server_path,
-                  "shared", (int)o->shared, "detach", (int)o->detach, "ports", ports, "volumes",
-                  volumes, "owner", (int)o->uid, "owner_group", (int)o->gid);
+    json_t *rq = json_pack(
+        "{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s*, s:s*, s:s*, "
+        "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i, s:b}",
+        "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain", "qemu", qemu,
+        "kernel", kernel, "image", image->image, "accel", accel, "cpu", o->cpu, "memory",
+        (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1), "loglevel",
+        o->loglevel ? o->loglevel : "warn", "tap", o->tap, "bridge", o->bridge, "ip", o->ip,
+        "address", o->wanted, "server_path", (int)o->server_path, "shared", (int)o->shared,
+        "detach", (int)o->detach, "ports", ports, "volumes", volumes, "owner", (int)o->uid,
+        "owner_group", (int)o->gid, "auto", (int)o->auto_mode);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
     json_t *jqemu = json_strings(&o->qemu_args);
     if (!rq && jargv && jenv && jqemu)

@@ -8,9 +8,11 @@
 #define RUN_MAX_VOLUMES 16
 
 struct run_options {
-    const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel, *path, *address;
+    const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel, *path, *address,
+        *mode;
     bool detach, tty, timing;
     bool server_path, shared;  /* of `path` and `address` */
+    bool auto_mode;            /* of `mode` */
     const char *wanted;        /* the IP of --address dedicated=IP, or NULL */
     unsigned memory_mib, cpus; /* 0: default */
     uid_t uid;                 /* of `user` */

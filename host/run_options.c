@@ -38,6 +38,8 @@ static const char help[] =
     "  --path server|direct   through the network server, or with a NIC of its own (default: "
     "server;\n"
     "                         direct with --tap and --bridge)\n"
+    "  --mode auto|direct|server  who decides about the path while it runs: its load (auto), or\n"
+    "                         `librettos switch` (default); direct and server are as --path\n"
     "  --address dedicated[=IP]|shared  an address of its own, or the network server's, of which\n"
     "                         each domain has some ports (default: dedicated)\n"
     "  --kernel FILE          kernel image (default: $LIBRETTOS_KERNEL, else beside this command)\n"
@@ -65,6 +67,7 @@ enum {
     OPT_LOGLEVEL,
     OPT_TIMING,
     OPT_PATH,
+    OPT_MODE,
     OPT_ADDRESS
 };
 
@@ -92,6 +95,7 @@ static const struct option long_options[] = {
     {"loglevel", required_argument, NULL, OPT_LOGLEVEL},
     {"timing", no_argument, NULL, OPT_TIMING},
     {"path", required_argument, NULL, OPT_PATH},
+    {"mode", required_argument, NULL, OPT_MODE},
     {"address", required_argument, NULL, OPT_ADDRESS},
     {NULL, 0, NULL, 0},
 };
@@ -132,6 +136,27 @@ static int take_checked(struct run_options *o, int opt, const char *arg)
     }
 }
 
+/* --mode auto, or another name for --path. */
+static int check_mode(struct run_options *o)
+{
+    if (!o->mode)
+        return 0;
+    o->auto_mode = !strcmp(o->mode, "auto");
+    if (!o->auto_mode && o->path && strcmp(o->mode, o->path))
+        warn("--mode %s and --path %s exclude each other", o->mode, o->path);
+    else if (o->auto_mode && o->address && !strcmp(o->address, "shared"))
+        warn("--mode auto: the network server's address cannot move; use --address dedicated");
+    else if (o->auto_mode && o->tap)
+        warn("--mode auto: a tap device has one user; use --bridge");
+    else if (!o->auto_mode && strcmp(o->mode, "direct") && strcmp(o->mode, "server"))
+        warn("--mode %s: use auto, direct or server", o->mode);
+    else {
+        o->path = !o->auto_mode ? o->mode : o->path ? o->path : "server";
+        return 0;
+    }
+    return -EINVAL;
+}
+
 /* --path and --address: what they are if not given, and whether they go together. */
 static int check_path(struct run_options *o)
 {
@@ -163,6 +188,7 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
         [OPT_KERNEL] = &o->kernel, [OPT_ACCEL] = &o->accel,
         [OPT_CPU] = &o->cpu,       [OPT_LOGLEVEL] = &o->loglevel,
         [OPT_PATH] = &o->path,     [OPT_ADDRESS] = &o->address,
+        [OPT_MODE] = &o->mode,
     };
     int opt;
 
@@ -210,7 +236,7 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
     }
     if (o->ip && check_ip(o->ip))
         return STATUS_OURS;
-    if (check_path(o))
+    if (check_mode(o) || check_path(o))
         return STATUS_OURS;
     if (o->user && base_user(o->user, &o->uid, &o->gid)) {
         warn("-u %s: no such user", o->user);

@@ -7,13 +7,16 @@
  *
  *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
  *           tap, bridge, ip, server_path, shared, address, argv, env, cwd, user, tty, stdin,
- *           detach, qemu_args, owner, owner_group
+ *           detach, qemu_args, owner, owner_group, auto
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
  *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
+ *   upgrade name of a network server, kernel (none: the same); reply: "handover_ms", "kernel"
  *   signal  name, signal
+ *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
+ *           "drain_ns", "total_ns"
  *   stats   name; reply: "stats"
  *
  * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between.

@@ -106,6 +106,7 @@ int tap_open(struct tap *t, const char *dev, const char *bridge, unsigned queues
         else
             err = 0; /* an ordinary user cannot set a device up, but it may be up already */
     }
+    memcpy(t->name, ifr.ifr_name, sizeof(t->name));
     if (err)
         tap_close(t);
     return err;

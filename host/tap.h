@@ -8,6 +8,7 @@
 struct tap {
     int fd[TAP_MAX_QUEUES];
     unsigned n;
+    char name[16]; /* of the device */
 };
 
 /*

@@ -365,7 +365,7 @@ struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
     }
     if (host == VNET_SERVER) {
         p->port.only_mac = NULL;
-        p->held = true;
+        p->held = p->lasting = true;
     }
     v->ports[host] = p;
     return p;

@@ -5,3 +5,5 @@ $(BUILD)/hostile.o: tests/hostile/hostile.c
 
 $(BUILD)/kernel.hostile.elf: $(BUILD)/hostile.o $(KERNEL_OBJS) $(BUILD)/symbols.o kernel/kernel.lds
 	$(CC) $(KERNEL_LDFLAGS) -Wl,--wrap=channel_path_start $(KERNEL_OBJS) $(BUILD)/symbols.o $< -o $@
+
+-include $(BUILD)/hostile.d

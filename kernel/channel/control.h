@@ -10,7 +10,8 @@
 #include "core/base.h"
 
 struct channel_device {
-    uint8_t *mem; /* the region, cached */
+    uint8_t *mem;  /* the region, cached */
+    paddr_t paddr; /* where other devices of the domain find it */
     uint64_t size;
     uint32_t id;      /* our peer id */
     unsigned vectors; /* interrupts we have */

@@ -1,7 +1,7 @@
 /* Packets in and out of a ring (channel/frame.h). */
 #include "channel/frame.h"
 
-#define COPY_WHOLE (PKT_BUF - PKT_HEADROOM) /* frames up to this long need no fragment */
+#define COPY_WHOLE CHANNEL_LEND_COPIED /* frames up to this long need no fragment */
 #define ETH_LEN 14u
 
 _Static_assert((int)GSO_NONE == CHANNEL_GSO_NONE && (int)GSO_TCP4 == CHANNEL_GSO_TCP4 &&
@@ -41,7 +41,7 @@ int channel_put_pkt(struct channel_producer *p, const struct pkt *pkt)
     to += pkt->linear;
     for (unsigned i = 0; i < pkt->nfrags; i++) {
         const struct pkt_frag *f = &pkt->frags[i];
-        memcpy(to, (const uint8_t *)page_addr(f->page) + f->off, f->len);
+        memcpy(to, pkt_frag_addr(pkt, f), f->len);
         to += f->len;
     }
     channel_commit(p, &desc);
@@ -106,22 +106,16 @@ static bool copy_pages(struct pkt *p, const uint8_t *from, uint32_t n)
     return true;
 }
 
-struct pkt *channel_get_pkt(const struct channel_frame *f)
+/* A packet with the frame's first bytes. */
+static struct pkt *copy_start(const struct channel_frame *f)
 {
     const struct channel_desc *d = &f->desc;
-    uint32_t headers = MIN(d->len, (uint32_t)COPY_WHOLE);
     struct pkt *p = pkt_alloc(PKT_HEADROOM);
 
     if (unlikely(!p))
         return NULL;
-    memcpy(p->data, f->data, headers);
-    if (d->len > COPY_WHOLE)
-        headers = header_len(p->data, headers);
-    p->linear = p->len = headers;
-    if (unlikely(!copy_pages(p, f->data + headers, d->len - headers))) {
-        pkt_free(p);
-        return NULL;
-    }
+    p->linear = p->len = MIN(d->len, (uint32_t)COPY_WHOLE);
+    memcpy(p->data, f->data, p->linear);
     if (d->flags & CHANNEL_CSUM_PARTIAL) {
         p->flags = PKT_CSUM_PARTIAL;
         p->csum_start = d->csum_start;
@@ -132,4 +126,46 @@ struct pkt *channel_get_pkt(const struct channel_frame *f)
         p->flags = PKT_CSUM_OK;
     }
     return p;
+}
+
+struct pkt *channel_get_pkt(const struct channel_frame *f)
+{
+    uint32_t len = f->desc.len;
+    struct pkt *p = copy_start(f);
+
+    if (unlikely(!p) || len <= COPY_WHOLE)
+        return p;
+    p->linear = p->len = header_len(p->data, COPY_WHOLE);
+    if (unlikely(!copy_pages(p, f->data + p->linear, len - p->linear))) {
+        pkt_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+struct pkt *channel_lend_pkt(const struct channel_frame *f, struct pkt_loan *loan)
+{
+    struct pkt *p = copy_start(f);
+
+    if (unlikely(!p))
+        return NULL;
+    ref_init(&loan->refs, 1);
+    pkt_append_loan(p, loan, (uint32_t)(f->data + p->linear - loan->lender->addr),
+                    f->desc.len - p->linear);
+    return p;
+}
+
+bool channel_settle_pkt(struct pkt *p)
+{
+    if (!(p->flags & PKT_LENT))
+        return true;
+    ASSERT(p->nfrags == 1);
+    struct pkt_frag lent = p->frags[0];
+    const uint8_t *from = pkt_frag_addr(p, &lent);
+    p->flags &= (uint8_t)~PKT_LENT;
+    p->nfrags = 0;
+    p->len = p->linear;
+    bool copied = copy_pages(p, from, lent.len);
+    pkt_loan_put(lent.loan);
+    return copied;
 }

@@ -1,6 +1,6 @@
 /*
- * Packets in and out of a ring: one copy each way, between private pages and the shared region.
- * Used by both sides. bh context or bottom halves disabled.
+ * Packets in and out of a ring: one copy each way, between private pages and the shared region, or
+ * on the way out a loan of the region. Used by both sides. bh context or bottom halves disabled.
  */
 #ifndef CHANNEL_FRAME_H
 #define CHANNEL_FRAME_H
@@ -18,5 +18,17 @@ int channel_put_pkt(struct channel_producer *p, const struct pkt *pkt);
  * CHANNEL_CSUM_PARTIAL it is as it would be for transmission: PKT_CSUM_PARTIAL, csum_start and
  * csum_offset. NULL: out of memory. Releasing the frame is the caller's. */
 struct pkt *channel_get_pkt(const struct channel_frame *f);
+
+/* What a packet has a private copy of if the rest is lent: no less than anybody looks at. */
+#define CHANNEL_LEND_COPIED (PKT_BUF - PKT_HEADROOM)
+/* Shorter frames are copied: it costs less than a loan. */
+#define CHANNEL_LEND_MIN 512u
+
+/* The same, but what is behind its first CHANNEL_LEND_COPIED bytes is lent (net/pkt.h, PKT_LENT):
+ * the frame must not be released until loan->refs is 0 again. The loan is not in use, its lender's
+ * memory has the frame. */
+struct pkt *channel_lend_pkt(const struct channel_frame *f, struct pkt_loan *loan);
+/* Copies what is lent. False: out of memory, the packet is to be freed. */
+bool channel_settle_pkt(struct pkt *p);
 
 #endif

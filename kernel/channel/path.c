@@ -130,6 +130,11 @@ static int rx_poll(struct channel_path_queue *pq)
 
 /* --- the bottom half -------------------------------------------------------------------------- */
 
+static uint32_t up_state(const struct channel_path *cp)
+{
+    return READ_ONCE(cp->parked) ? CHANNEL_PARKED : CHANNEL_UP;
+}
+
 /* Answers a new generation, or notices that the server went away. */
 static void follow_server(struct channel_path_queue *pq)
 {
@@ -142,12 +147,16 @@ static void follow_server(struct channel_path_queue *pq)
         pq->room_event = READ_ONCE(pq->q.rx.peer->room_event);
         pq->generations++;
         pq->reported = false;
-        WRITE_ONCE(channel_side(cp->dev, false)->state, CHANNEL_UP);
+        WRITE_ONCE(channel_side(cp->dev, false)->state, up_state(cp));
         ring(pq);
     }
     spin_unlock(&pq->tx_lock);
-    if (event == CHANNEL_LIVE && pq->index == 0 && !cp->path.link_up)
+    if (event != CHANNEL_LIVE)
+        return;
+    if (pq->index == 0 && !cp->path.link_up)
         path_link_changed(&cp->path, true);
+    if (pq->generations > 1)
+        path_lost_frames(&cp->path);
 }
 
 static void report_broken(struct channel_path_queue *pq)
@@ -272,6 +281,34 @@ static int set_multicast(struct net_path *path, const uint8_t (*macs)[MAC_LEN], 
     return 0;
 }
 
+static void chosen(struct net_path *path, bool yes)
+{
+    struct channel_path *cp = container_of(path, struct channel_path, path);
+    struct channel_path_queue *first = &cp->queues[0];
+
+    /* follow_server may write the state too. */
+    spin_lock_bh(&first->tx_lock);
+    WRITE_ONCE(cp->parked, !yes);
+    if (cp->running && first->q.generation && !channel_queue_broken(&first->q))
+        WRITE_ONCE(channel_side(cp->dev, false)->state, up_state(cp));
+    spin_unlock_bh(&first->tx_lock);
+}
+
+static bool drained(struct net_path *path)
+{
+    struct channel_path *cp = container_of(path, struct channel_path, path);
+    bool empty = true;
+
+    for (int i = 0; i < cp->nqueues && empty; i++) {
+        struct channel_path_queue *pq = &cp->queues[i];
+        spin_lock_bh(&pq->tx_lock);
+        if (cp->running && pq->q.live && channel_update_head(&pq->q.tx))
+            empty = !channel_outstanding(&pq->q.tx);
+        spin_unlock_bh(&pq->tx_lock);
+    }
+    return empty;
+}
+
 static void stats(struct net_path *path, struct path_stats *out)
 {
     struct channel_path *cp = container_of(path, struct channel_path, path);
@@ -311,6 +348,8 @@ static const struct path_ops channel_ops = {
     .flush = flush,
     .set_mac = set_mac,
     .set_multicast = set_multicast,
+    .chosen = chosen,
+    .drained = drained,
     .stats = stats,
     .detach = detach,
 };

@@ -36,6 +36,7 @@ struct channel_path {
     struct channel_grants grants; /* in force; written by queue pair 0's bottom half */
     uint32_t grants_seen;         /* sequence of those that were looked at last */
     bool running;
+    bool parked; /* the interface uses another path; under net_config_lock */
     int nqueues;
     struct channel_path_queue *queues;
 };

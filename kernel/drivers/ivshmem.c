@@ -142,6 +142,7 @@ static int ivshmem_probe(struct pci_device *pci)
     s->pci = pci;
     s->regs = pci_map(pci, 0, 0, REGS_SIZE);
     s->dev.mem = pci_map_memory(pci, 2);
+    s->dev.paddr = pci->bars[2].addr;
     s->dev.size = pci->bars[2].size;
     s->dev.ring = ring;
     n = s->regs && s->dev.mem ? pci_msix_enable(pci) : -ENODEV;

@@ -115,7 +115,8 @@ static void slot_work(struct work *work)
         if (status == 0xffff)
             return; /* the port itself is gone */
         pci_write(slot->port, slot->cap + EXP_SLOT_STATUS, 2, status & SLOT_STA_EVENTS);
-        bool present = status & SLOT_STA_PRESENT;
+        /* Read again: what was plugged in before the event was cleared will make no other. */
+        bool present = slot_status(slot) & SLOT_STA_PRESENT;
         bool changed = status & SLOT_STA_PRESENCE_CHANGED;
         if (slot->occupied && (!present || changed))
             slot_unplug(slot, false);

@@ -55,7 +55,7 @@ static void pair_look(struct recheck *r)
     spin_lock(&q->tx_lock);
     virtq_kick_again(&q->tx);
     spin_unlock(&q->tx_lock);
-    if (virtq_pending(&q->rx))
+    if (virtq_pending(&q->rx) || virtq_pending(&q->tx))
         bh_schedule(&q->bh);
 }
 
@@ -156,6 +156,16 @@ static void stop(struct vnet *net)
     vnet_ctrl_exit(net);
 }
 
+static bool drained(struct net_path *path)
+{
+    struct vnet *net = container_of(path, struct vnet, path);
+
+    for (int i = 0; i < net->npairs; i++)
+        if (net->running && !net->pairs[i].tx.broken && !vnet_tx_empty(&net->pairs[i]))
+            return false;
+    return true;
+}
+
 static void detach(struct net_path *path)
 {
     struct vnet *net = container_of(path, struct vnet, path);
@@ -164,12 +174,17 @@ static void detach(struct net_path *path)
         stop(net);
 }
 
+static int start(struct net_path *path);
+
 static const struct path_ops vnet_ops = {
     .transmit = vnet_transmit,
     .flush = vnet_flush,
+    .reclaim = vnet_reclaim,
     .set_mac = vnet_set_mac,
     .set_multicast = vnet_set_multicast,
+    .drained = drained,
     .stats = stats,
+    .start = start,
     .detach = detach,
 };
 
@@ -196,13 +211,14 @@ static int pair_init(struct vnet *net, int i)
 
     q->net = net;
     q->index = i;
+    q->tx_stopped = q->tx_awaited = false;
     spin_init(&q->tx_lock);
     bh_init(&q->bh, pair_poll);
     recheck_init(&q->recheck, pair_look);
     q->irq = (struct irq){.handler = pair_irq, .owner = q, .name = net->path.name, .cpu = i};
     err = virtio_queue(dev, (uint16_t)(2 * i), rx_queue_size(net), vector, &q->rx);
     if (!err)
-        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_QUEUE_SIZE, vector, &q->tx);
+        err = virtio_queue(dev, (uint16_t)(2 * i + 1), VNET_TX_QUEUE_SIZE, vector, &q->tx);
     if (err)
         return err;
     if (q->tx.size < VNET_MIN_QUEUE)
@@ -218,7 +234,7 @@ static int pair_init(struct vnet *net, int i)
     return err;
 }
 
-static int queues_init(struct vnet *net, uint16_t max_pairs)
+static int queues_init(struct vnet *net)
 {
     struct virtio_device *dev = net->dev;
     int err;
@@ -226,7 +242,7 @@ static int queues_init(struct vnet *net, uint16_t max_pairs)
     bh_init(&net->config_bh, config_poll);
     net->config_irq =
         (struct irq){.handler = config_irq, .owner = net, .name = net->path.name, .cpu = 0};
-    err = vnet_ctrl_init(net, (uint16_t)(2 * max_pairs), VECTOR_CONFIG);
+    err = vnet_ctrl_init(net, (uint16_t)(2 * net->max_pairs), VECTOR_CONFIG);
     if (!err)
         err = virtio_vector(dev, VECTOR_CONFIG, &net->config_irq, 0);
     if (err)
@@ -238,7 +254,7 @@ static int queues_init(struct vnet *net, uint16_t max_pairs)
     return err;
 }
 
-static void read_config(struct vnet *net, uint16_t *max_pairs)
+static void read_config(struct vnet *net)
 {
     struct virtio_device *dev = net->dev;
     uint16_t mtu = MTU_DEFAULT, longest = UINT16_MAX;
@@ -251,11 +267,11 @@ static void read_config(struct vnet *net, uint16_t *max_pairs)
         rand_bytes(net->path.mac, MAC_LEN);
         net->path.mac[0] = (net->path.mac[0] & 0xfe) | 2; /* locally administered, unicast */
     }
-    *max_pairs = 1;
+    net->max_pairs = 1;
     if (virtio_has(dev, NET_F_MQ) && virtio_has(dev, NET_F_CTRL_VQ))
-        virtio_config(dev, CONFIG_MAX_PAIRS, max_pairs, sizeof(*max_pairs));
-    if (*max_pairs < 1 || *max_pairs > 0x4000)
-        *max_pairs = 1;
+        virtio_config(dev, CONFIG_MAX_PAIRS, &net->max_pairs, sizeof(net->max_pairs));
+    if (net->max_pairs < 1 || net->max_pairs > 0x4000)
+        net->max_pairs = 1;
     if (virtio_has(dev, NET_F_MTU))
         virtio_config(dev, CONFIG_MTU, &mtu, sizeof(mtu));
     if (mtu < MTU_MIN)
@@ -275,16 +291,58 @@ static uint32_t path_features(const struct virtio_device *dev)
     return f;
 }
 
-static int vnet_probe(struct virtio_device *dev)
+static int negotiate(struct virtio_device *dev)
 {
     uint64_t features = NET_FEATURES;
-    uint16_t max_pairs;
-    struct vnet *net;
-    int err;
 
     if (!(virtio_offered(dev) & NET_F_MRG_RXBUF))
         features &= ~GUEST_GSO; /* 64 KiB frames need mergeable buffers */
-    err = virtio_negotiate(dev, features);
+    return virtio_negotiate(dev, features);
+}
+
+/* The device is negotiated. On an error it is stopped again. */
+static int start_queues(struct vnet *net)
+{
+    int err = queues_init(net);
+
+    if (!err) {
+        net->path.link_up = link_is_up(net);
+        for (int i = 0; i < net->npairs; i++) /* an early interrupt may have turned them off */
+            virtq_irq_enable(&net->pairs[i].rx);
+        net->running = true;
+        virtio_ready(net->dev);
+        for (int i = 0; i < net->npairs; i++)
+            virtq_kick(&net->pairs[i].rx);
+        if (net->npairs > 1)
+            err = vnet_ctrl_pairs(net, (uint16_t)net->npairs);
+    }
+    if (err) {
+        virtio_fail(net->dev);
+        stop(net);
+    }
+    return err;
+}
+
+/* A second time the device is told everything anew: it, or who shares its other end, may have
+ * forgotten. */
+static int start(struct net_path *path)
+{
+    struct vnet *net = container_of(path, struct vnet, path);
+    int err = net->running ? 0 : negotiate(net->dev);
+
+    if (!err && !net->running) {
+        err = start_queues(net);
+        if (!err)
+            path_link_changed(path, path->link_up);
+    }
+    return err;
+}
+
+static int vnet_probe(struct virtio_device *dev)
+{
+    struct vnet *net;
+    int err = negotiate(dev);
+
     if (err)
         return err;
     net = kzalloc(sizeof(*net));
@@ -296,31 +354,22 @@ static int vnet_probe(struct virtio_device *dev)
     net->path.kind = PATH_DIRECT;
     net->path.features = path_features(dev);
     str_copy(net->path.name, dev->name, sizeof(net->path.name));
-    read_config(net, &max_pairs);
-    net->npairs = MIN(MIN((int)max_pairs, cpu_count), MAX((int)dev->vectors - 1, 1));
+    read_config(net);
+    net->npairs = MIN(MIN((int)net->max_pairs, cpu_count), MAX((int)dev->vectors - 1, 1));
     net->path.queues = net->npairs;
     net->pairs = kzalloc(sizeof(*net->pairs) * net->npairs);
     if (!net->pairs) {
         kfree(net);
         return -ENOMEM;
     }
-    err = queues_init(net, max_pairs);
+    if (!netif_start_later)
+        err = start_queues(net);
     if (!err) {
-        net->path.link_up = link_is_up(net);
-        for (int i = 0; i < net->npairs; i++) /* an early interrupt may have turned them off */
-            virtq_irq_enable(&net->pairs[i].rx);
-        net->running = true;
-        virtio_ready(dev);
-        for (int i = 0; i < net->npairs; i++)
-            virtq_kick(&net->pairs[i].rx);
-        if (net->npairs > 1)
-            err = vnet_ctrl_pairs(net, (uint16_t)net->npairs);
-    }
-    if (!err)
         err = netif_register_path(&net->path);
+        if (err)
+            detach(&net->path);
+    }
     if (err) {
-        virtio_fail(dev);
-        stop(net);
         kfree(net->pairs);
         kfree(net);
         return err;

@@ -46,6 +46,9 @@ struct vnet_hdr {
 
 #define VNET_MAX_PAIRS 64
 #define VNET_QUEUE_SIZE 256
+/* What is sent waits behind all that is in the ring, whoever's it is, so the ring is no longer than
+ * keeps the device busy; the rest waits in the backlog or with its sender. */
+#define VNET_TX_QUEUE_SIZE 64
 #define VNET_MIN_QUEUE 32                  /* fewer cannot hold the longest packet */
 #define VNET_MAX_CHAIN (PKT_MAX_FRAGS + 2) /* header, linear part, fragments */
 
@@ -69,6 +72,7 @@ struct vnet_pair {
 
     spinlock_t tx_lock; /* bh */
     bool tx_stopped;    /* a packet was refused: say when there is room */
+    bool tx_awaited;    /* what was sent is to be freed as soon as it is */
     struct virtq tx;
     struct vnet_hdr *tx_hdrs; /* for packets without headroom for one; by head */
 
@@ -79,9 +83,10 @@ struct vnet_pair {
 struct vnet {
     struct net_path path;
     struct virtio_device *dev;
-    bool running; /* between probe and detach */
+    bool running; /* between start and detach */
     bool mergeable;
     int npairs;
+    uint16_t max_pairs; /* of the device */
     struct irq config_irq;
     bool config_irq_set;
     struct bottom_half config_bh;
@@ -105,7 +110,10 @@ void vnet_rx_drain(struct vnet_pair *q);
 /* virtio_net_tx.c. Poll: frees what was sent and tells the stack if there is room again. bh. */
 bool vnet_transmit(struct net_path *path, int queue, struct pkt *p);
 void vnet_flush(struct net_path *path, int queue);
+void vnet_reclaim(struct net_path *path, bool tell);
 void vnet_tx_poll(struct vnet_pair *q);
+/* Everything was sent. */
+bool vnet_tx_empty(struct vnet_pair *q);
 void vnet_tx_drain(struct vnet_pair *q);
 
 /* virtio_net_ctrl.c: the control queue. Thread context; 0, -EOPNOTSUPP, -EIO (the device refused or

@@ -4,9 +4,25 @@
  * A packet is one chain: the virtio header, written into the packet's headroom so that it and the
  * linear part are one descriptor, then one descriptor per fragment. Sent packets are freed lazily,
  * when the queue pair is polled for receive or the ring runs low, and without interrupts; only when
- * the ring is full is one requested, for the time when three quarters of it are free.
+ * the ring is full, or while a sender waits until his packets are freed, is one requested, for the
+ * time when three quarters of what is in the ring are sent.
  */
 #include "drivers/virtio_net.h"
+
+static uint16_t inflight(const struct vnet_pair *q)
+{
+    return (uint16_t)(q->tx.avail_idx - q->tx.used_idx);
+}
+
+/* Asks for an interrupt once most of the ring is free again; false: it is already. Under tx_lock.
+ */
+static bool wait_for_room(struct vnet_pair *q)
+{
+    uint16_t n = inflight(q);
+
+    q->tx_doorbells += virtq_kick(&q->tx);
+    return !virtq_irq_enable_after(&q->tx, (uint16_t)(n - n / 4));
+}
 
 /* Frees what the device has sent. Under tx_lock. */
 static void reclaim(struct vnet_pair *q)
@@ -16,13 +32,15 @@ static void reclaim(struct vnet_pair *q)
     int head;
     bool some = false;
 
-    while ((head = virtq_pop(vq, &len)) >= 0) {
-        struct pkt *p = vq->slots[head].cookie;
-        virtq_free(vq, (unsigned)head);
-        pkt_free(p);
-        some = true;
-    }
-    if (some)
+    do {
+        while ((head = virtq_pop(vq, &len)) >= 0) {
+            struct pkt *p = vq->slots[head].cookie;
+            virtq_free(vq, (unsigned)head);
+            pkt_free(p);
+            some = true;
+        }
+    } while (q->tx_awaited && inflight(q) && !vq->broken && !wait_for_room(q));
+    if (some && !q->tx_awaited && !q->tx_stopped)
         virtq_irq_disable(vq);
 }
 
@@ -76,7 +94,7 @@ static void enqueue(struct vnet_pair *q, struct pkt *p)
         desc[id].flags = VIRTQ_DESC_NEXT;
         desc[id].next = vq->free_head;
         id = virtq_take(vq);
-        desc[id].addr = page_paddr(f->page) + f->off;
+        desc[id].addr = pkt_frag_paddr(p, f);
         desc[id].len = f->len;
     }
     desc[id].flags = 0;
@@ -84,16 +102,6 @@ static void enqueue(struct vnet_pair *q, struct pkt *p)
     vq->slots[head].ndesc = (uint16_t)(n + p->nfrags);
     virtq_enqueue(vq, head);
     virtq_publish(vq); /* a device that is at work sees it without a doorbell */
-}
-
-/* Asks for an interrupt once most of the ring is free again; false: it is already. Under tx_lock.
- */
-static bool wait_for_room(struct vnet_pair *q)
-{
-    uint16_t inflight = (uint16_t)(q->tx.avail_idx - q->tx.used_idx);
-
-    q->tx_doorbells += virtq_kick(&q->tx);
-    return !virtq_irq_enable_after(&q->tx, (uint16_t)(inflight - inflight / 4));
 }
 
 static bool make_room(struct vnet_pair *q, unsigned need)
@@ -134,11 +142,43 @@ void vnet_flush(struct net_path *path, int queue)
     struct vnet *net = container_of(path, struct vnet, path);
     struct vnet_pair *q = &net->pairs[queue];
 
+    if (unlikely(!net->running))
+        return;
     spin_lock(&q->tx_lock);
     q->tx_doorbells += virtq_kick(&q->tx);
+    if (unlikely(q->tx_awaited))
+        reclaim(q);
     spin_unlock(&q->tx_lock);
-    if (likely(q->net->running))
-        recheck_later(&q->recheck);
+    recheck_later(&q->recheck);
+}
+
+static void reclaim_pair(struct vnet_pair *q, bool tell)
+{
+    if (!virtq_pending(&q->tx) && !tell)
+        return;
+    spin_lock(&q->tx_lock);
+    q->tx_awaited |= tell;
+    reclaim(q);
+    spin_unlock(&q->tx_lock);
+}
+
+void vnet_reclaim(struct net_path *path, bool tell)
+{
+    struct vnet *net = container_of(path, struct vnet, path);
+
+    for (int i = 0; net->running && i < net->npairs; i++)
+        reclaim_pair(&net->pairs[i], tell);
+}
+
+/* Nothing is left that anybody could wait for. */
+static void stop_waiting(struct vnet_pair *q)
+{
+    spin_lock(&q->tx_lock);
+    if (!q->tx_stopped && !inflight(q)) {
+        q->tx_awaited = false;
+        virtq_irq_disable(&q->tx);
+    }
+    spin_unlock(&q->tx_lock);
 }
 
 void vnet_tx_poll(struct vnet_pair *q)
@@ -156,6 +196,17 @@ void vnet_tx_poll(struct vnet_pair *q)
     spin_unlock(&q->tx_lock);
     if (ready)
         path_tx_ready(&q->net->path, q->index);
+    if (unlikely(q->tx_awaited))
+        stop_waiting(q);
+}
+
+bool vnet_tx_empty(struct vnet_pair *q)
+{
+    spin_lock_bh(&q->tx_lock);
+    reclaim(q);
+    bool empty = q->tx.num_free == q->tx.size;
+    spin_unlock_bh(&q->tx_lock);
+    return empty;
 }
 
 void vnet_tx_drain(struct vnet_pair *q)

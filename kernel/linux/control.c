@@ -288,6 +288,9 @@ static void dispatch(const struct ctl_header *h)
     case CTL_CLAIMED:
         on_claimed(control.in_buf, h->length);
         break;
+    case CTL_SWITCH:
+        switch_path(control.in_buf, h->length);
+        break;
     case CTL_CREDIT:
         if (payload_u32(h, &value))
             session_credit(h->session, value);
@@ -341,5 +344,6 @@ int control_start(void)
     wait_queue_init(&claims.wait);
     shared_set_ops(&claim_ops);
     socket_listen_hook = on_listen;
+    switch_init();
     return thread_create(NULL, control_thread, NULL, "control");
 }

@@ -20,6 +20,10 @@ void session_input(unsigned id, const uint8_t *payload, size_t len);
 void session_credit(unsigned id, uint32_t bytes);
 void session_signal(unsigned id, uint32_t signo);
 void session_winsize(unsigned id, uint16_t rows, uint16_t columns);
+/* Moves the interface to another path, and answers. */
+void switch_path(const uint8_t *payload, size_t len);
+/* From now on the supervisor is told of each change of the path. */
+void switch_init(void);
 /* Asks all programs to end; the domain powers off when they have. */
 void session_shutdown_all(uint32_t grace_ms);
 /* The channel is gone: writers and readers of standard streams fail. */

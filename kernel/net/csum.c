@@ -93,7 +93,7 @@ uint32_t pkt_csum(const struct pkt *p, uint32_t off, uint32_t n, uint32_t sum)
             continue;
         }
         uint32_t part = MIN(n, f->len - off);
-        uint32_t s = csum_add((uint8_t *)page_addr(f->page) + f->off + off, part, 0);
+        uint32_t s = csum_add(pkt_frag_addr(p, f) + off, part, 0);
         sum = add32(sum, odd ? swap_sum(s) : s);
         odd ^= part & 1;
         n -= part;

@@ -16,7 +16,12 @@ static void dgram_free(struct socket *s)
     struct dgram_socket *d = dgram_of(s);
 
     ip_flow_release(&d->flow);
-    kfree(d);
+    send_buffer_close(&d->sent);
+}
+
+static void release(struct send_buffer *b)
+{
+    kfree(container_of(b, struct dgram_socket, sent));
 }
 
 void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family, int type,
@@ -26,18 +31,13 @@ void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family
     d->s.free = dgram_free;
     list_init(&d->link);
     pkt_queue_init(&d->queue);
+    send_buffer_init(&d->sent, &d->s, release);
     d->flow.proto = (uint8_t)proto;
-}
-
-/* What a queued packet costs: its buffer, and the pages its fragments keep. */
-static uint32_t cost(const struct pkt *p)
-{
-    return (uint32_t)sizeof(*p) + (p->len - p->linear);
 }
 
 bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
 {
-    uint32_t bytes = cost(p);
+    uint32_t bytes = pkt_cost(p);
 
     if (unlikely(d->s.timestamp))
         p->cb[1] = (uint64_t)time_realtime();
@@ -73,7 +73,7 @@ static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
     } else {
         p = pkt_queue_pop(&d->queue);
         if (p)
-            d->rmem -= cost(p);
+            d->rmem -= pkt_cost(p);
     }
     spin_unlock_bh(&d->s.lock);
     return p;
@@ -140,10 +140,28 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
     return err ? err : result;
 }
 
+static bool reclaim_soon(struct netif *n, void *arg)
+{
+    (void)arg;
+    netif_reclaim(n, true);
+    return true;
+}
+
+/* Room in the send buffer, or somebody sees to it that there will be and the waiters are woken. */
+static bool ask_for_room(struct dgram_socket *d)
+{
+    if (likely(send_buffer_await(&d->sent)))
+        return true;
+    net_batch_begin();
+    netif_for_each(reclaim_soon, NULL);
+    net_batch_end();
+    return send_buffer_roomy(&d->sent);
+}
+
 unsigned dgram_poll(struct socket *s)
 {
     struct dgram_socket *d = dgram_of(s);
-    unsigned events = POLL_OUT | POLL_WRNORM;
+    unsigned events = ask_for_room(d) ? POLL_OUT | POLL_WRNORM : 0;
 
     if (READ_ONCE(d->queue.head) || (s->shut & 1))
         events |= POLL_IN | POLL_RDNORM;
@@ -161,7 +179,7 @@ int dgram_ioctl(struct socket *s, unsigned cmd, int *value)
     struct dgram_socket *d = dgram_of(s);
 
     if (cmd == SIOCOUTQ_CMD) {
-        *value = 0;
+        *value = (int)send_buffer_used(&d->sent);
         return 0;
     }
     if (cmd != SIOCINQ_CMD)
@@ -170,6 +188,11 @@ int dgram_ioctl(struct socket *s, unsigned cmd, int *value)
     *value = d->queue.head ? (int)d->queue.head->len : 0;
     spin_unlock_bh(&s->lock);
     return 0;
+}
+
+void dgram_option_changed(struct socket *s)
+{
+    send_buffer_recheck(&dgram_of(s)->sent);
 }
 
 int dgram_disconnect(struct socket *s)
@@ -228,14 +251,61 @@ static int copy_to_pages(struct pkt *p, struct uio *u, size_t n)
     return 0;
 }
 
-struct pkt *dgram_copy_in(struct uio *u, size_t n)
+int dgram_take_error(struct dgram_socket *d)
 {
+    struct socket *s = &d->s;
+
+    if (likely(!READ_ONCE(s->error)))
+        return 0;
+    spin_lock_bh(&s->lock);
+    int err = s->error;
+    s->error = 0;
+    spin_unlock_bh(&s->lock);
+    return -err;
+}
+
+/* Sleeps until there is room, or something to tell. */
+static int sleep_for_room(struct dgram_socket *d, nsec_t deadline)
+{
+    struct socket *s = &d->s;
+    int err = wait_event_timeout(&s->wait,
+                                 !send_buffer_awaited(&d->sent) || send_buffer_roomy(&d->sent) ||
+                                     READ_ONCE(s->error) || (READ_ONCE(s->shut) & 2),
+                                 deadline);
+    if (err == -ETIMEDOUT)
+        return -EAGAIN;
+    if (err == -ERESTARTSYS && s->snd_timeout)
+        return -EINTR; /* signal(7): a call with a timeout is not restarted */
+    if (!err && (s->shut & 2))
+        return -EPIPE;
+    return err ? err : dgram_take_error(d);
+}
+
+static int wait_for_room(struct dgram_socket *d, unsigned flags)
+{
+    struct socket *s = &d->s;
+    nsec_t deadline = s->snd_timeout ? time_now() + s->snd_timeout : NSEC_NEVER;
+    int err = 0;
+
+    while (!err && !ask_for_room(d))
+        err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : sleep_for_room(d, deadline);
+    return err;
+}
+
+struct pkt *dgram_copy_in(struct dgram_socket *d, struct uio *u, unsigned flags)
+{
+    size_t n = u->resid;
+    int err = 0;
+
     if (n > 65535)
         return ERR_PTR(-EMSGSIZE);
+    if (unlikely(send_buffer_full(&d->sent)))
+        err = wait_for_room(d, flags);
+    if (err)
+        return ERR_PTR(err);
     struct pkt *p = pkt_alloc(PKT_HEADROOM);
     if (!p)
         return ERR_PTR(-ENOBUFS);
-    int err;
     if (n <= PKT_BUF - PKT_HEADROOM) {
         err = uio_read(p->data, n, u);
         p->linear = p->len = (uint32_t)n;
@@ -246,6 +316,7 @@ struct pkt *dgram_copy_in(struct uio *u, size_t n)
         pkt_free(p);
         return ERR_PTR(err);
     }
+    send_buffer_charge(&d->sent, p);
     return p;
 }
 

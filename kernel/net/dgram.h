@@ -2,7 +2,7 @@
 #ifndef NET_DGRAM_H
 #define NET_DGRAM_H
 
-#include "net/socket.h"
+#include "net/sendbuf.h"
 
 struct dgram_socket {
     struct socket s;
@@ -10,6 +10,7 @@ struct dgram_socket {
     struct pkt_queue queue; /* received; under s.lock, as all that follows */
     uint32_t rmem;          /* memory the queue holds, at most s.rcvbuf */
     uint64_t drops;
+    struct send_buffer sent; /* not under s.lock */
     bool connected;
     bool bound_addr;     /* the local address was given by bind, not by connect */
     struct ip_flow flow; /* of the last destination */
@@ -33,15 +34,19 @@ bool dgram_enqueue(struct dgram_socket *d, struct pkt *p);
 ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
 unsigned dgram_poll(struct socket *s);
 int dgram_ioctl(struct socket *s, unsigned cmd, int *value);
+void dgram_option_changed(struct socket *s);
 int dgram_disconnect(struct socket *s);
 int dgram_shutdown(struct socket *s, int how);
 /* Empties the queue, leaves groups and drops the file's reference; the protocol has taken the
  * socket out of its table. */
 void dgram_close(struct socket *s);
 
-/* A packet of n bytes copied from the program, with PKT_HEADROOM in front. -EMSGSIZE, -EFAULT,
- * -ENOBUFS through ERR_PTR. Thread context. */
-struct pkt *dgram_copy_in(struct uio *u, size_t n);
+/* A packet copied from the program, with PKT_HEADROOM in front, once the send buffer has room for
+ * it. -EMSGSIZE, -EFAULT, -ENOBUFS, -EAGAIN, -EINTR, -EPIPE, the socket's error through ERR_PTR.
+ * Thread context. */
+struct pkt *dgram_copy_in(struct dgram_socket *d, struct uio *u, unsigned flags);
+/* The pending error, which is thereby told; 0: none. */
+int dgram_take_error(struct dgram_socket *d);
 
 /* Brings d->flow to `to`: checks SO_BROADCAST, chooses source and route. s.lock held. 0, -EACCES,
  * and ip_route's errors. */

@@ -34,6 +34,11 @@ void ether_input(struct netif *n, struct pkt *p)
             drop(p, NET_Librettos_EthOtherHost);
             return;
         }
+        /* Our own, sent by one path: the network brings it back by another. */
+        if (unlikely(n->npaths > 1) && !n->shared && mac_equal(h + MAC_LEN, n->mac)) {
+            drop(p, NET_Librettos_EthOwn);
+            return;
+        }
         p->flags |= PKT_BROADCAST;
     }
     uint16_t type = *(const wire16 *)(h + 12);

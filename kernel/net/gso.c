@@ -10,6 +10,7 @@
 
 #include "net/ether.h"
 #include "net/ip.h"
+#include "net/sendbuf.h"
 #include "net/stats.h"
 
 #define TCP_FIN 0x01u
@@ -89,6 +90,7 @@ static struct pkt *segment(const struct pkt *p, uint32_t hlen, uint32_t off, uin
         pkt_free(s);
         return NULL;
     }
+    send_buffer_charge_part(s, p);
     s->netif = p->netif;
     s->flags = p->flags;
     s->csum_start = p->csum_start;

@@ -1,6 +1,7 @@
 /* IPv4 (RFC 791, RFC 1122): input and output. */
 #include "core/rand.h"
 #include "net/ipimpl.h"
+#include "net/sendbuf.h"
 
 #define FRAG_MORE 0x2000u
 #define FRAG_DONT 0x4000u
@@ -219,6 +220,7 @@ int ip4_fragment(struct ip_flow *f, struct pkt *p)
             err = -ENOBUFS;
             break;
         }
+        send_buffer_charge_part(s, p);
         uint32_t frag = off / 8 | (off + n < total ? FRAG_MORE : 0);
         uint8_t *h = push_headers(s, f->neighbour, IP4_HEADER);
         fill_header(h, f, f->tos, n + IP4_HEADER, net32(id << 16 | frag), 0);

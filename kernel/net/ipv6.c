@@ -1,6 +1,7 @@
 /* IPv6 (RFC 8200): input with its extension headers, and fragmentation of what we send. */
 #include "core/rand.h"
 #include "net/ipimpl.h"
+#include "net/sendbuf.h"
 #include "net/mcast.h"
 
 #define MAX_EXTENSIONS 8
@@ -231,6 +232,7 @@ int ip6_fragment(struct ip_flow *f, struct pkt *p)
             err = -ENOBUFS;
             break;
         }
+        send_buffer_charge_part(s, p);
         uint8_t *h = pkt_push(s, 8);
         h[0] = f->proto;
         h[1] = 0;

@@ -30,6 +30,7 @@ static bool loopback_transmit(struct net_path *path, int queue, struct pkt *p)
         pkt_free(p);
         return true;
     }
+    pkt_orphan(p); /* the receiver may be the sender, who would wait for himself */
     c->packets++;
     c->bytes += p->len;
     p->flags = (uint8_t)(PKT_CSUM_OK | PKT_LOOPED |
@@ -97,7 +98,7 @@ void loopback_init(void)
         panic("no memory for the loopback interface");
     netif_loopback = lo;
     lo->flags = NETIF_LOOPBACK;
-    if (netif_set_path(lo, &loopback_path) || netif_set_up(lo, true) ||
+    if (netif_attach_path(lo, &loopback_path) || netif_set_up(lo, true) ||
         netif_add_addr(lo, &v4, 8) || netif_add_addr(lo, &v6, 128))
         panic("cannot configure the loopback interface");
 }

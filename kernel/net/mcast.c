@@ -193,12 +193,14 @@ static void program_work(struct work *w)
         if (count < MAX_PROGRAMMED)
             group_mac(&g->addr, macs[count++]);
     }
-    struct net_path *path = n->path;
+    struct net_path *paths[NETIF_PATHS];
+    memcpy(paths, n->paths, sizeof(paths));
     spin_unlock_bh(&net_config_lock);
     if (n->tap) /* it has uses for all */
         count = -1;
-    if (path && path->ops->set_multicast)
-        path->ops->set_multicast(path, (const uint8_t(*)[MAC_LEN])macs, count);
+    for (int i = 0; i < NETIF_PATHS; i++) /* none goes meanwhile: it is this thread that detaches */
+        if (paths[i] && paths[i]->ops->set_multicast)
+            paths[i]->ops->set_multicast(paths[i], (const uint8_t(*)[MAC_LEN])macs, count);
 }
 
 void mcast_init_netif(struct netif *n)
@@ -208,9 +210,7 @@ void mcast_init_netif(struct netif *n)
 
 void mcast_program(struct netif *n)
 {
-    struct net_path *path = READ_ONCE(n->path);
-
-    if (path && path->ops->set_multicast)
+    if (n->path && !(n->flags & NETIF_LOOPBACK))
         work_schedule(&n->filter_work);
 }
 

@@ -14,7 +14,7 @@ int mcast_join(struct netif *n, const struct ip_addr *group);
 int mcast_leave(struct netif *n, const struct ip_addr *group);
 /* Whether the interface wants the group: joined, or all nodes. Inside a batch. */
 bool mcast_member(struct netif *n, const struct ip_addr *group);
-/* Tells the current path which groups to receive. Any context but hard interrupts. */
+/* Tells the attached paths which groups to receive. Any context but hard interrupts. */
 void mcast_program(struct netif *n);
 
 /* The same for a socket: IP_ADD_MEMBERSHIP, IPV6_JOIN_GROUP. ifindex 0: chosen by the route.

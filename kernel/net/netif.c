@@ -1,11 +1,4 @@
-/*
- * Interfaces: their list, addresses, state, and which path they send through (net/netif.h).
- *
- * Exchanging the path: transmit reads netif->path once per packet inside a batch. A switch stores
- * the new path, waits until all batches that may have seen the old one have ended, then moves what
- * waits in the backlogs through the new path. The old path stays attached for receive until it is
- * detached, so that nothing that is on its way to us is lost.
- */
+/* Interfaces: their list, addresses and state (net/netif.h). Paths: netif_path.c. */
 #include "net/neigh.h"
 #include "net/mcast.h"
 #include "net/nd.h"
@@ -17,10 +10,9 @@
 spinlock_t net_config_lock = SPINLOCK_INIT;
 struct list netif_list = LIST_INIT(netif_list);
 struct netif *netif_loopback;
+bool netif_start_later;
 
 static int next_index = 1;
-
-static void link_work(struct work *w);
 
 static bool name_taken(const char *name)
 {
@@ -63,7 +55,7 @@ struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN])
     memcpy(n->mac, mac, MAC_LEN);
     n->mtu = 1500;
     n->flags = NETIF_BROADCAST | NETIF_MULTICAST;
-    work_init(&n->link_work, link_work);
+    netif_init_paths(n);
     mcast_init_netif(n);
     for (unsigned i = 0; i < ARRAY_SIZE(n->backlog); i++) {
         pkt_queue_init(&n->backlog[i]);
@@ -81,78 +73,6 @@ struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN])
         return ERR_PTR(err);
     }
     return n;
-}
-
-static void update_running(struct netif *n)
-{
-    struct net_path *path = n->path;
-
-    if (path && path->link_up && (n->flags & NETIF_UP))
-        n->flags |= NETIF_RUNNING;
-    else
-        n->flags &= ~NETIF_RUNNING;
-}
-
-int netif_set_path(struct netif *n, struct net_path *p)
-{
-    if (!mac_equal(n->mac, p->mac) && p->ops->set_mac) {
-        int err = p->ops->set_mac(p, n->mac);
-        if (err)
-            return err;
-        memcpy(p->mac, n->mac, MAC_LEN);
-    }
-    spin_lock_bh(&net_config_lock);
-    struct net_path *old = n->path;
-    p->netif = n;
-    n->mtu = p->mtu;
-    atomic_store_explicit((_Atomic(struct net_path *) *)&n->path, p, memory_order_release);
-    update_running(n);
-    view_touch();
-    spin_unlock_bh(&net_config_lock);
-    mcast_program(n);
-    if (old && old != p) {
-        net_count(NET_Librettos_PathSwitches);
-        net_synchronize();
-        netif_announce(n);
-    }
-    netif_drain(n);
-    return 0;
-}
-
-void netif_detach_path(struct netif *n, struct net_path *p)
-{
-    spin_lock_bh(&net_config_lock);
-    if (n->path == p) {
-        WRITE_ONCE(n->path, NULL);
-        update_running(n);
-        view_touch();
-    }
-    spin_unlock_bh(&net_config_lock);
-    net_synchronize();
-    if (p->ops->detach)
-        p->ops->detach(p);
-    p->netif = NULL;
-    net_synchronize();
-}
-
-int netif_register_path(struct net_path *p)
-{
-    struct netif *n, *found = NULL;
-
-    spin_lock_bh(&net_config_lock);
-    list_for_each (n, &netif_list, link) {
-        if (!n->path && !(n->flags & NETIF_LOOPBACK) && mac_equal(n->mac, p->mac)) {
-            found = n;
-            break;
-        }
-    }
-    spin_unlock_bh(&net_config_lock);
-    if (!found) {
-        found = netif_create("eth%d", p->mac);
-        if (IS_ERR(found))
-            return (int)PTR_ERR(found);
-    }
-    return netif_set_path(found, p);
 }
 
 /* Interfaces are only ever added, at the end, and complete: walking the list needs no lock. */
@@ -193,7 +113,7 @@ int netif_set_up(struct netif *n, bool up)
     spin_lock_bh(&net_config_lock);
     bool was = n->flags & NETIF_UP;
     n->flags = up ? n->flags | NETIF_UP : n->flags & ~NETIF_UP;
-    update_running(n);
+    netif_update_running(n);
     int err = view_publish();
     spin_unlock_bh(&net_config_lock);
     if (!err && up && !was && !(n->flags & NETIF_LOOPBACK))
@@ -217,41 +137,6 @@ void netif_announce(struct netif *n)
             nd_announce(n, &a->addr);
     }
     net_batch_end();
-}
-
-static void link_work(struct work *w)
-{
-    struct netif *n = container_of(w, struct netif, link_work);
-
-    spin_lock_bh(&net_config_lock);
-    update_running(n);
-    bool running = n->flags & NETIF_RUNNING;
-    spin_unlock_bh(&net_config_lock);
-    if (running) {
-        netif_drain(n);
-        netif_announce(n);
-        nd_restart(n);
-    }
-}
-
-void path_link_changed(struct net_path *path, bool up)
-{
-    WRITE_ONCE(path->link_up, up);
-    struct netif *n = path->netif;
-    if (n && READ_ONCE(n->path) == path)
-        work_schedule(&n->link_work);
-}
-
-void path_mtu_changed(struct net_path *path, uint16_t mtu)
-{
-    spin_lock_bh(&net_config_lock);
-    struct netif *n = path->netif;
-    path->mtu = mtu;
-    if (n && n->path == path) {
-        n->mtu = mtu;
-        view_touch();
-    }
-    spin_unlock_bh(&net_config_lock);
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */

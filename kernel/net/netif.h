@@ -2,10 +2,11 @@
  * Network interfaces and paths.
  *
  * A netif is what programs and the stack see: a name, addresses, an MTU. It sends and receives
- * through a path: a NIC of the domain's own (direct path), a channel to the network server (server
- * path), or the loopback. Paths can be exchanged while the interface is in use: transmit uses
- * netif->path, receive is accepted from every path attached to the netif. Nothing above this file
- * knows which path is in use.
+ * through paths: a NIC of the domain's own (direct path), a channel to the network server (server
+ * path), or the loopback. Several may be attached to one interface. Receive is accepted from each;
+ * transmit uses netif->path, the best of them: the kind that is preferred if its link is up, else
+ * another whose link is up. So an interface whose NIC fails goes on by its channel at once, and
+ * returns when the NIC is well. Nothing above this file knows which path is in use.
  */
 #ifndef NET_NETIF_H
 #define NET_NETIF_H
@@ -43,12 +44,25 @@ struct path_ops {
     bool (*transmit)(struct net_path *path, int queue, struct pkt *p);
     /* Rings the doorbell of the queue if something was queued since. Bottom halves disabled. */
     void (*flush)(struct net_path *path, int queue);
+    /* Frees what the device has sent, and with `tell` asks for an interrupt when it has sent the
+     * rest, which is freed then. NULL: it holds nothing. Bottom halves disabled. */
+    void (*reclaim)(struct net_path *path, bool tell);
     /* Programs the device's receive filter. Thread context. */
     int (*set_mac)(struct net_path *path, const uint8_t mac[MAC_LEN]);
     /* n < 0: everything is to be received, whoever it is for. */
     int (*set_multicast)(struct net_path *path, const uint8_t (*macs)[MAC_LEN], int n);
+    /* The interface transmits by this path from now on (true, before the first packet), or does no
+     * more (false, some time after the last). May be NULL. Not in hard interrupts; does not sleep.
+     */
+    void (*chosen)(struct net_path *path, bool yes);
+    /* Whether all packets that were queued have left its rings. NULL: they do at once. Thread
+     * context. */
+    bool (*drained)(struct net_path *path);
     /* Sums the per-queue counters. */
     void (*stats)(struct net_path *path, struct path_stats *out);
+    /* Optional: starts a device that was attached while netif_start_later was set, or that detach
+     * has stopped. 0 or the device's error. Thread context. */
+    int (*start)(struct net_path *path);
     /* Stops the device, gives back all buffers. Thread context. */
     void (*detach)(struct net_path *path);
 };
@@ -96,6 +110,17 @@ struct netif_tap {
     void (*room)(struct netif *n);
 };
 
+#define NETIF_PATHS 4
+
+/* Why an interface transmits by the path that it uses now. */
+enum path_reason {
+    PATH_ASKED = 1,     /* it is the preferred kind, since somebody said so */
+    PATH_LINK_LOST = 2, /* the link of the one in use before went down */
+    PATH_LINK_BACK = 3, /* the link of this one came up */
+    PATH_DETACHED = 4,  /* the one in use before was taken away */
+    PATH_ATTACHED = 5,  /* this one was attached */
+};
+
 /* An interface lives for ever once created: pointers to it need no reference. */
 struct netif {
     struct list link;
@@ -105,7 +130,15 @@ struct netif {
     uint16_t mtu;
     bool shared; /* its addresses are shared (net/shared.h): the network server speaks for them */
     uint8_t mac[MAC_LEN];
-    struct net_path *path;       /* transmit path; NULL: none, packets are dropped and counted */
+    struct net_path *path; /* transmit path; NULL: none, packets are dropped and counted */
+    /* What is attached, in order; NULL: free. With the choice among them under net_config_lock. */
+    struct net_path *paths[NETIF_PATHS];
+    int npaths;
+    enum path_kind preferred; /* PATH_LOOPBACK: the first that is attached decides */
+    enum path_reason reason;  /* for the present choice */
+    bool exchanged;           /* the path is another one, and netif_work has yet to follow */
+    unsigned announcements;   /* of the exchange: still to be made */
+    struct timer announce_timer;
     const struct netif_tap *tap; /* NULL: nobody; set once */
     struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
@@ -122,16 +155,40 @@ struct netif {
     struct dhcp *dhcp; /* DHCP client (net/dhcp.c) or NULL */
 };
 
+/* Set before devices are found: they are attached, but send and receive nothing before their path's
+ * start is called. */
+extern bool netif_start_later;
+
 /* Creates an interface without a path: "eth%d" is numbered. -ENOMEM through ERR_PTR. Thread
  * context. */
 struct netif *netif_create(const char *name, const uint8_t mac[MAC_LEN]);
-/* Attaches a path and makes it the transmit path (the MTU and features change with it); the former
- * one stays attached for receive until netif_detach_path. Thread context. */
-int netif_set_path(struct netif *n, struct net_path *p);
+/* Attaches a path; it transmits by it if it is the best (the MTU and features change with it).
+ * -ENOSPC, or the error of the path's set_mac. Thread context. */
+int netif_attach_path(struct netif *n, struct net_path *p);
+/* Takes a path away; transmit goes on by another one, if there is one. What the path's rings hold
+ * is given a moment to leave. Thread context. */
 void netif_detach_path(struct netif *n, struct net_path *p);
-/* For drivers at probe: finds or creates the interface that is to use this path ("eth0" for the
- * first) and attaches it. Thread context. */
+/* For drivers at probe: attaches the path to the interface that has its MAC address, or to a new
+ * one
+ * ("eth0" for the first). Thread context. */
 int netif_register_path(struct net_path *p);
+/* The kind of path to use from now on, if its link is up. Thread context. */
+void netif_prefer(struct netif *n, enum path_kind kind);
+
+struct netif_switched {
+    enum path_kind kind; /* in use afterwards; PATH_LOOPBACK: none */
+    nsec_t stall;        /* from the exchange of the path until the network was told */
+    nsec_t drain;        /* from there until the old path had sent what it held */
+};
+/*
+ * A switch: waits until a path of this kind is attached and its link is up, prefers it, and waits
+ * until the one in use before has sent what it held (for a tenth of a second at most). 0; or, with
+ * everything as it was, -ENODEV (there is no such path by the deadline) or -ENETDOWN (its link is
+ * not up). Thread context, not the work thread, which attaches paths.
+ */
+int netif_switch(struct netif *n, enum path_kind kind, nsec_t deadline, struct netif_switched *out);
+/* Told after an interface began to use another path. NULL: nobody. Thread context. */
+extern void (*netif_path_hook)(struct netif *n, enum path_kind kind, enum path_reason why);
 struct netif *netif_by_name(const char *name);
 struct netif *netif_by_index(int index);
 void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg);
@@ -157,6 +214,8 @@ int netif_del_addr(struct netif *n, const struct ip_addr *a);
 void netif_transmit(struct netif *n, struct pkt *p);
 /* The same past the interface's tap, for the tap itself. */
 void netif_transmit_frame(struct netif *n, struct pkt *p);
+/* Has its path give back what it has sent (struct path_ops, reclaim). Inside a batch. */
+void netif_reclaim(struct netif *n, bool tell);
 
 /* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
  * ownership. bh context. Runs GRO over the list, then the stack, inside one net_batch. */
@@ -165,6 +224,9 @@ void path_receive(struct net_path *path, struct pkt *list);
 void path_tx_ready(struct net_path *path, int queue);
 /* Link state changed. Any context. */
 void path_link_changed(struct net_path *path, bool up);
+/* What the path had taken may be lost: its other end was replaced, and goes on. Connections look at
+ * once what their peers have, instead of waiting for a timer. Any context. */
+void path_lost_frames(struct net_path *path);
 /* The largest IP packet is another one from now on. Any context but hard interrupts. */
 void path_mtu_changed(struct net_path *path, uint16_t mtu);
 

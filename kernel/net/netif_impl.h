@@ -14,8 +14,12 @@ extern struct list netif_list;
 void net_batch_dirty(struct net_path *path, int queue);
 bool net_in_batch(void);
 
+/* netif_path.c. For netif_create. */
+void netif_init_paths(struct netif *n);
+/* NETIF_RUNNING follows the state and the path's link. net_config_lock held. */
+void netif_update_running(struct netif *n);
+
 void net_batch_init(void);
-void netif_init(void);
 void loopback_init(void);
 
 #endif

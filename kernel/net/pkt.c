@@ -37,13 +37,39 @@ struct pkt *pkt_alloc(uint32_t headroom)
     p->ttl = 0;
     p->l4 = 0;
     p->hash = 0;
+    p->payer = NULL;
     return p;
+}
+
+void pkt_loan_put(struct pkt_loan *loan)
+{
+    struct pkt_lender *lender = loan->lender;
+
+    if (ref_put(&loan->refs)) /* from now on it is the owner's, who may free it */
+        lender->returned(lender);
+}
+
+static void frag_get(const struct pkt *p, const struct pkt_frag *f)
+{
+    if (unlikely(p->flags & PKT_LENT))
+        ref_get(&f->loan->refs);
+    else
+        page_get(f->page);
+}
+
+static void frag_put(const struct pkt *p, const struct pkt_frag *f)
+{
+    if (unlikely(p->flags & PKT_LENT))
+        pkt_loan_put(f->loan);
+    else
+        page_put(f->page);
 }
 
 void pkt_free(struct pkt *p)
 {
+    pkt_orphan(p);
     for (unsigned i = 0; i < p->nfrags; i++)
-        page_put(p->frags[i].page);
+        frag_put(p, &p->frags[i]);
     slab_free(pkt_slab, p);
 }
 
@@ -80,14 +106,14 @@ static void frags_take(struct pkt *p, uint8_t *buf, uint32_t n)
         struct pkt_frag *f = &p->frags[used];
         uint32_t part = MIN(n, f->len);
         if (buf) {
-            memcpy(buf, (uint8_t *)page_addr(f->page) + f->off, part);
+            memcpy(buf, pkt_frag_addr(p, f), part);
             buf += part;
         }
         f->off += part;
         f->len -= part;
         n -= part;
         if (!f->len) {
-            page_put(f->page);
+            frag_put(p, f);
             used++;
         }
     }
@@ -133,7 +159,7 @@ void pkt_trim_to(struct pkt *p, uint32_t n)
         n -= p->frags[keep].len;
     }
     for (unsigned i = keep; i < p->nfrags; i++)
-        page_put(p->frags[i].page);
+        frag_put(p, &p->frags[i]);
     p->nfrags = keep;
 }
 
@@ -151,9 +177,17 @@ bool pkt_append_page(struct pkt *p, struct page *page, uint32_t off, uint32_t le
 {
     if (p->nfrags == PKT_MAX_FRAGS)
         return false;
-    p->frags[p->nfrags++] = (struct pkt_frag){page, off, len};
+    p->frags[p->nfrags++] = (struct pkt_frag){{page}, off, len};
     p->len += len;
     return true;
+}
+
+void pkt_append_loan(struct pkt *p, struct pkt_loan *loan, uint32_t off, uint32_t len)
+{
+    ASSERT(!p->nfrags);
+    p->flags |= PKT_LENT;
+    p->frags[p->nfrags++] = (struct pkt_frag){.loan = loan, .off = off, .len = len};
+    p->len += len;
 }
 
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n)
@@ -178,7 +212,7 @@ bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n)
             continue;
         }
         uint32_t part = MIN(n, f->len - off);
-        memcpy(to, (uint8_t *)page_addr(f->page) + f->off + off, part);
+        memcpy(to, pkt_frag_addr(p, f) + off, part);
         to += part;
         n -= part;
         off = 0;
@@ -193,12 +227,13 @@ struct pkt *pkt_clone(const struct pkt *p)
         return NULL;
     memcpy(c, p, offsetof(struct pkt, frags));
     c->next = NULL;
+    c->payer = NULL;
     c->data = c->buf + (p->data - p->buf);
     /* Headers in front of the data are copied too: what was pulled may be pushed back. */
     memcpy(c->buf, p->buf, (size_t)(p->data + p->linear - p->buf));
     for (unsigned i = 0; i < p->nfrags; i++) {
         c->frags[i] = p->frags[i];
-        page_get(c->frags[i].page);
+        frag_get(c, &c->frags[i]);
     }
     return c;
 }
@@ -214,6 +249,7 @@ bool pkt_append_range(struct pkt *to, const struct pkt *from, uint32_t off, uint
     } else {
         off -= from->linear;
     }
+    to->flags |= from->flags & PKT_LENT;
     for (unsigned i = 0; n && i < from->nfrags; i++) {
         const struct pkt_frag *f = &from->frags[i];
         if (off >= f->len) {
@@ -221,9 +257,11 @@ bool pkt_append_range(struct pkt *to, const struct pkt *from, uint32_t off, uint
             continue;
         }
         uint32_t part = MIN(n, f->len - off);
-        if (!pkt_append_page(to, f->page, f->off + off, part))
+        if (to->nfrags == PKT_MAX_FRAGS)
             return false;
-        page_get(f->page);
+        frag_get(from, f);
+        to->frags[to->nfrags++] = (struct pkt_frag){{f->page}, f->off + off, part};
+        to->len += part;
         n -= part;
         off = 0;
     }

@@ -2,7 +2,7 @@
  * Packets. A struct pkt is one frame or datagram (up to 64 KiB with segmentation offload): a short
  * linear part that holds at least the protocol headers, then fragments that reference pages.
  * Payload is not copied between the driver, the stack and the socket buffers: references to pages
- * are passed on.
+ * are passed on, or, on the way through a network server, loans of a channel's memory.
  *
  *   buf[]:  | headroom | data ... data + linear | tailroom |      then frags[0..nfrags)
  *
@@ -20,6 +20,7 @@
 
 struct netif;
 struct net_path;
+struct send_buffer;
 
 /* 128-bit address; IPv4 is held as ::ffff:a.b.c.d (RFC 4291 2.5.5.2), so that all code above the IP
  * headers is written once. Network byte order in memory. */
@@ -31,9 +32,24 @@ struct ip_addr {
     };
 };
 
+/* Memory without pages that is lent to packets: what a channel shares with another domain. */
+struct pkt_lender {
+    uint8_t *addr;
+    paddr_t paddr; /* where a device finds it */
+    /* A loan's last reference is gone. Any context but hard interrupts; locks may be held. */
+    void (*returned)(struct pkt_lender *l);
+};
+struct pkt_loan {
+    struct pkt_lender *lender;
+    refcount_t refs; /* 0: not lent now */
+};
+
 struct pkt_frag {
-    struct page *page; /* one reference */
-    uint32_t off, len; /* off may exceed a page in blocks of higher order */
+    union { /* one reference */
+        struct page *page;
+        struct pkt_loan *loan; /* in a packet with PKT_LENT */
+    };
+    uint32_t off, len; /* off may exceed a page in blocks of higher order; in the lender's memory */
 };
 
 enum pkt_flag {
@@ -43,6 +59,9 @@ enum pkt_flag {
     PKT_LOOPED = 8,          /* never left this domain: may be trusted to be intact */
     PKT_MORE = 16,           /* transmit: further packets follow at once */
     PKT_LOOPED_PARTIAL = 32, /* looped, and PKT_CSUM_PARTIAL was set: the checksum is not there */
+    /* Its fragments are loans, of memory that somebody else may write: to be read once, and for
+     * nothing but sending it. The stack gets no such packets, drivers and channels do. */
+    PKT_LENT = 64,
 };
 
 enum pkt_gso { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP };
@@ -62,10 +81,12 @@ struct pkt {
     uint16_t csum_offset;
     uint8_t tos; /* receive: traffic class with ECN bits; transmit: set by the flow */
     uint8_t ttl;
-    uint16_t l4;             /* receive: bytes of IP headers in front of data, still in buf */
-    uint32_t hash;           /* flow hash or 0 */
-    struct ip_addr src, dst; /* receive: set by the IP layer */
-    uint64_t cb[6];          /* the owner's scratch space */
+    uint16_t l4;               /* receive: bytes of IP headers in front of data, still in buf */
+    uint32_t hash;             /* flow hash or 0 */
+    uint32_t charge;           /* bytes that payer is charged until the packet is freed */
+    struct send_buffer *payer; /* net/sendbuf.h; or NULL */
+    struct ip_addr src, dst;   /* receive: set by the IP layer */
+    uint64_t cb[6];            /* the owner's scratch space */
     struct pkt_frag frags[PKT_MAX_FRAGS];
     uint8_t buf[PKT_BUF];
 };
@@ -81,6 +102,18 @@ struct pkt *pkt_alloc(uint32_t headroom);
 /* Frees a packet and drops its fragments' pages. Any context. */
 void pkt_free(struct pkt *p);
 void pkt_free_list(struct pkt *list);
+/* Nobody pays for the packet any more. */
+void send_buffer_pay_back(struct pkt *p);
+static inline void pkt_orphan(struct pkt *p)
+{
+    if (unlikely(p->payer))
+        send_buffer_pay_back(p);
+}
+/* What a packet costs its owner: its buffer, and the bytes of pages it keeps. */
+static inline uint32_t pkt_cost(const struct pkt *p)
+{
+    return (uint32_t)sizeof(*p) + (p->len - p->linear);
+}
 /* Prepends n bytes to the linear part (n <= headroom left: our own invariant). */
 static inline void *pkt_push(struct pkt *p, uint32_t n)
 {
@@ -110,9 +143,22 @@ void pkt_trim_to(struct pkt *p, uint32_t n);
  * over the caller's reference; false, and nothing taken, if there are PKT_MAX_FRAGS). */
 bool pkt_append(struct pkt *p, const void *data, uint32_t n);
 bool pkt_append_page(struct pkt *p, struct page *page, uint32_t off, uint32_t len);
+/* Appends a loan to a packet without fragments; takes over the caller's reference. */
+void pkt_append_loan(struct pkt *p, struct pkt_loan *loan, uint32_t off, uint32_t len);
+/* Where a fragment of p is. */
+static inline uint8_t *pkt_frag_addr(const struct pkt *p, const struct pkt_frag *f)
+{
+    return (p->flags & PKT_LENT ? f->loan->lender->addr : (uint8_t *)page_addr(f->page)) + f->off;
+}
+static inline paddr_t pkt_frag_paddr(const struct pkt *p, const struct pkt_frag *f)
+{
+    return (p->flags & PKT_LENT ? f->loan->lender->paddr : page_paddr(f->page)) + f->off;
+}
+/* Drops a reference to a loan. */
+void pkt_loan_put(struct pkt_loan *loan);
 /* Copies n bytes at offset off out of the packet; false if it is shorter. */
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
-/* A copy that shares the fragments' pages. */
+/* A copy that shares the fragments' pages. Nobody is charged for it. */
 struct pkt *pkt_clone(const struct pkt *p);
 /* Appends n bytes of another packet, sharing its pages: linear bytes are copied and must come
  * before any fragment of `to`. False if it does not fit; `to` is then to be freed. */

@@ -209,7 +209,7 @@ static ssize_t raw_send_info(struct socket *s, struct uio *u, const struct sock_
     int err = destination(&r->d, to, &dst);
     if (err)
         return err;
-    struct pkt *p = dgram_copy_in(u, n);
+    struct pkt *p = dgram_copy_in(&r->d, u, flags);
     if (IS_ERR(p))
         return PTR_ERR(p);
     err = send_packet(r, p, &dst, info);
@@ -301,6 +301,7 @@ static const struct socket_ops raw_ops = {
     .setopt = raw_setopt,
     .getopt = raw_getopt,
     .ioctl = dgram_ioctl,
+    .option_changed = dgram_option_changed,
     .close = raw_close,
 };
 
@@ -381,7 +382,7 @@ static ssize_t ping_send(struct socket *s, struct uio *u, const struct sock_addr
         err = ping_bind(s, &(struct sock_addr){.ip = s->local.ip});
     if (err)
         return err;
-    struct pkt *p = dgram_copy_in(u, n);
+    struct pkt *p = dgram_copy_in(&r->d, u, flags);
     if (IS_ERR(p))
         return PTR_ERR(p);
     uint8_t echo = s->family == 4 ? 8 : 128;
@@ -405,6 +406,7 @@ static const struct socket_ops ping_ops = {
     .setopt = raw_setopt,
     .getopt = raw_getopt,
     .ioctl = dgram_ioctl,
+    .option_changed = dgram_option_changed,
     .close = raw_close,
 };
 

@@ -292,7 +292,7 @@ struct tcp_seg *tcp_split_seg(struct tcp *t, struct tcp_seg *g, uint32_t n)
         const struct pkt_frag *f = &g->frags[i];
 
         page_get(f->page);
-        rest->frags[rest->nfrags++] = (struct pkt_frag){f->page, f->off + left, f->len - left};
+        rest->frags[rest->nfrags++] = (struct pkt_frag){{f->page}, f->off + left, f->len - left};
         g->frags[i].len = left;
         i++;
     }

@@ -78,7 +78,7 @@ static void add_bytes(struct tcp *t, struct tcp_seg *g, struct page *page, uint3
         last->len += n;
     } else {
         page_get(page);
-        g->frags[g->nfrags++] = (struct pkt_frag){page, off, n};
+        g->frags[g->nfrags++] = (struct pkt_frag){{page}, off, n};
     }
     g->len += n;
     tcp_memory_add(n);

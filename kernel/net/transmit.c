@@ -134,6 +134,14 @@ void netif_transmit_frame(struct netif *n, struct pkt *p)
         transmit_one(n, path, queue, p);
 }
 
+void netif_reclaim(struct netif *n, bool tell)
+{
+    struct net_path *path = READ_ONCE(n->path);
+
+    if (path && path->ops->reclaim)
+        path->ops->reclaim(path, tell);
+}
+
 static void drain_queue(struct netif *n, struct net_path *path, int index)
 {
     if (!READ_ONCE(n->backlog[index].head))

@@ -417,17 +417,6 @@ static int check_send(struct socket *s, size_t n, const struct sock_addr *to, un
     return err;
 }
 
-static int take_error(struct socket *s)
-{
-    if (likely(!READ_ONCE(s->error)))
-        return 0;
-    spin_lock_bh(&s->lock);
-    int err = s->error;
-    s->error = 0;
-    spin_unlock_bh(&s->lock);
-    return -err;
-}
-
 static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_addr *to,
                              const struct sock_send_info *info, unsigned flags)
 {
@@ -437,12 +426,15 @@ static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_
 
     int err = check_send(s, n, to, flags, &dst);
     if (!err)
-        err = take_error(s);
+        err = dgram_take_error(d);
     if (err)
         return err;
-    struct pkt *p = dgram_copy_in(u, n);
-    if (IS_ERR(p))
+    struct pkt *p = dgram_copy_in(d, u, flags);
+    if (IS_ERR(p)) {
+        if (PTR_ERR(p) == -EAGAIN)
+            net_count(NET_Udp_SndbufErrors);
         return PTR_ERR(p);
+    }
     struct pkt *looped = NULL;
     net_batch_begin();
     spin_lock(&s->lock);
@@ -514,6 +506,7 @@ static const struct socket_ops udp_ops = {
     .setopt = udp_setopt,
     .getopt = udp_getopt,
     .ioctl = dgram_ioctl,
+    .option_changed = dgram_option_changed,
     .close = udp_close,
 };
 
@@ -555,9 +548,9 @@ void udp_proc_text(struct text_buf *b, bool v6)
             text_printf(b, "%5u:", i);
             address_text(b, &d->s.local, v6);
             address_text(b, &d->s.peer, v6);
-            text_printf(b, " %02X 00000000:%08X 00:00000000 00000000 %5u        0 0 %d 0 %llu\n",
-                        d->connected ? 1 : 7, d->rmem, d->s.uid, ref_count(&d->s.refs),
-                        (unsigned long long)d->drops);
+            text_printf(b, " %02X %08X:%08X 00:00000000 00000000 %5u        0 0 %d 0 %llu\n",
+                        d->connected ? 1 : 7, send_buffer_used(&d->sent), d->rmem, d->s.uid,
+                        ref_count(&d->s.refs), (unsigned long long)d->drops);
         }
         spin_unlock_bh(&buckets[i].lock);
     }

@@ -69,6 +69,14 @@ static void deliver_copy(struct server_slot *s, const struct frame_info *f, cons
         s->counts->drop_memory++;
 }
 
+/* Uses a NIC of its own now: what is for it is sent where that NIC sees it. A domain that only says
+ * so gets nothing. */
+static bool is_parked(const struct server_slot *s)
+{
+    return s->grants.mode == CHANNEL_DEDICATED &&
+           READ_ONCE(channel_side(s->dev, false)->state) == CHANNEL_PARKED;
+}
+
 /* --- to several ------------------------------------------------------------------------------- */
 
 /* Whether an ARP request is of interest: others' need not be told to everybody. */
@@ -96,7 +104,7 @@ static void to_all(struct server_slot *from, const struct frame_info *f, const s
 {
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         struct server_slot *s = server.slots[i];
-        if (!s || s == from || !s->serving)
+        if (!s || s == from || !s->serving || is_parked(s))
             continue;
         bool wanted = s->grants.mode == CHANNEL_SHARED ? shared_wants(s, f)
                       : f->type == ETH_TYPE_ARP        ? wants_arp(s, f)
@@ -179,6 +187,11 @@ void server_deliver(struct server_slot *s, struct pkt *p)
 
 static void to_own_stack(struct pkt *p)
 {
+    if (!channel_settle_pkt(p)) {
+        server_page()->drop_memory++;
+        pkt_free(p);
+        return;
+    }
     if (p->flags & PKT_CSUM_PARTIAL) /* it never left this machine */
         p->flags = (uint8_t)((p->flags & ~PKT_CSUM_PARTIAL) | PKT_CSUM_OK);
     *server.local_tail = p;
@@ -241,7 +254,7 @@ void server_from_slot(struct server_slot *s, struct pkt *p)
         return;
     }
     struct server_slot *to = server_by_mac(f.h);
-    if (to)
+    if (to && !is_parked(to))
         deliver(to, &f, p);
     else if (!mac_equal(f.h, server.nic->mac))
         slot_to_nic(s, &f, p);
@@ -288,7 +301,7 @@ struct pkt *server_from_stack(struct pkt *p)
         return p;
     }
     struct server_slot *to = server_by_mac(f.h);
-    if (!to)
+    if (!to || is_parked(to))
         return p;
     deliver(to, &f, p);
     return NULL;

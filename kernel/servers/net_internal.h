@@ -23,7 +23,9 @@ struct server_slot {
     uint32_t nqueues;
     uint32_t first_queue; /* that the next turn begins with */
     struct channel_queue queues[CHANNEL_QUEUES_DEFAULT];
-    uint32_t app_features;        /* what it takes (enum channel_feature) */
+    struct pkt_lender lender;                       /* of the channel's memory */
+    struct pkt_loan *loans[CHANNEL_QUEUES_DEFAULT]; /* by slot of the ring that we consume */
+    uint32_t app_features;                          /* what it takes (enum channel_feature) */
     uint32_t dirty;               /* queues with frames that it was not rung for */
     int32_t deficit;              /* bytes it may still send in this round */
     bool active;                  /* on server.active: being polled */
@@ -42,9 +44,12 @@ struct server_slot {
 
 struct net_server {
     bool enabled;
-    struct netif *nic; /* NULL: not started */
+    struct netif *nic; /* NULL: not there yet */
     uint8_t *table;    /* NULL: no table yet */
     struct channel_device *table_dev;
+    unsigned role;         /* which of the two instances this is; with the table */
+    bool pinged;           /* the heartbeat is to be answered */
+    bool paused;           /* nothing is taken out of the channels; under lock */
     spinlock_t lock;       /* bh */
     struct bottom_half bh; /* polls */
     struct work table_work;
@@ -56,6 +61,7 @@ struct net_server {
     uint64_t pending[PENDING_WORDS]; /* slots that were rung; atomic */
     struct server_slot *slots[NET_SLOTS];
     uint32_t attached;
+    nsec_t serves_since; /* when this instance took over */
     bool blocked;        /* the NIC takes no more for now */
     nsec_t busy_until;   /* the channels are polled, whether there is something or not, */
     uint32_t polls_left; /* so many times yet */
@@ -74,7 +80,7 @@ static inline void server_charge(struct server_slot *s, uint32_t len, uint32_t g
 
 static inline struct net_server_page *server_page(void)
 {
-    return (struct net_server_page *)(server.table + CHANNEL_PAGE);
+    return (struct net_server_page *)(server.table + NET_TABLE_SERVER(server.role));
 }
 static inline uint32_t server_bit(unsigned queue)
 {
@@ -175,11 +181,30 @@ static inline void server_activate(struct server_slot *s)
     s->active = true;
     list_push_back(&server.active, &s->link);
 }
+/* A loan of a slot's memory is over. */
+void server_loan_returned(struct pkt_lender *l);
 /* Starts generations on all queues of a slot. server.lock held. */
 void server_start_queues(struct server_slot *s);
 
+/* Takes nothing out of the channels from now on, or again. Thread context. */
+void server_pause(bool on);
+
+/* --- net_instance.c: which of the two instances serves -----------------------------------------
+ */
+
+/* Takes over, or hands over, as the table says. Whether this one serves now. The work's thread. */
+bool server_follow_active(void);
+/* Tells the supervisor what this build can do, and that it does not know a table's version. */
+void server_say_what_it_is(void);
+void server_refuse(struct channel_device *dev);
+void server_ring_supervisor(void);
+
 /* --- net_slots.c ------------------------------------------------------------------------------ */
 
+/* Whether the NIC has data that lies in a channel; it is told to give it back. Thread context. */
+bool server_has_lent(void);
+/* Lets go of all slots, for the other instance: their pages stay as they are. The work's thread. */
+void server_leave_slots(void);
 /* The dedicated domain that has this MAC address, or NULL. server.lock held. */
 struct server_slot *server_by_mac(const uint8_t *mac);
 /* Whether a domain without a granted IPv4 address may use this one: it is neither ours nor granted

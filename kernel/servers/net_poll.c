@@ -59,14 +59,25 @@ void server_start_queues(struct server_slot *s)
     s->counts->generations++;
 }
 
+/* It is up when its domains have answered, or do not within a time. */
+static bool may_be_up(void)
+{
+    if (!server.table || READ_ONCE(server_page()->state) != NET_SERVER_STARTING)
+        return false;
+    work_schedule(&server.table_work);
+    return true;
+}
+
 /* True if the queue is to be used. */
 static bool check_queue(struct server_slot *s, uint32_t i)
 {
     struct channel_queue *q = &s->queues[i];
 
-    if (unlikely(channel_queue_changed(q)) && channel_queue_check(q) == CHANNEL_LIVE)
+    if (unlikely(channel_queue_changed(q)) && channel_queue_check(q) == CHANNEL_LIVE) {
         s->app_features =
             READ_ONCE(channel_side(s->dev, false)->features) & (uint32_t)CHANNEL_FEATURES;
+        may_be_up();
+    }
     return q->live;
 }
 
@@ -92,6 +103,44 @@ static void mend(struct server_slot *s)
 
 /* --- a turn ----------------------------------------------------------------------------------- */
 
+void server_loan_returned(struct pkt_lender *l)
+{
+    server_wake(container_of(l, struct server_slot, lender));
+}
+
+static struct pkt_loan *loan_of(const struct server_slot *s, uint32_t queue, uint32_t frame)
+{
+    return &s->loans[queue][frame & (s->queues[queue].rx.slots - 1)];
+}
+
+/* A packet of the frame taken last. A loan that is still out at its place is of a generation ago:
+ * the frame was submitted again. */
+static struct pkt *get_pkt(struct server_slot *s, uint32_t queue, const struct channel_frame *f)
+{
+    struct pkt_loan *loan = loan_of(s, queue, s->queues[queue].rx.next - 1);
+
+    if (f->desc.len < CHANNEL_LEND_MIN || ref_count(&loan->refs))
+        return channel_get_pkt(f);
+    return channel_lend_pkt(f, loan);
+}
+
+/* Gives the frames back whose data is not needed any more: in order, so one that is lent holds up
+ * those behind it. */
+static void release(struct server_slot *s, uint32_t queue)
+{
+    struct channel_consumer *c = &s->queues[queue].rx;
+    uint32_t n = 0;
+
+    while (c->head + n != c->next && !ref_count(&loan_of(s, queue, c->head + n)->refs))
+        n++;
+    if (!n)
+        return;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* it was read before its loan came back */
+    channel_release(c, n);
+    if (channel_notify_room(c))
+        ring_app(s, queue);
+}
+
 /* Takes what the quantum allows from one queue; the number of frames. */
 static int take_frames(struct server_slot *s, uint32_t queue, int limit)
 {
@@ -100,7 +149,7 @@ static int take_frames(struct server_slot *s, uint32_t queue, int limit)
     int n = 0;
 
     while (n < limit && s->deficit > 0 && channel_take(c, &frame)) {
-        struct pkt *p = channel_get_pkt(&frame);
+        struct pkt *p = get_pkt(s, queue, &frame);
         n++;
         server_charge(s, frame.desc.len, frame.desc.gso_size);
         if (p)
@@ -108,11 +157,7 @@ static int take_frames(struct server_slot *s, uint32_t queue, int limit)
         else
             s->counts->drop_memory++;
     }
-    if (n) {
-        channel_release(c, (uint32_t)n);
-        if (channel_notify_room(c))
-            ring_app(s, queue);
-    }
+    release(s, queue);
     return n;
 }
 
@@ -177,8 +222,12 @@ static void take_pending(void)
             bits = __atomic_exchange_n(&server.pending[w], 0, __ATOMIC_ACQUIRE);
         for (; bits; bits &= bits - 1) {
             struct server_slot *s = server.slots[w * 64 + (unsigned)__builtin_ctzll(bits)];
-            if (!s || !s->serving)
+            if (!s)
                 continue;
+            if (unlikely(!s->serving)) { /* its last loan may be what letting go waits for */
+                work_schedule(&server.table_work);
+                continue;
+            }
             if (unlikely(s->needless >= STORM) && !s->muted)
                 mute(s, true);
             channel_answer_ping(s->dev, true);
@@ -214,15 +263,28 @@ static int round_robin(void)
     return n;
 }
 
+static bool has_lent(const struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++)
+        if (s->queues[i].rx.next != s->queues[i].rx.head)
+            return true;
+    return false;
+}
+
+/* Nobody polls the NIC any more either, which otherwise is in no hurry to free what it sent. */
 static void put_to_rest(void)
 {
     struct list *at = server.active.next;
+    bool lent = false;
 
     while (at != &server.active) {
         struct server_slot *s = container_of(at, struct server_slot, link);
         at = at->next;
+        lent |= has_lent(s);
         rest(s);
     }
+    if (lent)
+        netif_reclaim(server.nic, true);
 }
 
 static void own_stack_input(struct pkt *list)
@@ -235,14 +297,32 @@ static void own_stack_input(struct pkt *list)
     }
 }
 
+/* The heartbeat is answered here, where the work is done: who cannot do it, does not answer. */
+static void answer_ping(void)
+{
+    WRITE_ONCE(server.pinged, false);
+    WRITE_ONCE(server_page()->pong, READ_ONCE(((struct net_table *)server.table)->ping));
+}
+
+void server_pause(bool on)
+{
+    spin_lock_bh(&server.lock);
+    server.paused = on;
+    spin_unlock_bh(&server.lock);
+    bh_schedule(&server.bh);
+}
+
 static void poll(struct bottom_half *bh)
 {
+    if (READ_ONCE(server.pinged) && server.table)
+        answer_ping();
     if (!server.nic)
         return;
     net_batch_begin();
+    netif_reclaim(server.nic, false);
     spin_lock(&server.lock);
     take_pending();
-    int n = nic_full() ? 0 : round_robin();
+    int n = server.paused || nic_full() ? 0 : round_robin();
     server_flush();
     WRITE_ONCE(server.blocked, true);
     bool full = nic_full();
@@ -255,7 +335,7 @@ static void poll(struct bottom_half *bh)
         server.polls_left = 0;
         put_to_rest();
     }
-    bool again = !full && !list_empty(&server.active);
+    bool again = !full && !server.paused && !list_empty(&server.active);
     struct pkt *local = server.local;
     server.local = NULL;
     server.local_tail = &server.local;
@@ -286,7 +366,7 @@ static void second_look(struct server_slot *s)
 static void timer_fired(struct timer *t)
 {
     nsec_t now = time_now();
-    bool more = false;
+    bool more = may_be_up();
 
     spin_lock(&server.lock);
     for (unsigned i = 0; i < NET_SLOTS; i++) {
@@ -386,13 +466,9 @@ int net_server_start(struct netif *nic)
 {
     if (server.nic)
         return -EEXIST;
-    int err = netif_set_up(nic, true); /* without a shared address nobody has yet */
-    if (err)
-        return err;
     server.nic = nic;
     nic->tap = &nic_tap;
     shared_unclaimed_hook = stack_unclaimed;
-    mcast_program(nic);
     work_schedule(&server.table_work);
     return 0;
 }

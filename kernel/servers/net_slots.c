@@ -7,6 +7,8 @@
 #include "net/view.h"
 #include "servers/net_internal.h"
 
+#define ANSWER_LIMIT (10 * NSEC_PER_MSEC)
+
 struct net_server server;
 
 static unsigned mac_bucket(const uint8_t *mac)
@@ -50,11 +52,6 @@ static void forget_free_ip4(void)
             memset(server.slots[i]->free_ip4, 0, 4);
 }
 
-static void ring_supervisor(void)
-{
-    server.table_dev->ring(server.table_dev, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), 0);
-}
-
 /* --- serving and letting go ------------------------------------------------------------------- */
 
 static void link_mac(struct server_slot *s)
@@ -85,14 +82,33 @@ static int create_queues(struct server_slot *s, const struct channel_layout *l)
         if (err)
             return err;
         s->nqueues = i + 1;
+        s->loans[i] = kzalloc(l->slots * sizeof(*s->loans[i]));
+        if (!s->loans[i])
+            return -ENOMEM;
+        for (uint32_t k = 0; k < l->slots; k++)
+            s->loans[i][k].lender = &s->lender;
     }
     return 0;
 }
 
-static void destroy_queues(struct server_slot *s)
+/* Whether the NIC, or its backlog, has data that lies in the channel: the next domain's must not
+ * come there. */
+static bool has_loans(const struct server_slot *s)
 {
     for (uint32_t i = 0; i < s->nqueues; i++)
+        for (uint32_t k = 0; k < s->queues[i].rx.slots; k++)
+            if (ref_count(&s->loans[i][k].refs))
+                return true;
+    return false;
+}
+
+static void destroy_queues(struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++) {
         channel_queue_destroy(&s->queues[i]);
+        kfree(s->loans[i]);
+        s->loans[i] = NULL;
+    }
     s->nqueues = 0;
 }
 
@@ -136,7 +152,7 @@ static int serve(struct server_slot *s, const struct net_slot *from)
     return 0;
 }
 
-static void let_go(struct server_slot *s)
+static void stop_serving(struct server_slot *s)
 {
     spin_lock_bh(&server.lock);
     s->serving = false;
@@ -148,7 +164,50 @@ static void let_go(struct server_slot *s)
     server_forget(s);
     server.attached--;
     spin_unlock_bh(&server.lock);
+}
+
+/* What the NIC has sent is to come back. */
+static void take_back(void)
+{
+    net_batch_begin();
+    netif_reclaim(server.nic, true);
+    net_batch_end();
+}
+
+/* False: not before the NIC has sent what it has of the domain's; the last loan that comes back
+ * has the table looked at again (net_poll.c). */
+static bool let_go(struct server_slot *s)
+{
+    if (s->serving)
+        stop_serving(s);
+    if (has_loans(s)) {
+        take_back();
+        return false;
+    }
     destroy_queues(s);
+    return true;
+}
+
+bool server_has_lent(void)
+{
+    bool lent = false;
+
+    for (unsigned i = 0; i < NET_SLOTS; i++)
+        lent |= server.slots[i] && has_loans(server.slots[i]);
+    if (lent)
+        take_back();
+    return lent;
+}
+
+void server_leave_slots(void)
+{
+    for (unsigned i = 0; i < NET_SLOTS; i++) {
+        struct server_slot *s = server.slots[i];
+        if (!s || !s->serving)
+            continue;
+        let_go(s);
+        s->epoch = 0; /* of no owner: to be served again if this instance is to */
+    }
 }
 
 /* --- the table -------------------------------------------------------------------------------- */
@@ -163,8 +222,8 @@ static bool follow_slot(struct server_slot *s)
     if (!channel_read_sequenced(&slots[s->number].sequence, &now, sizeof(now)) ||
         now.epoch == s->epoch) /* being written: the supervisor rings when it is done */
         return false;
-    if (s->serving)
-        let_go(s);
+    if (!let_go(s))
+        return false;
     s->epoch = now.epoch;
     int err = now.state == NET_SLOT_GRANTED ? serve(s, &now) : 0;
     if (err)
@@ -177,14 +236,27 @@ static bool follow_slot(struct server_slot *s)
     return false;
 }
 
-/* A domain that was granted a slot waits for its channel, whose device was not found yet. */
+static bool is_live(const struct server_slot *s)
+{
+    for (uint32_t i = 0; i < s->nqueues; i++)
+        if (!READ_ONCE(s->queues[i].live))
+            return false;
+    return true;
+}
+
+/* A domain that was granted a slot waits for its channel, whose device was not found yet, or has
+ * not answered the generation: for a while, since it may have nobody at home. */
 static bool somebody_waits(void)
 {
     const struct net_slot *slots = (void *)(server.table + NET_TABLE_GRANTS);
+    bool patient = time_now() < server.serves_since + ANSWER_LIMIT;
 
-    for (unsigned i = 0; i < NET_SLOTS; i++)
-        if (!server.slots[i] && READ_ONCE(slots[i].state) == NET_SLOT_GRANTED)
+    for (unsigned i = 0; i < NET_SLOTS; i++) {
+        const struct server_slot *s = server.slots[i];
+        if (s ? patient && s->serving && !is_live(s)
+              : READ_ONCE(slots[i].state) == NET_SLOT_GRANTED)
             return true;
+    }
     return false;
 }
 
@@ -193,11 +265,9 @@ static void follow_table(struct work *w)
     bool news = false;
 
     (void)w;
-    if (!server.table || !server.nic)
+    if (!server.table || !server.nic || !server_follow_active())
         return;
-    struct net_table *t = (struct net_table *)server.table;
     struct net_server_page *page = server_page();
-    WRITE_ONCE(page->pong, READ_ONCE(t->ping));
     for (unsigned i = 0; i < NET_SLOTS; i++)
         if (server.slots[i])
             news |= follow_slot(server.slots[i]);
@@ -208,18 +278,7 @@ static void follow_table(struct work *w)
         news = true;
     }
     if (news)
-        ring_supervisor();
-}
-
-/* --- boot ------------------------------------------------------------------------------------- */
-
-void net_server_run(void)
-{
-    struct netif *nic = netif_by_name("eth0");
-    int err = nic ? net_server_start(nic) : -ENODEV;
-
-    if (err)
-        klog(LOG_ERROR, "network server: no NIC to share (error %d)", -err);
+        server_ring_supervisor();
 }
 
 /* --- devices ---------------------------------------------------------------------------------- */
@@ -227,6 +286,7 @@ void net_server_run(void)
 void net_server_init(void)
 {
     server.enabled = true;
+    netif_start_later = true; /* an instance that does not serve is silent */
     spin_init(&server.lock);
     list_init(&server.active);
     server.local_tail = &server.local;
@@ -247,13 +307,16 @@ int net_server_add_table(struct channel_device *dev)
         return -EOPNOTSUPP;
     if (server.table)
         return -EEXIST;
-    if (dev->size < NET_TABLE_SIZE || READ_ONCE(t->magic) != NET_TABLE_MAGIC ||
-        READ_ONCE(t->version) != NET_TABLE_VERSION)
+    if (dev->size < NET_TABLE_SIZE || READ_ONCE(t->magic) != NET_TABLE_MAGIC)
         return -EPROTO;
+    if (READ_ONCE(t->version) != NET_TABLE_VERSION) {
+        server_refuse(dev);
+        return -EPROTO;
+    }
     server.table_dev = dev;
+    server.role = CHANNEL_PEER_ROLE(dev->id);
     server.table = dev->mem;
-    /* What a predecessor left there is not ours. */
-    WRITE_ONCE(server_page()->state, NET_SERVER_DOWN);
+    server_say_what_it_is();
     for (unsigned i = 0; i < NET_SLOTS; i++)
         if (server.slots[i])
             server.slots[i]->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + i;
@@ -276,6 +339,7 @@ struct server_slot *net_server_add_channel(struct channel_device *dev)
         return ERR_PTR(-ENOMEM);
     s->number = number;
     s->dev = dev;
+    s->lender = (struct pkt_lender){dev->mem, dev->paddr, server_loan_returned};
     if (server.table)
         s->counts = (struct net_counters *)(server.table + NET_TABLE_COUNTS) + number;
     server.slots[number] = s;
@@ -285,5 +349,7 @@ struct server_slot *net_server_add_channel(struct channel_device *dev)
 
 void net_server_table_rung(void)
 {
+    WRITE_ONCE(server.pinged, true);
+    bh_schedule(&server.bh);
     work_schedule(&server.table_work);
 }

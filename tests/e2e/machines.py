@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -20,6 +21,7 @@ HOST, GUEST, PREFIX = "10.78.0.1", "10.78.0.2", 24
 HOST6, GUEST6 = "fd00:78::1", "fd00:78::2"
 MAC = "52:54:00:78:00:02"
 NET0 = f"{GUEST}/{PREFIX},gw={HOST},{GUEST6}/64,gw6={HOST6}"
+PEER = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py"))
 KERNEL = os.environ.get("LIBRETTOS_KERNEL", os.path.join(BUILD, "kernel.elf"))
 
 

@@ -17,15 +17,19 @@ def test_a_hostile_domain_harms_nobody_else(librettos, mode):
     port = librettos.start("kv", "--address", mode, "redis-server", "--protected-mode", "no", "--bind",
                            "0.0.0.0", "--save", "", "--dir", "/tmp", port=6379)
     before = domain(librettos, "net")
-    librettos("run", "-d", "--name", "evil", "--address", mode, "--kernel", HOSTILE, "sleep", "1000")
     # Refused by name, by form, and by the rules of the channel.
-    kinds = ["drop_mac", "drop_ip", "drop_malformed", "broken"] + ["drop_port"] * (mode == "shared")
-    for rounds in range(40):
-        run("redis-benchmark", "-p", port, "-c", "20", "-n", "5000", "-q", "-t", "set,get", timeout=120)
+    missing = {"drop_mac", "drop_ip", "drop_malformed", "broken"} | ({"drop_port"} if mode == "shared" else set())
+    # Who scribbles over the words of a generation shuts itself out for good: another one comes then.
+    for life in range(6):
+        librettos("run", "-d", "--name", "evil", "--address", mode, "--kernel", HOSTILE, "sleep", "1000")
+        for _ in range(6):
+            run("redis-benchmark", "-p", port, "-c", "20", "-n", "5000", "-q", "-t", "set,get", timeout=120)
         attacks = domain(librettos, "evil")["channel"]
-        if rounds >= 5 and all(attacks[k] for k in kinds):
+        missing -= {kind for kind in missing if attacks[kind]}
+        if not missing:
             break
-    assert all(attacks[k] for k in kinds), attacks
+        librettos("stop", "-t", "0", "evil")
+    assert not missing, attacks
     server, honest = domain(librettos, "net"), domain(librettos, "kv")
     assert server["pid"] == before["pid"] and server["server"]["restarts"] == 0
     assert honest["channel"]["broken"] == 0, honest

@@ -1,18 +1,17 @@
 """The network with real clients: both IP versions, UDP, DHCP, names, many connections, a hostile wire."""
+import json
 import os
 import re
 import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from conftest import BUILD, free_port, run, wait_for
-from machines import GUEST, GUEST6, HOST, MAC, wire  # noqa: F401 (wire is a fixture)
+from conftest import BUILD, free_port, librettos_on_each_path, run, wait_for  # noqa: F401
+from machines import GUEST, GUEST6, HOST, MAC, PEER, wire  # noqa: F401 (wire is a fixture)
 
-PEER = (sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "peer.py"))
 ECHO = os.path.join(BUILD, "netecho")
 NGINX = """user root; worker_processes %d; daemon off; error_log stderr;
 events { worker_connections 4096; }
@@ -59,6 +58,22 @@ def test_udp_port(librettos):
     wait_for(lambda: subprocess.run([*PEER, "echo", "127.0.0.1", str(port), "1"],
                                     stderr=subprocess.DEVNULL, timeout=10).returncode == 0, 20, "UDP")
     run(*PEER, "echo", "127.0.0.1", port, 1, 100, 1472, 1473, 9000, 40000)
+
+
+def test_udp_without_end(librettos_on_each_path):
+    """iperf3 in the domain sends as fast as its socket lets it: it sleeps and goes on."""
+    port, results = free_port(), []
+    librettos_on_each_path("run", "-d", "--name", "perf", "-p", f"{port}:5201", "-p", f"{port}:5201/udp",
+                           "iperf3", "-s")
+
+    def ran():
+        done = subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", str(port), "-u", "-R", "-b", "0",
+                               "-l", "1400", "-t", "3", "-J"], stdout=subprocess.PIPE, timeout=60)
+        results.append(json.loads(done.stdout))
+        return "error" not in results[-1]
+    wait_for(ran, 20, "iperf3")
+    rates = [second["sum"]["bytes"] for second in results[-1]["intervals"]]
+    assert len(rates) >= 3 and min(rates[:3]) > 1 << 20, rates
 
 
 class Page(BaseHTTPRequestHandler):

@@ -1,11 +1,12 @@
 """Domains on the host's own network: --tap, --bridge and --ip, in a network namespace of the test's."""
 import json
 import re
+import subprocess
 
 import pytest
 
 from conftest import LIBRETTOS, Librettos, wait_for
-from machines import Namespace
+from machines import PEER, Namespace
 
 HOST, GUEST, PREFIX = "10.79.0.1", "10.79.0.2", 24
 IP = f"{GUEST}/{PREFIX},gw={HOST}"
@@ -122,6 +123,16 @@ def test_two_domains_behind_a_server_on_a_tap(inside):
     server = inside.server("net-tap0")
     assert server["server"]["domains"] == 2 and server["address"] == ""
     assert {d["path"] for d in inside.ps()} == {"server"}
+
+
+def test_an_address_by_dhcp_behind_a_server_on_a_tap(inside):
+    """Nobody granted the domain an address: it asks for one through the server."""
+    make_tap(inside.ns)
+    peer = inside.ns.popen(*PEER, "dhcp", "tap0", HOST, GUEST, stdout=subprocess.PIPE, text=True)
+    assert peer.stdout.readline() == "ready\n"
+    run_nginx(inside, "--path", "server", "--tap", "tap0")
+    (web,) = inside.ps()
+    assert web["path"] == "server" and web["channel"]["drop_ip"] == 0, web
 
 
 def test_two_domains_share_an_address_on_a_bridge(inside):

@@ -4,6 +4,7 @@
  * checks after every operation:
  *   - frames taken lie in the area that the other side produces, are valid, and are at most `slots`
  *     without a release;
+ *   - what the server lends of a frame is that frame and no more, and its loan comes back;
  *   - room that is reserved lies in our own area and overlaps no frame of ours that is outstanding
  * as far as the other side's accepted words say;
  *   - a broken ring yields nothing more until the next generation;
@@ -79,6 +80,32 @@ static void send_frame(struct fuzz *z)
     channel_commit(&z->q.tx, &d);
 }
 
+static unsigned returned;
+
+static void loan_returned(struct pkt_lender *l)
+{
+    (void)l;
+    returned++;
+}
+
+/* Everything that may be done to a packet whose data is lent: read, cloned, copied, freed. */
+static void check_loan(const struct fuzz *z, const struct channel_frame *f)
+{
+    struct pkt_lender lender = {z->mem, (uintptr_t)z->mem, loan_returned};
+    struct pkt_loan loan = {.lender = &lender};
+    struct pkt *p = channel_lend_pkt(f, &loan), *copy = p ? pkt_clone(p) : NULL;
+
+    ASSERT(p && copy && p->len == f->desc.len && p->nfrags == 1);
+    ASSERT(pkt_frag_addr(p, p->frags) == f->data + CHANNEL_LEND_COPIED);
+    pkt_csum(p, 0, p->len, 0);
+    returned = 0;
+    pkt_free(p);
+    ASSERT(!returned && channel_settle_pkt(copy));
+    ASSERT(returned == 1 && !ref_count(&loan.refs) && copy->len == f->desc.len);
+    pkt_csum(copy, 0, copy->len, 0);
+    pkt_free(copy);
+}
+
 static void take_frames(struct fuzz *z)
 {
     uint64_t area = z->server ? z->l.app_areas : z->l.server_areas;
@@ -90,6 +117,8 @@ static void take_frames(struct fuzz *z)
         ASSERT(++z->taken <= SLOTS);
         ASSERT(f.desc.len >= CHANNEL_FRAME_MIN && f.desc.len <= CHANNEL_FRAME_MAX);
         ASSERT(f.data >= data && f.data + f.desc.len <= data + z->l.data_size);
+        if (z->server && f.desc.len >= CHANNEL_LEND_MIN)
+            check_loan(z, &f);
         struct pkt *p = channel_get_pkt(&f);
         if (p) {
             ASSERT(p->len == f.desc.len);

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/nettable.h"
+#include "host/lease.h"
+#include "host/pathswitch.h"
 #include "host/qmp.h"
 
 /* The domain shares an address: its claims are answered. */
@@ -15,8 +16,10 @@ static void on_event(struct domain *d, enum domain_event what, const void *data)
     struct channel_grants grants = {.mode = CHANNEL_SHARED};
     struct ctl_claim c;
 
-    if (what != DOMAIN_EV_CLAIM)
+    if (what != DOMAIN_EV_CLAIM) {
+        pathswitch_event(d->arg, what, data);
         return;
+    }
     if (!table.made && (nettable_create(&table, &grants) || nettable_grow(&table, 1) ||
                         nettable_grant(&table, 0, 1, &grants)))
         abort();
@@ -41,13 +44,18 @@ static const struct session_listener listener = {.output = output};
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct loop loop;
+    static struct supervisor sv;
+    struct lease lease = {.sv = &sv, .server_path = true, .host = -1};
     static int null = -1;
-    struct domain d = {.loop = &loop, .name = (char *)"fuzz", .event = on_event, .next_session = 2};
+    struct domain d = {.loop = &sv.loop,
+                       .name = (char *)"fuzz",
+                       .event = on_event,
+                       .lease = &lease,
+                       .next_session = 2};
     struct session *s = xcalloc(1, sizeof(*s));
 
     if (null < 0) {
-        loop_init(&loop);
+        loop_init(&sv.loop);
         null = open("/dev/null", O_WRONLY);
     }
     *s = (struct session){.id = 1, .in_credit = CTL_WINDOW, .domain = &d, .listener = &listener};
@@ -56,6 +64,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     d.control.domain = d.qmp.domain = &d;
     d.control.watch.fd = -1;
     d.qmp.watch.fd = null;
+    /* In the middle of a switch, to a path that the input chooses. */
+    d.arg = lease.path = pathswitch_new(&sv, &d, MODE_SERVER);
+    lease.path->log_ns = UINT64_MAX;
+    lease.path->has_nic = lease.path->has_end = size & 1;
+    lease.path->step = size % 7 < 6 ? (enum switch_step)(size % 7) : SWITCH_ASKED;
+    lease.path->wanted = size & 8 ? CTL_PATH_DIRECT : CTL_PATH_SERVER;
+    lease.path->why = xstrdup("fuzz");
     qmp_command(&d, "first", NULL, -1, NULL, NULL);
     qmp_command(&d, "second", NULL, -1, NULL, NULL);
     if (size && data[0] & 1) {
@@ -67,8 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         buf_append(&d.control.rx, data + 1, size - 1);
         control_parse(&d);
     }
-    loop_timer_stop(&loop, &d.deadline);
+    loop_timer_stop(&sv.loop, &d.deadline);
+    d.state = DOMAIN_FAILED;
     qmp_abort(&d);
+    pathswitch_end(lease.path);
+    pathswitch_free(lease.path);
     session_free_all(&d);
     buf_free(&d.control.rx);
     buf_free(&d.control.tx);

@@ -32,9 +32,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* In two parts, as a stream may bring it. */
     size_t half = size ? data[0] * size / 256 : 0;
     buf_append(&p.rx, data, half);
-    if (!netport_parse(&p)) {
+    if (!netport_parse(&p, &p.rx)) {
         buf_append(&p.rx, data + half, size - half);
-        netport_parse(&p);
+        netport_parse(&p, &p.rx);
     }
     switch_flush(&sw);
     buf_free(&p.rx);

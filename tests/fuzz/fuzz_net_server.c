@@ -3,7 +3,8 @@
  * (a dedicated address) and domain 2 (the shared one) put into their rings, write into their
  * regions, and of what comes in from the wire. Checked all the while: what a hostile domain sends
  * leaves, by the wire or into another domain's channel, only under its own MAC and IP addresses and
- * ports; the other domains get nothing else; and nobody's end of a channel breaks but its own.
+ * ports, whatever is written to the ring while the NIC has it; the other domains get nothing else;
+ * and nobody's end of a channel breaks but its own. Every slot can be let go once the NIC has sent.
  */
 #include <stdlib.h>
 
@@ -34,6 +35,7 @@ static uint8_t *table;
 static struct channel_device table_dev;
 static bool wire_sends; /* a frame from the wire is under way */
 static const uint8_t *in, *end;
+static struct net_path wire;
 
 static uint32_t eat(unsigned n)
 {
@@ -67,16 +69,51 @@ static void check_identity(const uint8_t *f, uint32_t len)
     }
 }
 
+/* What the NIC has not sent yet; with each, what its headers were when they were checked. */
+#define HEADERS 160u
+static struct {
+    struct pkt *p;
+    uint8_t headers[HEADERS];
+} held[16];
+static unsigned nheld;
+static bool nic_is_slow;
+
 static bool wire_transmit(struct net_path *path, int queue, struct pkt *p)
 {
-    uint8_t b[128];
-    uint32_t n = MIN(p->len, (uint32_t)sizeof(b));
-
     (void)path, (void)queue;
-    ASSERT(pkt_copy_out(p, 0, b, n) && p->len <= 1514);
+    if (nheld == ARRAY_SIZE(held))
+        return false;
+    uint8_t *b = held[nheld].headers;
+    ASSERT(pkt_copy_out(p, 0, b, MIN(p->len, HEADERS)) && p->len <= 1514);
     check_identity(b, p->len);
-    pkt_free(p);
+    held[nheld++].p = p;
     return true;
+}
+
+/* One packet leaves, as its memory is now. */
+static void nic_sends(unsigned i)
+{
+    struct pkt *p = held[i].p;
+    uint8_t b[1514];
+
+    ASSERT(pkt_copy_out(p, 0, b, p->len));
+    ASSERT(!memcmp(b, held[i].headers, MIN(p->len, HEADERS)));
+    held[i] = held[--nheld];
+    bh_disable();
+    pkt_free(p);
+    bh_enable();
+}
+
+static void nic_works(void)
+{
+    while (nheld) {
+        while (nheld)
+            nic_sends(0);
+        bh_disable();
+        path_tx_ready(&wire, 0);
+        bh_enable();
+        floor_run();
+    }
 }
 
 static void wire_flush(struct net_path *path, int queue)
@@ -123,6 +160,8 @@ static void run(void)
     for (unsigned i = 0; i < APPS; i++)
         net_server_channel_rung(apps[i].slot, 0);
     floor_run();
+    if (!nic_is_slow)
+        nic_works();
     drain();
 }
 
@@ -154,6 +193,7 @@ static void plug(unsigned i)
     ASSERT(channel_layout(&l, REGION, 1, 256));
     channel_queue_create(&a->q, a->mem, &l, 0, false, CHANNEL_FEATURES);
     a->dev = (struct channel_device){.mem = a->mem,
+                                     .paddr = (uintptr_t)a->mem,
                                      .size = REGION,
                                      .id = CHANNEL_PEER(i, CHANNEL_SERVER),
                                      .vectors = 4,
@@ -179,6 +219,7 @@ static void setup(void)
     struct net_table *t = (void *)table;
     t->magic = NET_TABLE_MAGIC;
     t->version = NET_TABLE_VERSION;
+    t->active = CHANNEL_SERVER;
     table_dev = (struct channel_device){.mem = table, .size = NET_TABLE_SIZE, .ring = server_rings};
     net_server_init();
     ASSERT(net_server_add_table(&table_dev) == 0);
@@ -281,6 +322,33 @@ static void scribble(void)
     run();
 }
 
+/* A domain's slot is taken away, whatever the NIC has of it, and given to it again. */
+static void regrant(void)
+{
+    unsigned i = eat(1) & 1 ? 2 : 0;
+    struct net_slot *s = (struct net_slot *)(table + NET_TABLE_GRANTS) + i;
+    const struct channel_side *side = channel_side(&apps[i].dev, true);
+
+    s->epoch++;
+    s->state = NET_SLOT_FREE;
+    net_server_table_rung();
+    run();
+    nic_works();
+    floor_run();
+    ASSERT(side->state == CHANNEL_DOWN && side->epoch == s->epoch);
+    s->epoch++;
+    s->state = NET_SLOT_GRANTED;
+    net_server_table_rung();
+    run();
+}
+
+/* Overwrites a frame that the NIC has: what is lent of it, and where the rest was. */
+static void deface(const struct pkt *p)
+{
+    if (p->flags & PKT_LENT)
+        memset(pkt_frag_addr(p, p->frags) - PKT_BUF, (int)eat(1), PKT_BUF + p->frags[0].len);
+}
+
 static void from_wire(void)
 {
     static const uint8_t peer[6] = {2, 0, 0, 0, 0, 9};
@@ -305,7 +373,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     in = data;
     end = data + size;
     while (in < end) {
-        switch (eat(1) % 8) {
+        switch (eat(1) % 16) {
         case 0:
             scribble();
             break;
@@ -316,9 +384,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             floor_advance(NSEC_PER_SEC);
             run();
             break;
+        case 3:
+            nic_is_slow = !nic_is_slow;
+            break;
+        case 4:
+            if (nheld)
+                deface(held[eat(1) % nheld].p);
+            break;
+        case 5:
+            if (nheld)
+                nic_sends(eat(1) % nheld);
+            break;
+        case 6:
+            regrant();
+            break;
         default:
             send_hostile();
         }
     }
+    nic_is_slow = false;
+    run();
     return 0;
 }

@@ -10,6 +10,8 @@
 
 static struct net_path *path;
 
+bool netif_start_later;
+
 int netif_register_path(struct net_path *p)
 {
     path = p;

@@ -291,6 +291,34 @@ static void udp_over_loopback(void)
     close(s), close(c);
 }
 
+/* What is sent to this host never waits for room: the sender may be the one who is to receive. */
+static void udp_send_buffer(void)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    int s = socket(AF_INET, SOCK_DGRAM, 0), v = 1;
+    static char block[60000];
+    struct timeval tv = {5, 0};
+    struct epoll_event ev = {EPOLLOUT | EPOLLET, {.fd = s}}, out;
+    int ep = epoll_create1(0);
+
+    CHECK(bind(s, (void *)&a, sizeof(a)) == 0 && getsockname(s, (void *)&a, &len) == 0);
+    CHECK(connect(s, (void *)&a, sizeof(a)) == 0);
+    CHECK(setsockopt(s, SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
+    len = sizeof(v);
+    CHECK(getsockopt(s, SOL_SOCKET, SO_SNDBUF, &v, &len) == 0 && v >= 4608 && v < 10000);
+    CHECK(setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)) == 0);
+    CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev) == 0 && epoll_wait(ep, &out, 1, 0) == 1);
+    for (int i = 0; i < 300; i++) /* more than the receive queue holds */
+        CHECK(send(s, block, i % 2 ? sizeof(block) : 10, i % 3 ? MSG_DONTWAIT : 0) > 0);
+    CHECK_ERRNO(send(s, block, 65508, 0), EMSGSIZE);
+    CHECK(ioctl(s, TIOCOUTQ, &v) == 0 && v == 0);
+    struct pollfd p = {s, POLLIN | POLLOUT, 0};
+    CHECK(poll(&p, 1, 0) == 1 && p.revents == (POLLIN | POLLOUT));
+    CHECK(recv(s, block, sizeof(block), MSG_DONTWAIT) > 0);
+    close(s), close(ep);
+}
+
 static void interfaces_are_told(void)
 {
     struct ifreq r = {.ifr_name = "lo"};
@@ -323,6 +351,7 @@ int main(void)
     CASE(tcp_carries_bulk_and_sendfile);
     CASE(epoll_watches_tcp);
     CASE(udp_over_loopback);
+    CASE(udp_send_buffer);
     CASE(interfaces_are_told);
     return check_result();
 }

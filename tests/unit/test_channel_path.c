@@ -116,8 +116,10 @@ static void deliver(const void *data, uint32_t len)
 static struct socket *udp(uint16_t port)
 {
     struct socket *s;
+    int large = 1 << 20; /* nobody is to wait for it */
 
     assert_int_equal(socket_create(4, 2, 0, &s), 0);
+    assert_int_equal(socket_setopt(s, 1, 32 /* SO_SNDBUFFORCE */, &large, sizeof(large)), 0);
     assert_int_equal(sock_bind(s, "0.0.0.0", port), 0);
     return s;
 }
@@ -545,6 +547,52 @@ static void test_no_memory(void **state)
     assert_int_equal(after.rx_dropped, before.rx_dropped + 1);
 }
 
+/* The interface has another path and uses that: the server is told, the next one too. */
+static bool other_transmit(struct net_path *path, int queue, struct pkt *p)
+{
+    (void)path, (void)queue;
+    pkt_free(p);
+    return true;
+}
+static void other_flush(struct net_path *path, int queue)
+{
+    (void)path, (void)queue;
+}
+
+static void test_parked(void **state)
+{
+    static const struct path_ops ops = {.transmit = other_transmit, .flush = other_flush};
+    struct net_path nic = {
+        .ops = &ops, .kind = PATH_DIRECT, .mtu = 1500, .queues = 1, .link_up = true};
+    const struct channel_side *side = channel_side(&net.dev, false);
+    struct netif_switched s;
+
+    (void)state;
+    server_restart();
+    assert_int_equal(side->state, CHANNEL_UP);
+    memcpy(nic.mac, eth->mac, MAC_LEN);
+    assert_int_equal(netif_register_path(&nic), 0);
+    assert_int_equal(eth->mtu, net.cp->path.mtu);
+    assert_int_equal(side->state, CHANNEL_UP);
+    assert_int_equal(netif_switch(eth, PATH_DIRECT, time_now(), &s), 0);
+    assert_int_equal(eth->mtu, 1500);
+    assert_int_equal(side->state, CHANNEL_UP); /* until the network has learned where it is */
+    floor_advance(60 * NSEC_PER_MSEC);
+    assert_int_equal(side->state, CHANNEL_PARKED);
+    server_restart();
+    assert_int_equal(side->state, CHANNEL_PARKED);
+    path_link_changed(&nic, false);
+    assert_int_equal(side->state, CHANNEL_UP); /* at once: before it sends there */
+    settle();
+    netif_prefer(eth, PATH_SERVER);
+    netif_detach_path(eth, &nic);
+    for (int i = 0; i < 5; i++) {
+        floor_advance(SEC);
+        server_run();
+    }
+    forget();
+}
+
 static void test_detach(void **state)
 {
     (void)state;
@@ -662,6 +710,7 @@ int main(void)
         cmocka_unit_test(test_bad_grants_are_refused),
         cmocka_unit_test(test_the_supervisors_ping),
         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_parked),
         cmocka_unit_test(test_detach),
         cmocka_unit_test(test_a_shared_channel),
         cmocka_unit_test(test_bad_channels),

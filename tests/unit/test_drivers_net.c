@@ -22,6 +22,7 @@ static struct fake_device dev;
 static struct net_path *path;
 static struct pkt *received;
 static int ready_calls, registered;
+bool netif_start_later;
 static size_t pages_before;
 
 /* --- the network stack's side ----------------------------------------------------------------- */
@@ -521,6 +522,81 @@ static void test_transmit_reclaims_lazily(void **state)
     assert_int_equal(counters().tx_dropped, 0);
 }
 
+/* Somebody waits for what was sent: no packet is left behind, few interrupts tell. */
+static void test_transmit_reclaims_at_once_when_awaited(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    int interrupts = 0, heads[20];
+    size_t pages = floor_pages_in_use();
+
+    for (int i = 0; i < 20; i++)
+        assert_true(path->ops->transmit(path, 0, make_packet(100, 1)));
+    path->ops->flush(path, 0);
+    for (int i = 0; i < 20; i++)
+        heads[i] = fake_take(q);
+    for (int i = 0; i < 4; i++)
+        assert_false(fake_complete(&dev, q, (uint32_t)heads[i], 0));
+    bh_disable();
+    path->ops->reclaim(path, true);
+    bh_enable();
+    assert_int_equal(floor_pages_in_use(), pages + 16);
+    for (int i = 4; i < 20; i++) {
+        interrupts += fake_complete(&dev, q, (uint32_t)heads[i], 0);
+        floor_run();
+    }
+    assert_int_equal(floor_pages_in_use(), pages);
+    assert_in_range(interrupts, 2, 4);
+    /* And it is over. */
+    assert_true(path->ops->transmit(path, 0, make_packet(100, 1)));
+    path->ops->flush(path, 0);
+    assert_false(fake_complete(&dev, q, (uint32_t)fake_take(q), 0));
+}
+
+/* Who only frees what was sent meanwhile does not take the interrupt that a full ring asked for. */
+static void test_transmit_full_survives_a_reclaim(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    int n = 0, interrupts = 0;
+    struct pkt *p;
+
+    while (path->ops->transmit(path, 0, p = make_packet(100, 1)))
+        n++;
+    pkt_free(p);
+    floor_run();
+    assert_false(fake_complete(&dev, q, (uint32_t)fake_take(q), 0));
+    bh_disable();
+    path->ops->reclaim(path, false);
+    bh_enable();
+    for (int i = 1; i < n; i++)
+        interrupts += fake_complete(&dev, q, (uint32_t)fake_take(q), 0);
+    assert_true(interrupts > 0);
+}
+
+/* What was sent is freed at once for those who want it back, and without being asked again. */
+static void test_transmit_reclaim(void **state)
+{
+    (void)state;
+    struct fake_queue *q = &dev.queues[TX];
+    size_t pages = floor_pages_in_use();
+    int heads[3];
+
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(path->ops->transmit(path, 0, make_packet(60, 1)));
+        heads[i] = fake_take(q);
+    }
+    assert_int_equal(floor_pages_in_use(), pages + 3);
+    assert_false(fake_complete(&dev, q, (uint32_t)heads[1], 0));
+    path->ops->reclaim(path, false);
+    assert_int_equal(floor_pages_in_use(), pages + 2);
+    path->ops->reclaim(path, true);
+    assert_false(fake_complete(&dev, q, (uint32_t)heads[0], 0)); /* not yet the last one */
+    assert_true(fake_complete(&dev, q, (uint32_t)heads[2], 0));
+    floor_run();
+    assert_int_equal(floor_pages_in_use(), pages);
+}
+
 static void test_transmit_broken_device(void **state)
 {
     (void)state;
@@ -616,7 +692,10 @@ int main(void)
         T(test_transmit_offload),
         T(test_transmit_without_headroom),
         T(test_transmit_full),
+        T(test_transmit_reclaim),
         T(test_transmit_reclaims_lazily),
+        T(test_transmit_reclaims_at_once_when_awaited),
+        T(test_transmit_full_survives_a_reclaim),
         T(test_transmit_broken_device),
         T(test_commands),
         T(test_command_without_answer),

@@ -355,9 +355,10 @@ static void rule_breakers(void **state)
         uint16_t type, session;
         uint32_t n;
     } bad[] = {
-        {false, CTL_OUT, 1, 3},    {false, CTL_HELLO, 0, 5}, {true, CTL_HELLO, 0, 24},
-        {true, CTL_STARTED, 1, 3}, {true, CTL_EXIT, 1, 7},   {true, CTL_EXIT, 1, 0},
-        {true, CTL_LISTEN, 0, 5},  {true, CTL_CREDIT, 1, 2}, {true, CTL_CLAIM, 0, 15},
+        {false, CTL_OUT, 1, 3},     {false, CTL_HELLO, 0, 5}, {true, CTL_HELLO, 0, 24},
+        {true, CTL_STARTED, 1, 3},  {true, CTL_EXIT, 1, 7},   {true, CTL_EXIT, 1, 0},
+        {true, CTL_LISTEN, 0, 5},   {true, CTL_CREDIT, 1, 2}, {true, CTL_CLAIM, 0, 15},
+        {true, CTL_SWITCHED, 0, 8}, {true, CTL_PATH, 0, 7},
     };
 
     (void)state;

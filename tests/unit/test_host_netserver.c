@@ -62,6 +62,7 @@ static int setup(void **state)
     strv_addf(&x->env, "A=1");
     x->peer = x->got_fd = -1;
     setenv("LIBRETTOS_SERVER_IDLE_MS", "0", 1);
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
     x->fds = descriptors();
     *state = x;
     return 0;
@@ -199,8 +200,8 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     struct domain *a = must_start(x, "a", by_server), *b = must_start(x, "b", shared);
     struct netserver *ns = x->sv.servers;
 
-    assert_non_null(ns->domain);
-    assert_string_equal(ns->domain->name, "net");
+    assert_non_null(ns->active->domain);
+    assert_string_equal(ns->active->domain->name, "net");
     assert_int_equal(ns->users, 2);
     assert_int_equal(a->lease->slot, 0);
     assert_int_equal(b->lease->slot, 1);
@@ -210,7 +211,7 @@ static void a_server_comes_and_goes_with_its_domains(void **state)
     end(x, a);
     run_for(x, 20);
     assert_ptr_equal(x->sv.servers, ns);
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     end(x, b);
     run_for(x, 100);
     assert_null(x->sv.servers);
@@ -224,10 +225,10 @@ static void a_new_domain_keeps_an_idle_server(void **state)
 
     setenv("LIBRETTOS_SERVER_IDLE_MS", "50", 1);
     end(x, must_start(x, "a", by_server));
-    pid_t pid = x->sv.servers->domain->pid;
+    pid_t pid = x->sv.servers->active->domain->pid;
     must_start(x, "b", by_server);
     run_for(x, 100);
-    assert_int_equal(x->sv.servers->domain->pid, pid);
+    assert_int_equal(x->sv.servers->active->domain->pid, pid);
 }
 
 static void a_dead_server_is_started_again(void **state)
@@ -239,12 +240,12 @@ static void a_dead_server_is_started_again(void **state)
     uint32_t epoch = ns->table.channels[a->lease->slot].epoch;
 
     for (unsigned n = 1; n <= 3; n++) {
-        pid_t pid = ns->domain->pid;
+        pid_t pid = ns->active->domain->pid;
         kill(pid, SIGKILL);
-        for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+        for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
             run_for(x, 10);
-        assert_non_null(ns->domain);
-        assert_int_equal(ns->restarts, n);
+        assert_non_null(ns->active->domain);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
         assert_non_null(strstr(ns->reason, "signal 9"));
     }
     assert_true(ns->pause_ms >= 400); /* it dies too often */
@@ -261,15 +262,370 @@ static void a_server_that_cannot_start_again_is_tried_for_ever(void **state)
 
     free(ns->binary);
     ns->binary = xstrdup("/no/such/qemu");
-    kill(ns->domain->pid, SIGKILL);
-    for (int i = 0; i < 500 && ns->restarts < 3; i++)
+    kill(ns->active->domain->pid, SIGKILL);
+    for (int i = 0; i < 500 && ns->ends[NET_END_CRASH] < 3; i++)
         run_for(x, 10);
-    assert_int_equal(ns->restarts, 3);
+    assert_int_equal(ns->ends[NET_END_CRASH], 3);
     assert_int_equal(ns->users, 1);
     assert_true(domain_is_live(a));
     end(x, a); /* while it is waited for the next start, or not */
     run_for(x, 50);
     assert_null(x->sv.servers);
+}
+
+/* ---- two instances; the test writes their words ---- */
+
+static struct net_server_page *page(struct instance *i)
+{
+    return (void *)((char *)i->ns->table.region.memory + NET_TABLE_SERVER(i->role));
+}
+
+static uint32_t told_active(struct netserver *ns)
+{
+    return ((struct net_table *)ns->table.region.memory)->active;
+}
+
+static void says(struct fixture *x, struct instance *i, enum net_server_state state)
+{
+    page(i)->features = CHANNEL_FEATURES;
+    page(i)->state = state;
+    ivshmem_ring(&i->ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 10);
+}
+
+static struct netserver *with_standby(struct fixture *x)
+{
+    setenv("LIBRETTOS_STANDBY_MS", "0", 1);
+    must_start(x, "a", by_server);
+    struct netserver *ns = x->sv.servers;
+    says(x, ns->active, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_string_equal(netserver_standby_state(ns), "starting");
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    assert_string_equal(netserver_standby_state(ns), "ready");
+    return ns;
+}
+
+static void a_standby_takes_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+
+    for (unsigned n = 1; n <= 4; n++) {
+        struct instance *old = ns->active, *new = netserver_other(ns);
+        kill(old->domain->pid, SIGKILL);
+        for (int i = 0; i < 100 && ns->active == old; i++)
+            run_for(x, 1);
+        assert_ptr_equal(ns->active, new);
+        assert_int_equal(told_active(ns), new->role);
+        assert_int_equal(page(old)->state, NET_SERVER_DOWN);
+        assert_string_equal(new->domain->name, "net");
+        assert_non_null(new->domain->port);
+        assert_int_equal(ns->ends[NET_END_CRASH], n);
+        says(x, new, NET_SERVER_UP);
+        run_for(x, 20);
+        assert_non_null(old->domain); /* the next standby */
+        says(x, old, NET_SERVER_STANDBY);
+    }
+}
+
+static void a_dead_standby_is_replaced(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *active = ns->active;
+
+    kill(netserver_other(ns)->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, active);
+    assert_non_null(netserver_other(ns)->domain);
+    assert_int_equal(ns->ends[NET_END_CRASH], 0);
+}
+
+/* One that answers no heartbeat is ended, one that does is not. */
+static void a_hung_server_gives_way(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    const struct net_table *t = ns->table.region.memory;
+
+    for (int i = 0; i < 100; i++) {
+        page(old)->pong = page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, old);
+    for (int i = 0; i < 2000 && ns->active == old; i++) {
+        page(new)->pong = t->ping;
+        run_for(x, 5);
+    }
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(ns->ends[NET_END_HANG], 1);
+    assert_non_null(strstr(ns->reason, "hung"));
+}
+
+static void an_upgrade(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50); /* the standby of the old kernel goes, the new one comes */
+    assert_ptr_equal(ns->active, old);
+    assert_string_equal(new->kernel, "/other/kernel");
+    says(x, new, NET_SERVER_STANDBY);
+    assert_int_equal(told_active(ns), new->role);
+    assert_true(domain_is_live(old->domain));
+    says(x, old, NET_SERVER_QUIESCED);
+    says(x, new, NET_SERVER_UP);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, new);
+    assert_string_equal(ns->kernel, "/other/kernel");
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 1);
+    assert_null(ns->upgrade.kernel);
+    assert_string_equal(old->kernel, "/other/kernel"); /* the next standby's */
+}
+
+static void an_upgrade_that_is_undone(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    char *kernel = xstrdup(ns->kernel);
+
+    /* It serves less than is in use. */
+    netserver_upgrade(ns, "/bad/kernel", NULL);
+    run_for(x, 50);
+    page(new)->features = CHANNEL_FEATURES & ~CHANNEL_F_USO;
+    page(new)->state = NET_SERVER_STANDBY;
+    ivshmem_ring(&ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 20);
+    assert_int_equal(told_active(ns), old->role);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    /* It dies when it is to serve. */
+    says(x, netserver_other(ns), NET_SERVER_STANDBY);
+    netserver_upgrade(ns, NULL, NULL);
+    run_for(x, 5);
+    assert_int_equal(told_active(ns), new->role);
+    says(x, old, NET_SERVER_QUIESCED);
+    kill(new->domain->pid, SIGKILL);
+    run_for(x, 50);
+    assert_ptr_equal(ns->active, old);
+    assert_int_equal(told_active(ns), old->role);
+    assert_non_null(old->domain->port);
+    assert_string_equal(old->domain->name, "net");
+    assert_string_equal(ns->kernel, kernel);
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
+    free(kernel);
+}
+
+/* ---- what goes wrong at a bad time ---- */
+
+/* Its kernel panics when it gets the interrupt, and ends before it would be killed: who comes after
+ * it is left alone. */
+static void a_hung_one_that_ends_early_takes_nobody_along(void **state)
+{
+    struct fixture *x = *state;
+
+    must_start(x, "a", by_server);
+    struct netserver *ns = x->sv.servers;
+    says(x, ns->active, NET_SERVER_UP);
+    for (int i = 0; i < 2000 && !ns->active->hung; i++)
+        run_for(x, 5);
+    assert_true(ns->active->hung);
+    kill(ns->active->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && ns->ends[NET_END_HANG] == 0; i++)
+        run_for(x, 1);
+    run_for(x, 10);
+    assert_non_null(ns->active->domain);
+    pid_t pid = ns->active->domain->pid;
+    run_for(x, 150);
+    assert_non_null(ns->active->domain);
+    assert_int_equal(ns->active->domain->pid, pid);
+}
+
+static void both_die_while_one_hands_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    char *kernel = xstrdup(ns->kernel);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    pid_t pid = new->domain->pid;
+    kill(pid, SIGKILL);
+    for (int i = 0; i < 200 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
+        run_for(x, 2);
+    assert_null(ns->upgrade.kernel); /* it has failed, and whoever asked for it knows */
+    assert_string_equal(ns->active->kernel, kernel);
+    says(x, ns->active, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_string_equal(ns->kernel, kernel);
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
+    free(kernel);
+}
+
+static unsigned living_servers(struct fixture *x)
+{
+    unsigned n = 0;
+
+    for (struct domain *d = x->sv.domains; d; d = d->next)
+        n += domain_is_live(d) && d->is_server;
+    return n;
+}
+
+/* The new one, which is ready, goes on for it; that is the upgrade. */
+static void the_old_one_dies_before_it_is_told_to_hand_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    assert_string_equal(new->kernel, "/other/kernel");
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    ns->pause_ms = 100; /* it would come back after a while */
+    old->started_ns = now_ns();
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    assert_null(old->domain);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(told_active(ns), new->role);
+    run_for(x, 200); /* the restart that was planned does not happen */
+    assert_int_equal(living_servers(x), 1);
+    says(x, new, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_string_equal(ns->kernel, "/other/kernel");
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 1);
+}
+
+/* A standby that was not ready when the active one died serves as soon as it is. */
+static void a_late_standby_is_faster_than_a_restart(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    page(new)->state = NET_SERVER_DOWN;
+    ns->pause_ms = 4000;
+    old->started_ns = now_ns();
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    assert_ptr_equal(ns->active, old);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(told_active(ns), new->role);
+    assert_int_equal(ns->restart.at_ns, 0);
+}
+
+/* Two instances must never serve at once: the old one goes on when the new one is dead. */
+static void the_old_one_goes_on_after_the_end_of_the_new_one(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, NULL, NULL);
+    assert_int_equal(told_active(ns), new->role);
+    says(x, old, NET_SERVER_QUIESCED);
+    pid_t pid = new->domain->pid;
+    while (told_active(ns) == new->role) {
+        page(old)->pong = page(new)->pong = ((struct net_table *)ns->table.region.memory)->ping;
+        loop_once(&x->sv.loop, 5);
+        if (told_active(ns) == new->role)
+            reap(x);
+    }
+    assert_int_equal(kill(pid, 0), -1); /* reaped */
+    assert_ptr_equal(ns->active, old);
+    assert_null(ns->upgrade.kernel);
+}
+
+static void an_image_that_is_refused_at_once(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    netserver_upgrade(ns, "/older/kernel", NULL);
+    run_for(x, 50);
+    page(new)->version = NET_TABLE_VERSION + 1;
+    says(x, new, NET_SERVER_REFUSED);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_null(new->domain);
+    netserver_upgrade(ns, "/lesser/kernel", NULL);
+    run_for(x, 50);
+    page(new)->features = CHANNEL_FEATURES & ~CHANNEL_F_USO;
+    page(new)->state = NET_SERVER_STANDBY;
+    ivshmem_ring(&ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_null(new->domain);
+    assert_ptr_equal(ns->active, old);
+    assert_int_equal(told_active(ns), old->role);
+    assert_true(domain_is_live(old->domain));
+}
+
+/* The last domain goes while an upgrade is under way: the server ends after it, not in it. */
+static void an_idle_server_ends_after_its_upgrade(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    for (struct domain *d = x->sv.domains; d; d = d->next)
+        if (!d->is_server)
+            end(x, d);
+    run_for(x, 50);
+    assert_ptr_equal(x->sv.servers, ns);
+    says(x, new, NET_SERVER_STANDBY);
+    says(x, new, NET_SERVER_UP);
+    for (int i = 0; i < 300 && x->sv.servers; i++)
+        run_for(x, 10);
+    assert_null(x->sv.servers);
+    assert_int_equal(living_servers(x), 0);
+}
+
+/* The records of ended instances are forgotten; their log is the one of those that live. */
+static void a_forgotten_instance_leaves_the_log(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active;
+
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    says(x, ns->active, NET_SERVER_UP);
+    for (unsigned i = 0; i < MAX_RECORDS + 2; i++) {
+        char *name = xasprintf("d%u", i);
+        page(ns->active)->pong = ((struct net_table *)ns->table.region.memory)->ping;
+        end(x, must_start(x, name, by_server));
+        free(name);
+    }
+    char *log = xasprintf("%s/kernel.log", ns->active->domain->dir);
+    assert_int_equal(access(log, F_OK), 0);
+    free(log);
 }
 
 static void a_supervisor_that_ends_starts_nothing(void **state)
@@ -278,9 +634,9 @@ static void a_supervisor_that_ends_starts_nothing(void **state)
 
     must_start(x, "a", by_server);
     x->sv.loop.stop = true;
-    kill(x->sv.servers->domain->pid, SIGKILL);
+    kill(x->sv.servers->active->domain->pid, SIGKILL);
     run_for(x, 150);
-    assert_null(x->sv.servers->domain);
+    assert_null(x->sv.servers->active->domain);
     assert_int_equal(x->sv.servers->restart.at_ns, 0);
 }
 
@@ -346,7 +702,7 @@ static void a_port_of_another_domain_cannot_be_published(void **state)
 /* From now on the test is the server's QEMU, as far as QMP goes. */
 static void take_qmp(struct fixture *x)
 {
-    struct channel *q = &x->sv.servers->domain->qmp;
+    struct channel *q = &x->sv.servers->active->domain->qmp;
     int pair[2];
 
     channel_close(q);
@@ -438,7 +794,7 @@ static void the_pool_grows(void **state)
     eight_domains(x);
     struct netserver *ns = x->sv.servers;
     take_qmp(x);
-    assert_int_equal(ns->plugged, 8);
+    assert_int_equal(ns->active->plugged, 8);
     struct domain *ninth = must_start(x, "ninth", by_server);
     assert_int_equal(ninth->lease->slot, 8);
     assert_null(qmp_hear(x)); /* QEMU is not up yet */
@@ -473,7 +829,7 @@ static void the_pool_grows(void **state)
         assert_string_equal(c, addr);
         json_decref(args);
     }
-    assert_int_equal(ns->plugged, 16);
+    assert_int_equal(ns->active->plugged, 16);
     assert_null(qmp_hear(x));
     must_start(x, "tenth", by_server);
     assert_null(qmp_hear(x)); /* it has a place already */
@@ -495,7 +851,7 @@ static void a_failing_growth_fails_who_waits_for_it(void **state)
         run_for(x, 5);
     assert_int_equal(ninth->state, DOMAIN_FAILED);
     assert_true(domain_is_live(eighth));
-    assert_true(domain_is_live(ns->domain));
+    assert_true(domain_is_live(ns->active->domain));
     must_fail(x, by_server, NULL, "no channel left");
     /* Those that the server has are used again. */
     unsigned slot = eighth->lease->slot;
@@ -520,12 +876,12 @@ static void a_server_that_dies_while_it_grows_has_all_when_it_comes_back(void **
     struct domain *ninth = must_start(x, "ninth", by_server);
     qmp_greet(x);
     json_decref(qmp_expect(x, "getfd", NULL));
-    pid_t pid = ns->domain->pid;
+    pid_t pid = ns->active->domain->pid;
     kill(pid, SIGKILL);
-    for (int i = 0; i < 100 && (!ns->domain || ns->domain->pid == pid); i++)
+    for (int i = 0; i < 100 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
         run_for(x, 10);
-    assert_non_null(ns->domain);
-    assert_int_equal(ns->plugged, 16);
+    assert_non_null(ns->active->domain);
+    assert_int_equal(ns->active->plugged, 16);
     assert_true(domain_is_live(ninth));
 }
 
@@ -544,7 +900,8 @@ static void replies_that_answer_nothing(void **state)
     json_decref(o);
     shutdown(x->peer, SHUT_RDWR);
     run_for(x, 10);
-    assert_true(domain_is_live(x->sv.servers->domain)); /* its process says when it is over */
+    assert_true(
+        domain_is_live(x->sv.servers->active->domain)); /* its process says when it is over */
 }
 
 static void places_on_the_command_line(void **state)
@@ -577,6 +934,19 @@ int main(void)
         T(a_new_domain_keeps_an_idle_server),
         T(a_dead_server_is_started_again),
         T(a_server_that_cannot_start_again_is_tried_for_ever),
+        T(a_standby_takes_over),
+        T(a_dead_standby_is_replaced),
+        T(a_hung_server_gives_way),
+        T(an_upgrade),
+        T(an_upgrade_that_is_undone),
+        T(a_hung_one_that_ends_early_takes_nobody_along),
+        T(both_die_while_one_hands_over),
+        T(the_old_one_dies_before_it_is_told_to_hand_over),
+        T(a_late_standby_is_faster_than_a_restart),
+        T(the_old_one_goes_on_after_the_end_of_the_new_one),
+        T(an_image_that_is_refused_at_once),
+        T(an_idle_server_ends_after_its_upgrade),
+        T(a_forgotten_instance_leaves_the_log),
         T(a_supervisor_that_ends_starts_nothing),
         T(addresses),
         T(what_fails_leaves_nothing),

@@ -164,7 +164,8 @@ static void a_dying_domain_cannot_free_its_slot(void **state)
 static void a_dead_server_holds_nothing(void **state)
 {
     struct nettable *t = *state;
-    struct net_server_page *page = (void *)((char *)t->region.memory + CHANNEL_PAGE);
+    struct net_server_page *page =
+        (void *)((char *)t->region.memory + NET_TABLE_SERVER(CHANNEL_SERVER));
 
     assert_int_equal(nettable_grow(t, 16), 0);
     assert_int_equal(t->made, 24);
@@ -173,6 +174,7 @@ static void a_dead_server_holds_nothing(void **state)
     page->state = NET_SERVER_UP;
     for (unsigned i = 5; i < 20; i++)
         nettable_revoke(t, i);
+    nettable_instance_died(t, CHANNEL_SERVER);
     nettable_server_died(t, 8);
     assert_int_equal(page->state, NET_SERVER_DOWN);
     assert_int_equal(t->made, 8); /* the others are given up, those in use stay */

@@ -96,6 +96,7 @@ static void test_backlog_is_bounded(void **state)
     uint64_t before = net_stat_read(NET_Librettos_TxBacklogFull);
 
     (void)state;
+    assert_int_equal(set_int(s, 1, 32, 8 << 20), 0); /* SO_SNDBUFFORCE: more than the backlog */
     wire.room = 0;
     for (uint32_t i = 0; i < 1100; i++)
         send_number(s, i);
@@ -122,11 +123,13 @@ static void test_switch_of_paths_loses_nothing(void **state)
     assert_int_equal(socket_create(4, 2, 0, &r), 0);
     assert_int_equal(sock_bind(r, "0.0.0.0", 7000), 0);
     wire_init(&wire2, 0); /* the other path has no offloads at all */
+    wire2.path.kind = PATH_SERVER;
     wire.room = 5;
     for (uint32_t i = 0; i < 12; i++)
         send_number(s, i); /* seven wait in the backlog */
     assert_int_equal(wire.count, 5);
-    assert_int_equal(netif_set_path(eth, &wire2.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire2.path), 0);
+    netif_prefer(eth, PATH_SERVER);
     settle();
     for (uint32_t i = 12; i < 20; i++)
         send_number(s, i);
@@ -160,7 +163,8 @@ static void test_switch_of_paths_loses_nothing(void **state)
     wire_clear(&wire2);
     wire_init(&wire, PATH_CSUM | PATH_SG);
     wire.detached = false;
-    assert_int_equal(netif_set_path(eth, &wire.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire.path), 0);
+    netif_prefer(eth, PATH_DIRECT);
     netif_detach_path(eth, &wire2.path);
     settle();
     wire_clear(&wire);
@@ -192,9 +196,11 @@ static void test_large_segments_in_the_backlog_survive_a_poorer_path(void **stat
     assert_int_equal(ip_output(&f, p), 0);
     net_batch_end();
     wire_init(&wire2, 0);
+    wire2.path.kind = PATH_SERVER;
     wire2.detached = false;
     wire2.room = 2; /* the ring fills in the middle of the segments */
-    assert_int_equal(netif_set_path(eth, &wire2.path), 0);
+    assert_int_equal(netif_attach_path(eth, &wire2.path), 0);
+    netif_prefer(eth, PATH_SERVER);
     wire2.room = ~0u;
     path_tx_ready(&wire2.path, 0);
     unsigned segments = 0;
@@ -208,8 +214,9 @@ static void test_large_segments_in_the_backlog_survive_a_poorer_path(void **stat
     assert_int_equal(segments, 4);
     ip_flow_release(&f);
     wire_clear(&wire2);
-    wire_init(&wire, PATH_CSUM | PATH_SG);
-    assert_int_equal(netif_set_path(eth, &wire.path), 0);
+    wire.path.features = PATH_CSUM | PATH_SG;
+    wire.room = ~0u;
+    netif_prefer(eth, PATH_DIRECT);
     netif_detach_path(eth, &wire2.path);
     settle();
     wire_clear(&wire);
@@ -227,6 +234,201 @@ static void test_link_loss_and_return(void **state)
     assert_true(wire.count >= 3); /* announced, routers asked */
     floor_advance(30 * SEC);
     wire_clear(&wire);
+}
+
+/* --- which of two paths --- */
+
+static char told[64];
+static unsigned hooks;
+static enum path_reason last_reason;
+
+static void note_chosen(struct net_path *path, bool yes)
+{
+    size_t n = strlen(told);
+
+    snprintf(told + n, sizeof(told) - n, "%s%c", path == &wire.path ? "d" : "s", yes ? '+' : '-');
+}
+
+static void note_hook(struct netif *n, enum path_kind kind, enum path_reason why)
+{
+    assert_ptr_equal(n, eth);
+    assert_int_equal(kind, eth->path ? eth->path->kind : PATH_LOOPBACK);
+    hooks++;
+    last_reason = why;
+}
+
+static bool is_drained;
+static bool drained(struct net_path *path)
+{
+    (void)path;
+    return is_drained;
+}
+
+static struct path_ops two_ops;
+
+/* A NIC and a channel, the NIC preferred. */
+static int two_paths(void **state)
+{
+    (void)state;
+    two_ops = wire_ops;
+    two_ops.chosen = note_chosen;
+    wire.path.ops = &two_ops;
+    wire_init(&wire2, PATH_CSUM | PATH_SG);
+    wire2.path.kind = PATH_SERVER;
+    wire2.path.ops = &two_ops;
+    wire2.detached = false;
+    netif_path_hook = note_hook;
+    *told = 0;
+    assert_int_equal(netif_attach_path(eth, &wire2.path), 0);
+    assert_string_equal(told, "s-"); /* attached, and not in use */
+    *told = 0;
+    hooks = 0;
+    return 0;
+}
+
+static int one_path(void **state)
+{
+    (void)state;
+    netif_prefer(eth, PATH_DIRECT);
+    netif_detach_path(eth, &wire2.path);
+    floor_advance(SEC);
+    wire.path.ops = &wire_ops;
+    netif_path_hook = NULL;
+    wire_clear(&wire);
+    wire_clear(&wire2);
+    return 0;
+}
+
+static void test_the_preferred_path_is_used_if_it_is_well(void **state)
+{
+    struct netif_switched s;
+
+    (void)state;
+    assert_ptr_equal(eth->path, &wire.path);
+    path_link_changed(&wire.path, false); /* at once, not when a thread comes by */
+    assert_ptr_equal(eth->path, &wire2.path);
+    settle();
+    assert_int_equal(eth->flags & NETIF_RUNNING, NETIF_RUNNING);
+    assert_int_equal(hooks, 1);
+    assert_int_equal(last_reason, PATH_LINK_LOST);
+    path_link_changed(&wire2.path, false); /* none is well: the preferred one */
+    settle();
+    assert_ptr_equal(eth->path, &wire.path);
+    assert_int_equal(eth->flags & NETIF_RUNNING, 0);
+    path_link_changed(&wire2.path, true);
+    settle();
+    assert_ptr_equal(eth->path, &wire2.path);
+    assert_int_equal(last_reason, PATH_LINK_BACK);
+    path_link_changed(&wire.path, true);
+    settle();
+    assert_ptr_equal(eth->path, &wire.path);
+    assert_int_equal(hooks, 4);
+    /* It vanishes, and comes back: it is still the preferred kind. */
+    netif_detach_path(eth, &wire.path);
+    assert_ptr_equal(eth->path, &wire2.path);
+    assert_int_equal(last_reason, PATH_DETACHED);
+    assert_int_equal(netif_switch(eth, PATH_DIRECT, time_now() + 5 * MS, &s), -ENODEV);
+    assert_int_equal(s.kind, PATH_SERVER);
+    wire.detached = false;
+    assert_int_equal(netif_register_path(&wire.path), 0);
+    assert_ptr_equal(eth->path, &wire.path);
+    assert_int_equal(last_reason, PATH_ATTACHED);
+}
+
+static void test_a_switch_waits_and_tells(void **state)
+{
+    struct netif_switched s;
+
+    (void)state;
+    wire2.path.link_up = false;
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now() + 5 * MS, &s), -ENETDOWN);
+    assert_ptr_equal(eth->path, &wire.path);
+    assert_int_equal(hooks, 0);
+    wire2.path.link_up = true;
+    wire_clear(&wire2);
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    assert_int_equal(s.kind, PATH_SERVER);
+    assert_int_equal(last_reason, PATH_ASKED);
+    assert_ptr_equal(eth->path, &wire2.path);
+    assert_string_equal(told, "s+"); /* the old one is told later */
+    assert_true(wire2.count >= 2);   /* announced */
+    unsigned count = wire2.count;
+    floor_advance(60 * MS);
+    assert_string_equal(told, "s+d-");
+    assert_true(wire2.count > count); /* again: the first may have been lost */
+    /* The same again does nothing. */
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    assert_int_equal(s.stall, 0);
+    assert_int_equal(hooks, 1);
+    /* Changing its mind at once: the path that is in use is never told that it is not. */
+    *told = 0;
+    assert_int_equal(netif_switch(eth, PATH_DIRECT, time_now(), &s), 0);
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    floor_advance(SEC);
+    assert_null(strstr(told, "s-"));
+}
+
+static void test_a_switch_waits_for_what_the_old_path_holds(void **state)
+{
+    struct netif_switched s;
+    nsec_t begin = time_now();
+
+    (void)state;
+    two_ops.drained = drained;
+    is_drained = false; /* it never sends it: the wait is bounded */
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    assert_true(s.drain >= 100 * MS && time_now() - begin < 200 * MS);
+    is_drained = true;
+    assert_int_equal(netif_switch(eth, PATH_DIRECT, time_now(), &s), 0);
+    assert_true(s.drain < 5 * MS);
+}
+
+/* What is announced by one path may come back by the other: nobody else has our addresses. */
+static void test_our_own_frames_come_back(void **state)
+{
+    struct netif_switched s;
+    uint64_t before = net_stat_read(NET_Librettos_EthOwn);
+    struct ip_addr a;
+    unsigned count = 0;
+
+    (void)state;
+    assert_int_equal(ip_parse("2001:db8::77", &a), 0);
+    assert_int_equal(netif_add_addr(eth, &a, 64), 0); /* asks whether somebody has it */
+    assert_int_equal(netif_switch(eth, PATH_SERVER, time_now(), &s), 0);
+    floor_advance(SEC / 2);
+    for (unsigned i = 0; i < wire2.count; i++)
+        if (wire2.sent[i]->b[0] & 1) {
+            wire_receive(&wire, wire2.sent[i]->b, wire2.sent[i]->len);
+            count++;
+        }
+    for (unsigned i = 0; i < wire.count; i++)
+        if (wire.sent[i]->b[0] & 1) {
+            wire_receive(&wire2, wire.sent[i]->b, wire.sent[i]->len);
+            count++;
+        }
+    assert_true(count > 4);
+    assert_int_equal(net_stat_read(NET_Librettos_EthOwn), before + count);
+    assert_int_equal(netif_del_addr(eth, &a), 0); /* it is still there */
+}
+
+static void test_there_is_room_for_a_few_paths(void **state)
+{
+    struct wire more[NETIF_PATHS - 2], last;
+
+    (void)state;
+    memset(more, 0, sizeof(more));
+    memset(&last, 0, sizeof(last));
+    for (unsigned i = 0; i < NETIF_PATHS - 2; i++) {
+        wire_init(&more[i], 0);
+        assert_int_equal(netif_attach_path(eth, &more[i].path), 0);
+        assert_ptr_equal(eth->path, &wire.path); /* the first of equals stays */
+    }
+    wire_init(&last, 0);
+    assert_int_equal(netif_attach_path(eth, &last.path), -ENOSPC);
+    for (unsigned i = 0; i < NETIF_PATHS - 2; i++) {
+        netif_detach_path(eth, &more[i].path);
+        wire_clear(&more[i]);
+    }
 }
 
 static void test_interface_without_a_path(void **state)
@@ -257,6 +459,13 @@ int main(void)
         cmocka_unit_test(test_switch_of_paths_loses_nothing),
         cmocka_unit_test(test_large_segments_in_the_backlog_survive_a_poorer_path),
         cmocka_unit_test(test_link_loss_and_return),
+        cmocka_unit_test_setup_teardown(test_the_preferred_path_is_used_if_it_is_well, two_paths,
+                                        one_path),
+        cmocka_unit_test_setup_teardown(test_a_switch_waits_and_tells, two_paths, one_path),
+        cmocka_unit_test_setup_teardown(test_a_switch_waits_for_what_the_old_path_holds, two_paths,
+                                        one_path),
+        cmocka_unit_test_setup_teardown(test_our_own_frames_come_back, two_paths, one_path),
+        cmocka_unit_test_setup_teardown(test_there_is_room_for_a_few_paths, two_paths, one_path),
         cmocka_unit_test(test_interface_without_a_path),
     };
 

@@ -28,6 +28,81 @@ static void dedicated_frames_go_by_mac(void **state)
     forget_all();
 }
 
+/* It has a NIC of its own: late frames still come by the channel, nothing else. */
+static void a_parked_domain(void **state)
+{
+    struct channel_side *side = channel_side(&apps[0].dev, false);
+    uint8_t b[256];
+    uint32_t n = udp_between(b, apps[0].mac, peer_mac, "10.0.0.2", 9, "10.0.0.11", 7, "late");
+
+    (void)state;
+    side->state = CHANNEL_PARKED;
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_true(got_frame(&apps[0], 0, b, n));
+    forget_all();
+    /* A sibling reaches it where its NIC is, the server's own stack too. */
+    n = udp_between(b, apps[0].mac, apps[1].mac, "10.0.0.12", 1, "10.0.0.11", 2, "hello");
+    app_send(&apps[1], b, n);
+    assert_int_equal(apps[0].count, 0);
+    assert_int_equal(wire.count, 1);
+    assert_memory_equal(wire.sent[0]->b, b, n);
+    forget_all();
+    n = arp_frame(b, 1, apps[0].mac, "10.0.0.11", "10.0.0.1", broadcast);
+    app_send(&apps[0], b, n); /* it is still believed */
+    assert_int_equal(apps[0].count, 0);
+    assert_int_equal(wire.count, 2); /* the request, and the answer */
+    forget_all();
+    /* What goes to all goes there too, once: not into its channel. */
+    n = arp_frame(b, 1, apps[1].mac, "10.0.0.12", "10.0.0.11", broadcast);
+    app_send(&apps[1], b, n);
+    assert_int_equal(apps[0].count, 0);
+    assert_int_equal(wire.count, 1);
+    forget_all();
+    n = arp_frame(b, 1, peer_mac, "10.0.0.2", "10.0.0.11", broadcast);
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_int_equal(apps[0].count, 0);
+    forget_all();
+    /* And back. */
+    side->state = CHANNEL_UP;
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_int_equal(apps[0].count, 1);
+    forget_all();
+    n = udp_between(b, apps[0].mac, apps[1].mac, "10.0.0.12", 1, "10.0.0.11", 2, "hello");
+    app_send(&apps[1], b, n);
+    assert_int_equal(apps[0].count, 1);
+    assert_int_equal(wire.count, 0);
+    forget_all();
+}
+
+/* A domain of a shared address that says so too, or one that has no NIC, changes nothing for
+ * others.
+ */
+static void a_domain_that_lies_about_being_parked(void **state)
+{
+    uint8_t b[256];
+    uint32_t n = udp_between(b, our_mac, peer_mac, "10.0.0.2", 9, "10.0.0.1", 53, "q");
+
+    (void)state;
+    channel_side(&apps[0].dev, false)->state = CHANNEL_PARKED;
+    channel_side(&apps[2].dev, false)->state = CHANNEL_PARKED;
+    own_port(2, 17, 53, true);
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_int_equal(apps[2].count, 1);
+    forget_all();
+    own_port(2, 17, 53, false);
+    n = udp_between(b, apps[1].mac, peer_mac, "10.0.0.2", 9, "10.0.0.12", 7, "x");
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_true(got_frame(&apps[1], 0, b, n));
+    forget_all();
+    channel_side(&apps[0].dev, false)->state = CHANNEL_UP;
+    channel_side(&apps[2].dev, false)->state = CHANNEL_UP;
+}
+
 static void a_frame_for_nobody_is_counted(void **state)
 {
     uint8_t b[256], nobody[6] = {2, 0, 0, 0, 9, 9};
@@ -502,6 +577,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dedicated_frames_go_by_mac),
+        cmocka_unit_test(a_parked_domain),
+        cmocka_unit_test(a_domain_that_lies_about_being_parked),
         cmocka_unit_test(a_frame_for_nobody_is_counted),
         cmocka_unit_test(domains_talk_without_the_nic),
         cmocka_unit_test(broadcasts_reach_domains_wire_and_own_stack),

@@ -33,7 +33,8 @@ struct app {
 static struct app apps[APPS];
 static uint8_t *table;
 static struct channel_device table_dev;
-static unsigned told; /* doorbells to the supervisor */
+static unsigned told;       /* doorbells to the supervisor */
+static unsigned other_told; /* and to the other instance */
 
 static struct net_slot *slot_of(unsigned i)
 {
@@ -45,7 +46,11 @@ static struct net_counters *counts(unsigned i)
 }
 static struct net_server_page *page(void)
 {
-    return (struct net_server_page *)(table + CHANNEL_PAGE);
+    return (struct net_server_page *)(table + NET_TABLE_SERVER(CHANNEL_SERVER));
+}
+static struct net_server_page *other_page(void)
+{
+    return (struct net_server_page *)(table + NET_TABLE_SERVER(CHANNEL_STANDBY));
 }
 static void own_port(unsigned app, uint8_t proto, uint16_t port, bool on)
 {
@@ -57,8 +62,10 @@ static void own_port(unsigned app, uint8_t proto, uint16_t port, bool on)
 static void server_rings(struct channel_device *dev, uint32_t peer, unsigned vector)
 {
     if (dev == &table_dev) {
-        assert_int_equal(peer, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP));
-        told++;
+        assert_int_equal(CHANNEL_PEER_SLOT(peer), NET_TABLE_SLOT);
+        assert_int_not_equal(CHANNEL_PEER_ROLE(peer), CHANNEL_SERVER); /* itself */
+        told += CHANNEL_PEER_ROLE(peer) == CHANNEL_APP;
+        other_told += CHANNEL_PEER_ROLE(peer) == CHANNEL_STANDBY;
         return;
     }
     struct app *a = container_of(dev, struct app, dev);
@@ -193,6 +200,7 @@ static void app_plug(unsigned i)
     assert_true(channel_layout(&a->l, REGION, 1, 256));
     assert_int_equal(channel_queue_create(&a->q, a->mem, &a->l, 0, false, CHANNEL_FEATURES), 0);
     a->dev = (struct channel_device){.mem = a->mem,
+                                     .paddr = (uintptr_t)a->mem,
                                      .size = REGION,
                                      .id = CHANNEL_PEER(i, CHANNEL_SERVER),
                                      .vectors = 4,
@@ -210,6 +218,7 @@ static void server_setup(void)
     struct net_table *t = (void *)table;
     t->magic = NET_TABLE_MAGIC;
     t->version = NET_TABLE_VERSION;
+    t->active = CHANNEL_SERVER;
     table_dev = (struct channel_device){.mem = table,
                                         .size = NET_TABLE_SIZE,
                                         .id = CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_SERVER),

@@ -397,12 +397,15 @@ static void a_missed_doorbell_is_made_up_for(void **state)
 static void restart(void)
 {
     for (unsigned i = 0; i < APPS; i++)
-        for (uint32_t q = 0; q < apps[i].slot->nqueues; q++)
+        for (uint32_t q = 0; q < apps[i].slot->nqueues; q++) {
             channel_queue_destroy(&apps[i].slot->queues[q]);
+            kfree(apps[i].slot->loans[q]);
+        }
     timer_cancel(&server.timer);
     for (unsigned i = 0; i < APPS; i++)
         kfree(apps[i].slot);
     memset(&server, 0, sizeof(server));
+    page()->state = NET_SERVER_DOWN; /* as the supervisor writes when an instance has died */
     eth->tap = NULL;
     net_server_init();
     assert_int_equal(net_server_add_table(&table_dev), 0);

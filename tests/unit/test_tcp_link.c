@@ -8,6 +8,8 @@
  */
 #include "tcp_peer.h"
 
+#include "net/gso.h"
+
 struct link_params {
     nsec_t delay, jitter;             /* one way */
     unsigned loss, duplicate, damage; /* per 1000 packets */
@@ -55,6 +57,14 @@ static void on_link(struct pkt *p)
     nsec_t now = time_now(), at = now;
     uint8_t tmp[4];
 
+    if (pkt_needs(p) & ~(uint32_t)PATH_SG) { /* what the device of the path does */
+        for (struct pkt *list = gso_split(p, 0), *next; list; list = next) {
+            next = list->next;
+            list->next = NULL;
+            on_link(list);
+        }
+        return;
+    }
     assert_true(pkt_copy_out(p, 0, f, n));
     pkt_free(p);
     if (rd16(f + 12) == 0x0806) {
@@ -85,12 +95,40 @@ static void on_link(struct pkt *p)
     put_in_flight(make_packet(f, n), at);
 }
 
+/* --- two paths --- */
+
+static struct net_path other_path;
+static nsec_t switch_every, switch_at;
+static unsigned switches;
+
+/* A path with its own idea of what fits; the link behind both is the same. */
+static bool checked_transmit(struct net_path *path, int queue, struct pkt *p)
+{
+    (void)queue;
+    assert_int_equal(pkt_needs(p) & ~path->features, 0);
+    if (p->gso)
+        assert_true(p->gso_size + 54u <= path->mtu + 14u);
+    else
+        assert_true(p->len <= path->mtu + 14u);
+    on_link(p);
+    return true;
+}
+
+static void maybe_switch(void)
+{
+    if (!switch_every || time_now() < switch_at)
+        return;
+    switch_at = time_now() + switch_every;
+    netif_prefer(netif_by_name("eth0"), ++switches % 2 ? PATH_SERVER : PATH_DIRECT);
+}
+
 /* Delivers what is due; time moves to the next frame or by `step`. */
 static void link_step(nsec_t step)
 {
     nsec_t now = time_now(), next = now + step;
     struct rb_node *n;
 
+    maybe_switch();
     settle();
     n = rb_first(&in_flight);
     if (n)
@@ -324,9 +362,49 @@ static void many_seeds(void **state)
                   (long long)(worst / SEC));
 }
 
+/* A path without offloads and one with all of them, of another MTU: nothing is lost, nothing is
+ * sent that the path cannot send. */
+static void a_hundred_switches(void **state)
+{
+    static const struct path_ops checked = {
+        .transmit = checked_transmit, .flush = peer_flush, .detach = peer_detach};
+    const struct path_ops *before = peer_path.ops;
+    struct netif *n = netif_by_name("eth0");
+    uint64_t retrans = net_stat_read(NET_Tcp_RetransSegs);
+
+    (void)state;
+    for (unsigned mtu = 1500; mtu <= 9000; mtu += 7500) {
+        peer_path.ops = &checked;
+        other_path =
+            (struct net_path){.ops = &checked,
+                              .kind = PATH_SERVER,
+                              .mtu = (uint16_t)mtu,
+                              .queues = 2,
+                              .features = PATH_SG | PATH_CSUM | PATH_TSO4 | PATH_TSO6 | PATH_USO,
+                              .link_up = true,
+                              .name = "other"};
+        memcpy(other_path.mac, our_mac, 6);
+        assert_int_equal(netif_register_path(&other_path), 0);
+        assert_ptr_equal(n->path, &peer_path);
+        params = (struct link_params){.delay = MS, .per_byte = 80, .queue = 200 * MS};
+        switches = 0;
+        switch_every = 20 * MS;
+        transfer(7 + mtu, 20 << 20, 4 << 20, 60 * SEC);
+        switch_every = 0;
+        print_message("%u switches\n", switches);
+        assert_true(switches >= 100);
+        if (mtu == 1500) /* no segment was lost; with another MTU some are in flight too long */
+            assert_int_equal(net_stat_read(NET_Tcp_RetransSegs), retrans);
+        netif_prefer(n, PATH_DIRECT);
+        netif_detach_path(n, &other_path);
+        peer_path.ops = before;
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_hundred_switches, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(clean_link, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(long_fat_pipe, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(netem_1_percent, link_setup, link_teardown),
