@@ -11,7 +11,8 @@ import subprocess
 import tempfile
 import time
 
-from conftest import BUILD, wait_for
+import stub
+from conftest import BUILD
 
 PEER = os.path.join(BUILD, "holdpeer")
 PEER_PORT = 7000
@@ -77,24 +78,53 @@ class Load:
 
 
 class System:
-    """What events happen to: a domain and its network server."""
+    """What events happen to: a domain on the server path and its network server."""
 
     def __init__(self, librettos, domain, server="net", steady=False):
         self.librettos, self.domain, self.name = librettos, domain, server
-        self.steady = steady  # let a server live before it is killed: no pause, as in normal life
-        self.server_since = 0
+        self.steady = steady  # let a server live before it dies, as in normal life: no pause follows
+        self.path = "server"
+        self.serves_since = 0
+        self.kernels = [os.path.join(BUILD, k) for k in ("kernel.other.elf", "kernel.elf")]
 
     def server(self):
         return self.librettos.server(self.name)
 
-    def await_server(self, instead_of, seconds=30):
-        """Waits for a server that serves all its domains and is another than the given one."""
-        def serves():
+    def await_server(self, condition, seconds=30):
+        """Waits for a server that serves all its domains and fulfils a condition; returns it. It looks
+        seldom, not to disturb the measurement."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             now = self.server()
-            return (now and now["pid"] != instead_of and now["server"]["up"] and
-                    now["server"]["attached"] == now["server"]["domains"])
-        wait_for(serves, seconds, "the next network server")
-        self.server_since = time.monotonic()
+            if (now and now["server"]["up"] and condition(now) and
+                    now["server"]["attached"] == now["server"]["domains"]):
+                return now
+            time.sleep(0.2)
+        raise AssertionError(f"no network server that serves in {seconds} s: {self.server()}")
+
+    def has_standby(self, server):
+        return (self.librettos.env.get("LIBRETTOS_STANDBY_MS") == "off" or
+                server["server"]["standby"] == "ready")
+
+    def prepare(self, kind):
+        """The state that a kind of event begins with."""
+        if kind not in ("control", "switch"):
+            if self.path == "direct":
+                switch(self)
+                time.sleep(WINDOW)
+            self.await_server(self.has_standby)
+        if kind in CRASHES and self.steady:
+            time.sleep(max(0, self.serves_since + STEADY - time.monotonic()))
+
+    def crash(self, how):
+        """Ends the server in some way; returns when another one serves."""
+        pid = self.server()["pid"]
+        how(pid)
+        self.await_server(lambda now: now["pid"] != pid)
+        self.serves_since = time.monotonic()
+
+    def execute(self, code):
+        self.crash(lambda pid: stub.execute(self.librettos.env, pid, code))
 
 
 # ---- kinds of events: each returns when it is over ----
@@ -103,15 +133,38 @@ def control(system):
     time.sleep(WINDOW)
 
 
+def switch(system):
+    """To the other path."""
+    system.path = "direct" if system.path == "server" else "server"
+    system.librettos("switch", system.domain, system.path)
+
+
 def kill(system):
     """kill -9 of the server's QEMU."""
-    pid = system.server()["pid"]
-    os.kill(pid, signal.SIGKILL)
-    system.await_server(pid)
+    system.crash(lambda pid: os.kill(pid, signal.SIGKILL))
 
 
-KINDS = {"control": control, "kill": kill}
-CRASHES = {"kill"}  # kinds that a server pauses after when they come often
+def panic(system):
+    system.execute(stub.UD2)
+
+
+def hang(system):
+    """The guest is stuck with interrupts off."""
+    system.execute(stub.CLI_LOOP)
+
+
+def restart(system):
+    system.librettos("restart", system.name)
+
+
+def upgrade(system):
+    """To the other one of two builds, in turns."""
+    system.librettos("upgrade", "--kernel", system.kernels[0], system.name)
+    system.kernels.reverse()
+
+
+KINDS = {k.__name__: k for k in (control, switch, kill, panic, hang, restart, upgrade)}
+CRASHES = {"kill", "panic", "hang"}  # a server that has them often is started again with a pause
 
 
 # ---- a run ----
@@ -123,8 +176,7 @@ class Event:
 
 def cause(system, kind):
     """Makes one event happen; returns it when the time that belongs to it has passed."""
-    if kind in CRASHES and system.steady:
-        time.sleep(max(0, system.server_since + STEADY - time.monotonic()))
+    system.prepare(kind)
     begin = time.monotonic()
     KINDS[kind](system)
     end = max(begin + WINDOW, time.monotonic() + SETTLE)

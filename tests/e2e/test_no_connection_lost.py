@@ -9,13 +9,13 @@ import os
 import pytest
 
 import events
-from conftest import free_port, wait_for, answers
+import stub
 from machines import Namespace
 from test_tap import Inside
 
 HOST, GUEST, PREFIX = "10.81.0.1", "10.81.0.2", 24
-FEW = {"control": 3, "kill": 3}
-FULL = {"control": 20, "kill": 20}
+FEW = {"control": 3, "switch": 6, "kill": 3, "panic": 2, "hang": 1, "restart": 1, "upgrade": 3}
+FULL = {"control": 20, "switch": 100, "kill": 20, "panic": 20, "hang": 5, "restart": 5, "upgrade": 20}
 CONNECTIONS, MIB, RATE = 200, 100, 4
 
 
@@ -33,7 +33,8 @@ def bridge(tmp_path):
     namespace = Namespace()
     try:
         for command in ("ip link set lo up", "ip link add br0 type bridge",
-                        "ip link add uplink type dummy", "ip link set uplink master br0 up",
+                        "ip link add uplink type veth peer name far", "ip link set far up",
+                        "ip link set uplink master br0 up",
                         f"ip addr add {HOST}/{PREFIX} dev br0", "ip link set br0 up"):
             status, text = namespace(*command.split(), check=False)
             if status:
@@ -43,6 +44,12 @@ def bridge(tmp_path):
         command.end()
     finally:
         namespace.end()
+
+
+def prepare(librettos, tmp_path):
+    """What the command's first call decides for the supervisor."""
+    stub.wrap(librettos.env, str(tmp_path))
+    librettos.env.setdefault("LIBRETTOS_STANDBY_MS", "200")
 
 
 def survive(system, load):
@@ -63,7 +70,8 @@ def load_options():
     return ["-c", CONNECTIONS, "-b", bulk_mib(), "-r", RATE, "-t", 60]
 
 
-def test_published_on_the_virtual_switch(librettos):
+def test_published_on_the_virtual_switch(librettos, tmp_path):
+    prepare(librettos, tmp_path)
     port = librettos.start("peer", events.PEER, events.PEER_PORT, port=events.PEER_PORT)
     load = events.Load("127.0.0.1", port, *load_options())
     try:
@@ -72,7 +80,8 @@ def test_published_on_the_virtual_switch(librettos):
         load.abandon()
 
 
-def test_on_a_bridge(bridge):
+def test_on_a_bridge(bridge, tmp_path):
+    prepare(bridge, tmp_path)
     bridge("run", "-d", "--name", "peer", "--path", "server", "--bridge", "br0", "--ip",
            f"{GUEST}/{PREFIX},gw={HOST}", events.PEER, events.PEER_PORT)
     load = events.Load(GUEST, events.PEER_PORT, *load_options(),
