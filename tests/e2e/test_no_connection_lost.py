@@ -28,11 +28,12 @@ def counts():
 
 @pytest.fixture
 def bridge(tmp_path):
-    """A bridge in a network namespace, the host at HOST, and the command in it. It has an uplink, so that
-    it keeps its carrier, and the host its neighbours, when the server's tap goes."""
+    """A bridge in a network namespace, the host at HOST, and the command in it. It has an uplink and an
+    address of its own: without, it would lose its carrier when the server's tap goes, and change its MAC
+    address when one comes."""
     namespace = Namespace()
     try:
-        for command in ("ip link set lo up", "ip link add br0 type bridge",
+        for command in ("ip link set lo up", "ip link add br0 address 52:54:00:81:00:01 type bridge",
                         "ip link add uplink type veth peer name far", "ip link set far up",
                         "ip link set uplink master br0 up",
                         f"ip addr add {HOST}/{PREFIX} dev br0", "ip link set br0 up"):
