@@ -14,8 +14,8 @@
 #include "lease.h"
 #include "qmp.h"
 
-#define BEAT_MS 50
-#define HANG_MS 250
+#define BEAT_MS 40
+#define HANG_MS 200
 #define LATE_MS 40      /* our own timer: then nobody else had the processor either */
 #define LAST_WORD_MS 50 /* for the panic */
 
