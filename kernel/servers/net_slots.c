@@ -244,13 +244,16 @@ static bool is_live(const struct server_slot *s)
     return true;
 }
 
-/* A domain that was granted a slot waits for its channel, whose device was not found yet, or has
- * not answered the generation: for a while, since it may have nobody at home. */
+/* The NIC is not plugged in yet; or a domain that was granted a slot waits for its channel, whose
+ * device was not found yet, or has not answered the generation: for a while, since it may have
+ * nobody at home. */
 static bool somebody_waits(void)
 {
     const struct net_slot *slots = (void *)(server.table + NET_TABLE_GRANTS);
     bool patient = time_now() < server.serves_since + ANSWER_LIMIT;
 
+    if (!READ_ONCE(server.nic->path))
+        return true;
     for (unsigned i = 0; i < NET_SLOTS; i++) {
         const struct server_slot *s = server.slots[i];
         if (s ? patient && s->serving && !is_live(s)
@@ -275,6 +278,7 @@ static void follow_table(struct work *w)
     if (READ_ONCE(page->state) != NET_SERVER_UP && !somebody_waits()) {
         __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
         klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
+        bh_schedule(&server.bh); /* nothing was taken without a NIC */
         news = true;
     }
     if (news)
@@ -292,6 +296,7 @@ void net_server_init(void)
     server.local_tail = &server.local;
     work_init(&server.table_work, follow_table);
     server_poll_init();
+    server_make_interface();
 }
 
 bool net_server_is_enabled(void)
