@@ -13,17 +13,22 @@
 #define STUCK_NS 50000000u   /* a guest that takes nothing for so long holds up nobody any more */
 #define SOCKET_BUFFER (1 << 20)
 
-#define RECENT_NS 10000000u     /* frames of one to two of these are sent again */
-#define RECENT_MAX (128u << 10) /* and one to two times so many bytes */
-#define STALE_NS 100000000u     /* an old machine has passed on what is older */
+/* What is sent again: one to two periods of frames, longer ones while the machine is silent, or one
+ * to two times so many bytes. */
+#define RECENT_NS 10000000u
+#define RECENT_MAX (256u << 10)
+#define STALE_NS 100000000u     /* a machine that was heard of since has passed on what is older */
+#define SILENT_NS 2000000000ull /* one that was not may hang, for as long as that */
 
 static void remember(struct netport *p, const void *frame, size_t n)
 {
     uint64_t now = now_ns();
+    bool over = now - p->recent.began > RECENT_NS &&
+                (p->heard_ns >= p->recent.began || now - p->recent.began > SILENT_NS);
 
-    if (now - p->recent.began > RECENT_NS || buf_used(&p->recent.now) + n > RECENT_MAX) {
+    if (over || buf_used(&p->recent.now) + n > RECENT_MAX) {
         buf_free(&p->recent.before);
-        if (now - p->recent.began < 2 * RECENT_NS)
+        if (now - p->recent.began < 2 * RECENT_NS || p->heard_ns < p->recent.last)
             p->recent.before = p->recent.now;
         else
             buf_free(&p->recent.now);
@@ -37,7 +42,9 @@ static void remember(struct netport *p, const void *frame, size_t n)
 /* The next machine gets what the last one may have lost. */
 static void send_again(struct netport *p)
 {
-    if (now_ns() - p->recent.last < STALE_NS) {
+    uint64_t limit = p->heard_ns < p->recent.last ? SILENT_NS : STALE_NS;
+
+    if (now_ns() - p->recent.last < limit) {
         buf_append(&p->tx, buf_head(&p->recent.before), buf_used(&p->recent.before));
         buf_append(&p->tx, buf_head(&p->recent.now), buf_used(&p->recent.now));
     }
@@ -149,6 +156,8 @@ static void ready(struct watch *w, uint32_t events)
         return;
     }
     p->rx.len += (size_t)n;
+    if (p->lasting)
+        p->heard_ns = now_ns();
     if (netport_parse(p, &p->rx))
         give_up(p);
     switch_flush(p->sw);

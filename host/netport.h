@@ -21,7 +21,8 @@ struct netport {
     bool broken;         /* QEMU sent nonsense or went away */
     bool held;           /* frames to it are kept until netport_release() */
     bool lasting;        /* its machines follow each other: frames to it outlive them */
-    struct {             /* of a lasting one: frames that a dead machine may have had */
+    uint64_t heard_ns;   /* of a lasting one: when its machine last sent something */
+    struct {             /* and frames that a dead one may have had */
         struct buf now, before;
         uint64_t began, last; /* ns: of `now`, of its last frame */
     } recent;
@@ -34,8 +35,8 @@ void netport_close(struct netport *p);
 /*
  * Its machine is gone, and another will take its place: the port stays, and keeps frames that come
  * for it, as many as it has room for, until the new machine was connected and is ready. A lasting
- * port also sends again what it sent in the last milliseconds: what the old machine had not passed
- * on would else be waited for until a sender's timer ran out.
+ * port also sends again what it sent in the last milliseconds, or since the machine was last heard
+ * of: what it had not passed on would else be waited for until a sender's timer ran out.
  */
 void netport_hold(struct netport *p);
 int netport_attach(struct netport *p, int fd); /* while connected: see below */
