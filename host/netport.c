@@ -39,13 +39,13 @@ static void remember(struct netport *p, const void *frame, size_t n)
 /* The next machine gets what the last one may have lost. */
 static void send_again(struct netport *p)
 {
-    uint64_t since = p->heard_ns - HEARD_NS, earliest = now_ns() - RECENT_NS;
+    uint64_t earliest = now_ns() - RECENT_NS;
     struct recent r;
 
     for (size_t at = 0; at < buf_used(&p->recent); at += sizeof(r) + r.size) {
         const uint8_t *entry = buf_head(&p->recent) + at;
         memcpy(&r, entry, sizeof(r));
-        if (r.at_ns > since && r.at_ns > earliest)
+        if (r.at_ns + HEARD_NS > p->heard_ns && r.at_ns > earliest)
             buf_append(&p->tx, entry + sizeof(r), r.size);
     }
 }

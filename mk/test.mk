@@ -4,7 +4,7 @@ demo:
 	scripts/demo $(BUILD)
 
 TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/hold $(BUILD)/holdpeer \
-	$(BUILD)/kernel.hostile.elf $(BUILD)/kernel.faulty.elf $(BUILD)/kernel.other.elf
+	$(BUILD)/kernel.hostile.elf $(BUILD)/kernel.other.elf
 $(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
