@@ -12,7 +12,7 @@ all: kernel host
 
 help:
 	@echo "make            build the kernel image and the librettos command"
-	@echo "make demo       install what is missing, build, run nginx in a domain, fetch its page"
+	@echo "make demo       install what is missing, build, show nginx in a domain, then stalls under load"
 	@echo "make test       all tests; ends with one line 'N passed, N failed'"
 	@echo "make unit       unit tests on the host, with sanitizers"
 	@echo "make guest      tests inside a domain"

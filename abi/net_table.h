@@ -17,6 +17,10 @@
  * and rings the other instance and the supervisor. When an instance has died the supervisor writes
  * DOWN into its page, as its only writer now, and then `active`.
  *
+ * ANOTHER BUILD may follow: all versions have magic and version of struct net_table, the pages of
+ * the instances, and these pages' words up to `version` where they are here. An instance that does
+ * not know the table's version writes its own, and REFUSED, and does nothing more.
+ *
  * The heartbeat: the supervisor moves `ping` on and rings; each instance answers in `pong` from
  * where it does its work.
  *
@@ -53,7 +57,7 @@
 #include "abi/channel.h"
 
 #define NET_TABLE_MAGIC 0x30656c626174656eull /* "netable0" */
-#define NET_TABLE_VERSION 2u
+#define NET_TABLE_VERSION 3u
 #define NET_TABLE_SIZE (1u << 19)
 #define NET_TABLE_SLOT 0x3fffu /* as a channel number: the last one */
 #define NET_SLOTS 256u         /* channels of one server */
@@ -87,6 +91,7 @@ enum net_server_state {
     NET_SERVER_STARTING = 2, /* begins to serve */
     NET_SERVER_UP = 3,       /* serves the slots that are granted, and their domains know */
     NET_SERVER_QUIESCED = 4, /* has served, and has handed over */
+    NET_SERVER_REFUSED = 5,  /* does not know this version of the table; see `version` */
 };
 
 struct net_server_page {
@@ -94,6 +99,8 @@ struct net_server_page {
     uint32_t pong;     /* the last ping that it has seen */
     uint32_t attached; /* slots that it serves now */
     uint32_t features; /* of channels, that it can serve: enum channel_feature */
+    uint32_t version;  /* NET_TABLE_VERSION of its build */
+    uint32_t zero;
     /* What no domain is to blame for. */
     uint64_t rx_frames, rx_bytes; /* from the NIC */
     uint64_t tx_frames, tx_bytes; /* to the NIC */

@@ -8,7 +8,8 @@ Usage: bench.py [--build DIR] [--runs N] [--seconds S] [--systems NAME,...] [--r
 Runs are alternated between the two systems, each boot serves one program, medians are compared. The
 rates are measured without the instruction counter, the instructions in boots of their own. It needs root
 or unprivileged user namespaces, since it makes a network namespace and a tap of its own; they go when it
-ends. Prints a table, and writes OUT/bench.json and OUT/bench.svg.
+ends. Prints a table, and writes OUT/bench.json and OUT/bench.svg. The row "stalls" has a table, JSON and
+plots of its own (stalls.py).
 """
 import argparse
 import json
@@ -206,6 +207,10 @@ def main():
         json.dump(data, f, indent=2, sort_keys=True)
     print(report.table(data))
     report.plot(data, os.path.join(options.out, "bench.svg"))
+    if not options.rows or "stalls" in options.rows:
+        os.environ["BUILD"] = options.build  # for the modules of the tests that stalls uses
+        import stalls
+        stalls.report(options.out)
 
 
 if __name__ == "__main__":

@@ -13,36 +13,44 @@
 #define STUCK_NS 50000000u   /* a guest that takes nothing for so long holds up nobody any more */
 #define SOCKET_BUFFER (1 << 20)
 
-#define RECENT_NS 10000000u     /* frames of one to two of these are sent again */
-#define RECENT_MAX (128u << 10) /* and one to two times so many bytes */
-#define STALE_NS 100000000u     /* an old machine has passed on what is older */
+#define RECENT_NS 1000000000u /* frames are remembered for so long */
+#define RECENT_MAX (1u << 20) /* and so many bytes of them */
+/* What came so long before a machine spoke may be behind its words, unless it is as old as that. */
+#define HEARD_NS 20000000u
+#define STALE_NS 100000000u
+
+struct recent {
+    uint64_t at_ns;
+    uint32_t size; /* of the frame that follows, with its length in front */
+};
 
 static void remember(struct netport *p, const void *frame, size_t n)
 {
-    uint64_t now = now_ns();
+    struct recent old, new = {now_ns(), (uint32_t)n};
 
-    if (now - p->recent.began > RECENT_NS || buf_used(&p->recent.now) + n > RECENT_MAX) {
-        buf_free(&p->recent.before);
-        if (now - p->recent.began < 2 * RECENT_NS)
-            p->recent.before = p->recent.now;
-        else
-            buf_free(&p->recent.now);
-        p->recent.now = (struct buf){0};
-        p->recent.began = now;
+    while (buf_used(&p->recent)) {
+        memcpy(&old, buf_head(&p->recent), sizeof(old));
+        if (new.at_ns - old.at_ns <= RECENT_NS && buf_used(&p->recent) + n <= RECENT_MAX)
+            break;
+        buf_consume(&p->recent, sizeof(old) + old.size);
     }
-    p->recent.last = now;
-    buf_append(&p->recent.now, frame, n);
+    buf_append(&p->recent, &new, sizeof(new));
+    buf_append(&p->recent, frame, n);
 }
 
 /* The next machine gets what the last one may have lost. */
 static void send_again(struct netport *p)
 {
-    if (now_ns() - p->recent.last < STALE_NS) {
-        buf_append(&p->tx, buf_head(&p->recent.before), buf_used(&p->recent.before));
-        buf_append(&p->tx, buf_head(&p->recent.now), buf_used(&p->recent.now));
+    uint64_t now = now_ns();
+    struct recent r;
+
+    for (size_t at = 0; at < buf_used(&p->recent); at += sizeof(r) + r.size) {
+        const uint8_t *entry = buf_head(&p->recent) + at;
+        memcpy(&r, entry, sizeof(r));
+        bool unheard = now - r.at_ns < RECENT_NS && r.at_ns > p->heard_ns;
+        if (unheard || (now - r.at_ns < STALE_NS && r.at_ns + HEARD_NS > p->heard_ns))
+            buf_append(&p->tx, entry + sizeof(r), r.size);
     }
-    buf_free(&p->recent.before);
-    buf_free(&p->recent.now);
 }
 
 static bool deliver(struct switch_port *port, const uint8_t *frame, size_t n)
@@ -149,6 +157,7 @@ static void ready(struct watch *w, uint32_t events)
         return;
     }
     p->rx.len += (size_t)n;
+    p->heard_ns = now_ns();
     if (netport_parse(p, &p->rx))
         give_up(p);
     switch_flush(p->sw);
@@ -194,6 +203,8 @@ static void old_ready(struct watch *w, uint32_t events)
 static void hand_over(struct netport *p)
 {
     flush(&p->port);
+    if (p->watch.fd < 0)
+        return; /* it has hung up, and the frames are held */
     old_close(p);
     loop_del(p->loop, &p->watch);
     p->old = (struct watch){.fd = p->watch.fd, .events = EPOLLIN, .ready = old_ready};
@@ -282,6 +293,5 @@ void netport_close(struct netport *p)
     switch_del_port(p->sw, &p->port);
     buf_free(&p->rx);
     buf_free(&p->tx);
-    buf_free(&p->recent.now);
-    buf_free(&p->recent.before);
+    buf_free(&p->recent);
 }

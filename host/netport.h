@@ -21,10 +21,8 @@ struct netport {
     bool broken;         /* QEMU sent nonsense or went away */
     bool held;           /* frames to it are kept until netport_release() */
     bool lasting;        /* its machines follow each other: frames to it outlive them */
-    struct {             /* of a lasting one: frames that a dead machine may have had */
-        struct buf now, before;
-        uint64_t began, last; /* ns: of `now`, of its last frame */
-    } recent;
+    struct buf recent;   /* of a lasting one: frames that a dead machine may have lost */
+    uint64_t heard_ns;   /* when its machine last sent something */
 };
 
 /* Connects the supervisor's end of the socket. Takes the descriptor over. Returns 0 or -errno. */
@@ -34,8 +32,8 @@ void netport_close(struct netport *p);
 /*
  * Its machine is gone, and another will take its place: the port stays, and keeps frames that come
  * for it, as many as it has room for, until the new machine was connected and is ready. A lasting
- * port also sends again what it sent in the last milliseconds: what the old machine had not passed
- * on would else be waited for until a sender's timer ran out.
+ * port also sends again what it sent since shortly before the old machine last spoke: what that had
+ * not passed on would else be waited for until a sender's timer ran out.
  */
 void netport_hold(struct netport *p);
 int netport_attach(struct netport *p, int fd); /* while connected: see below */

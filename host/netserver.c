@@ -13,7 +13,7 @@
 #define STEADY_NS 10000000000ull /* ... until one has lived that long */
 #define STANDBY_MS 1000 /* LIBRETTOS_STANDBY_MS: from when there is reason for one to its start */
 
-const char *const net_end_names[NET_ENDS] = {"crash", "panic", "hang", "upgrade"};
+const char *const net_end_names[NET_ENDS] = {"crash", "panic", "hang", "stop", "upgrade"};
 
 static bool same(const char *a, const char *b)
 {
@@ -168,11 +168,13 @@ void netserver_promote(struct netserver *ns)
 {
     struct instance *old = ns->active, *new = netserver_other(ns);
 
+    loop_timer_stop(&ns->sv->loop, &ns->restart);
     ns->active = new;
     supervisor_exchange_names(ns->sv, new->domain, ns->name);
     if (netserver_is_user(ns))
         domain_take_nic(new->domain, old->domain);
     nettable_activate(&ns->table, new->role);
+    instance_take_tap(ns);
 }
 
 /* ---- its end ---- */
@@ -181,6 +183,8 @@ static void idle_over(struct timer *t)
 {
     struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, idle));
 
+    if (ns->upgrade.kernel)
+        return; /* its end asks again */
     ns->idle_stop = true;
     if (netserver_other(ns)->domain)
         instance_retire(netserver_other(ns));
@@ -210,9 +214,10 @@ static void write_down(struct netserver *ns, const struct instance *i, const str
     struct net_server_page p = nettable_server(&ns->table, i->role);
     enum net_end why = i->hung                       ? NET_END_HANG
                        : d->state == DOMAIN_PANICKED ? NET_END_PANIC
+                       : d->stopping                 ? NET_END_STOP
                                                      : NET_END_CRASH;
 
-    ns->ends[why] += i == ns->active;
+    ns->ends[why] += i == ns->active && !ns->upgrade.handing_over;
     netserver_set_reason(ns, copy(d->reason));
     domain_note(d, "---- %s ended (%s): %s; %u domains, %llu frames in, %llu out\n", d->name,
                 net_end_names[why], d->reason ? d->reason : "no reason known", p.attached,
@@ -266,6 +271,9 @@ static void rung(struct watch *w, uint32_t events)
         ;
     nettable_reclaim(&ns->table, usable_slots(ns));
     upgrade_follow(ns);
+    instance_take_tap(ns);
+    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
+        netserver_promote(ns); /* it became ready before the dead one was to be started again */
     if (ns->active->domain &&
         nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP) {
         if (netserver_is_user(ns))

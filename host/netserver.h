@@ -29,7 +29,14 @@ struct network {
 };
 
 /* Why an instance ended, or gave way to another. */
-enum net_end { NET_END_CRASH, NET_END_PANIC, NET_END_HANG, NET_END_UPGRADE, NET_ENDS };
+enum net_end {
+    NET_END_CRASH,
+    NET_END_PANIC,
+    NET_END_HANG,
+    NET_END_STOP,
+    NET_END_UPGRADE,
+    NET_ENDS
+};
 
 struct instance {
     struct netserver *ns;
@@ -39,6 +46,7 @@ struct instance {
     unsigned plugged;      /* channels that it has */
     unsigned plug_step;
     bool plugging, plug_failed;
+    bool has_nic;                    /* a tap device is read by one machine only */
     bool retired;                    /* its end is wanted */
     bool hung;                       /* it is being ended because it did not answer */
     int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
@@ -153,6 +161,8 @@ void netserver_want_standby(struct netserver *ns);
  * until it is promoted. False with *error an owned line. */
 void instance_init(struct instance *i, struct netserver *ns, enum channel_role role);
 bool instance_start(struct instance *i, const char *kernel, char **error);
+/* Gives the active instance the tap device, when the other one does not use it any more. */
+void instance_take_tap(struct netserver *ns);
 /* Its QEMU has ended. */
 void instance_ended(struct instance *i);
 /* Ready to serve: a standby that is up. */
@@ -172,7 +182,7 @@ void netserver_watch(struct netserver *ns);
 void upgrade_follow(struct netserver *ns);
 /* Another supervisor goes on with the handover that was under way. */
 void upgrade_go_on(struct netserver *ns);
-/* An instance has ended during an upgrade: the new one, or the old one before its time. */
+/* An instance has ended, during an upgrade or not. */
 void upgrade_ended(struct netserver *ns, const struct instance *i);
 /* The new instance cannot even be started. Takes the line over. */
 void upgrade_failed(struct netserver *ns, char *owned);

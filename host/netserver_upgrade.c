@@ -29,6 +29,8 @@ static void finish(struct netserver *ns)
     free(ns->upgrade.kernel);
     ns->upgrade.kernel = NULL;
     ns->upgrade.handing_over = false;
+    if (!ns->users)
+        loop_timer(&ns->sv->loop, &ns->idle, 0);
     netserver_want_standby(ns);
 }
 
@@ -43,13 +45,19 @@ void upgrade_failed(struct netserver *ns, char *owned)
     finish(ns);
 }
 
-/* The old one serves again; the new one has failed. */
-static void roll_back(struct netserver *ns, char *owned)
+/* The new one has ended; the old one, if it is still there, serves again. */
+static void roll_back(struct netserver *ns)
 {
-    struct instance *bad = ns->active;
+    if (netserver_other(ns)->domain)
+        netserver_promote(ns);
+    upgrade_failed(ns,
+                   xasprintf("the new instance ended: %s", ns->reason ? ns->reason : "no reason"));
+}
 
-    netserver_promote(ns);
-    instance_retire(bad);
+/* The new one is of no use, and nothing has stopped yet. Takes the line over. */
+static void refuse(struct netserver *ns, char *owned)
+{
+    instance_retire(netserver_other(ns));
     upgrade_failed(ns, owned);
 }
 
@@ -57,18 +65,13 @@ static void too_late(struct timer *t)
 {
     struct upgrade *u = (struct upgrade *)((char *)t - offsetof(struct upgrade, limit));
     struct netserver *ns = (struct netserver *)((char *)u - offsetof(struct netserver, upgrade));
-    struct instance *new = netserver_other(ns);
 
-    if (u->handing_over) {
-        roll_back(ns,
-                  xasprintf("the new instance did not serve within %d s", SERVE_LIMIT_MS / 1000));
-        return;
-    }
-    instance_retire(new);
-    upgrade_failed(
-        ns, xasprintf("%s did not come up as a network server within %d s; see `librettos logs "
-                      "%s`",
-                      u->kernel, BOOT_LIMIT_MS / 1000, ns->name));
+    if (u->handing_over && ns->active->domain) /* the old one goes on once this one is dead */
+        domain_fail(ns->active->domain, "it did not serve within %d s", SERVE_LIMIT_MS / 1000);
+    else
+        refuse(ns, xasprintf("%s did not come up as a network server within %d s; see `librettos "
+                             "logs %s`",
+                             u->kernel, BOOT_LIMIT_MS / 1000, ns->name));
 }
 
 /* From the loop, as all that frees the records of ended domains. */
@@ -133,17 +136,37 @@ void upgrade_go_on(struct netserver *ns)
     upgrade_follow(ns);
 }
 
+/* Why the new instance, which has said what it is, will not do. Owned; NULL: it will. */
+static char *objection(const struct netserver *ns, const struct net_server_page *p)
+{
+    if (p->state == NET_SERVER_REFUSED)
+        return xasprintf("%s speaks version %u of the network server's table, this command %u",
+                         ns->upgrade.kernel, p->version, NET_TABLE_VERSION);
+    if (p->state == NET_SERVER_STANDBY && (p->features & CHANNEL_FEATURES) != CHANNEL_FEATURES)
+        return xasprintf("%s lacks features that the channels use (%#x)", ns->upgrade.kernel,
+                         CHANNEL_FEATURES & ~p->features);
+    return NULL;
+}
+
 void upgrade_follow(struct netserver *ns)
 {
     struct instance *other = netserver_other(ns);
 
     if (!ns->upgrade.kernel)
         return;
-    if (!ns->upgrade.handing_over && other->domain && !other->plugging && instance_is_ready(other))
+    if (ns->upgrade.handing_over) {
+        if (nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP)
+            done(ns);
+        return;
+    }
+    if (!other->domain || other->retired)
+        return;
+    struct net_server_page p = nettable_server(&ns->table, other->role);
+    char *why = objection(ns, &p);
+    if (why)
+        refuse(ns, why);
+    else if (!other->plugging && instance_is_ready(other))
         hand_over(ns);
-    else if (ns->upgrade.handing_over &&
-             nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP)
-        done(ns);
 }
 
 void upgrade_ended(struct netserver *ns, const struct instance *i)
@@ -152,11 +175,15 @@ void upgrade_ended(struct netserver *ns, const struct instance *i)
 
     if (!u->kernel)
         return;
-    if (!u->handing_over && i != ns->active && i->retired)
+    if (!u->handing_over && i == ns->active && instance_is_ready(netserver_other(ns)))
+        hand_over(ns); /* nobody is left to wait for */
+    else if (!u->handing_over && i == ns->active)
+        return; /* it is started again meanwhile */
+    else if (!u->handing_over && i->retired)
         start_new(ns);
-    else if (!u->handing_over && i != ns->active)
+    else if (!u->handing_over)
         upgrade_failed(ns, xasprintf("%s does not run as a network server: %s", u->kernel,
                                      ns->reason ? ns->reason : "it ended"));
-    else if (u->handing_over && i == ns->active && netserver_other(ns)->domain)
-        roll_back(ns, xasprintf("the new instance ended: %s", ns->reason ? ns->reason : ""));
+    else if (i == ns->active)
+        roll_back(ns);
 }

@@ -92,6 +92,15 @@ static void forget(struct supervisor *sv, struct domain *d)
     domain_free(d);
 }
 
+/* Instances of a network server share one. */
+static bool dir_is_used(const struct supervisor *sv, const char *dir)
+{
+    for (const struct domain *d = sv->domains; d; d = d->next)
+        if (domain_is_live(d) && !strcmp(d->dir, dir))
+            return true;
+    return false;
+}
+
 /* Drops the oldest records of ended domains beyond MAX_RECORDS; new ones are at the front. */
 static void trim_records(struct supervisor *sv)
 {
@@ -100,7 +109,8 @@ static void trim_records(struct supervisor *sv)
     for (struct domain *d = sv->domains, *next; d; d = next) {
         next = d->next;
         if (!domain_is_live(d) && ++n > MAX_RECORDS) {
-            record_remove(d->dir);
+            if (!dir_is_used(sv, d->dir))
+                record_remove(d->dir);
             forget(sv, d);
         }
     }

@@ -15,7 +15,7 @@
 
 struct instance_note {
     uint32_t plugged, plug_step;
-    uint8_t plugging, plug_failed, retired, hung;
+    uint8_t plugging, plug_failed, retired, hung, has_nic;
     uint64_t started_ns;
 };
 
@@ -101,6 +101,7 @@ void netserver_commit(struct netserver *ns)
                                                 .plug_failed = from->plug_failed,
                                                 .retired = from->retired,
                                                 .hung = from->hung,
+                                                .has_nic = from->has_nic,
                                                 .started_ns = from->started_ns};
     }
     snprintf(n.reason, sizeof(n.reason), "%s", ns->reason ? ns->reason : "");
@@ -205,6 +206,7 @@ void netserver_restore_instance(struct netserver *ns, struct domain *d)
     i->plug_failed = note->instances[n].plug_failed;
     i->retired = note->instances[n].retired;
     i->hung = note->instances[n].hung;
+    i->has_nic = note->instances[n].has_nic;
     i->started_ns = note->instances[n].started_ns;
     if (!i->kernel)
         i->kernel = xstrdup(ns->kernel);
@@ -255,6 +257,7 @@ void netserver_resume(struct netserver *ns)
     if (ns->instances[0].domain || ns->instances[1].domain) {
         netserver_watch(ns);
         netserver_plug_on(ns);
+        instance_take_tap(ns);
     } else {
         nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
     }

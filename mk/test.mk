@@ -3,10 +3,23 @@
 demo:
 	scripts/demo $(BUILD)
 
-TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/kernel.hostile.elf
+TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/hold $(BUILD)/holdpeer \
+	$(BUILD)/kernel.hostile.elf $(BUILD)/kernel.other.elf
 $(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
+
+# What measures stalls from outside (docs/measuring.md), and its other end.
+$(BUILD)/hold: tests/tools/hold.c tests/tools/hold_record.c tests/tools/hold_wire.c
+$(BUILD)/holdpeer: tests/tools/holdpeer.c tests/tools/hold_wire.c
+$(BUILD)/hold $(BUILD)/holdpeer: tests/tools/hold_record.h tests/tools/hold_wire.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) $(filter %.c,$^) -o $@
+
+# Another build of the same kernel, for upgrades.
+$(BUILD)/kernel.other.elf: $(BUILD)/kernel.elf
+	$(MAKE) --no-print-directory BUILD=$(BUILD)/other OPT=-O1 $(BUILD)/other/kernel.elf
+	cp $(BUILD)/other/kernel.elf $@
 
 test:
 	scripts/install-packages test

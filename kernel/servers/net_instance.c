@@ -4,6 +4,7 @@
  * network does not see it, and leaves the channels alone. To take over is to start the NIC and to
  * begin generations.
  */
+#include "core/bootargs.h"
 #include "core/init.h"
 #include "core/thread.h"
 #include "net/mcast.h"
@@ -36,10 +37,29 @@ static void set_state(enum net_server_state state)
     __atomic_store_n(&server_page()->state, state, __ATOMIC_RELEASE);
 }
 
+void server_say_what_it_is(void)
+{
+    struct net_server_page *page = server_page();
+
+    WRITE_ONCE(page->features, CHANNEL_FEATURES);
+    WRITE_ONCE(page->version, NET_TABLE_VERSION);
+}
+
+void server_refuse(struct channel_device *dev)
+{
+    struct net_server_page *page =
+        (void *)(dev->mem + NET_TABLE_SERVER(CHANNEL_PEER_ROLE(dev->id)));
+
+    WRITE_ONCE(page->version, NET_TABLE_VERSION);
+    __atomic_store_n(&page->state, NET_SERVER_REFUSED, __ATOMIC_RELEASE);
+    dev->ring(dev, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), 0);
+}
+
 static void take_over(void)
 {
     struct net_path *path = server.nic->path;
 
+    netif_start_later = false; /* it may be plugged in yet */
     set_state(NET_SERVER_STARTING);
     server.serves_since = time_now();
     int err = path && path->ops->start ? path->ops->start(path) : 0;
@@ -62,6 +82,7 @@ static void hand_over(void)
     struct net_path *path = server.nic->path;
     nsec_t limit = time_now() + HAND_OVER_LIMIT;
 
+    netif_start_later = true;
     server_pause(true);
     do
         thread_sleep_until(time_now() + HAND_OVER_LOOK, false);
@@ -93,12 +114,41 @@ bool server_follow_active(void)
         return true;
     }
     if (state == NET_SERVER_DOWN) {
-        WRITE_ONCE(page->features, CHANNEL_FEATURES);
         set_state(NET_SERVER_STANDBY);
         klog(LOG_INFO, "network server: standby");
         server_ring_supervisor();
     }
     return false;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool parse_mac(const char *text, uint8_t mac[MAC_LEN])
+{
+    for (unsigned i = 0; i < MAC_LEN; i++, text += 2) {
+        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+        if (low < 0)
+            return false;
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    return !*text && !(mac[0] & 1);
+}
+
+/* Without a NIC, its MAC address is told: the interface is there, and configured, before the NIC,
+ * which comes when this instance is to serve. */
+void server_make_interface(void)
+{
+    const char *text = bootarg("nic");
+    uint8_t mac[MAC_LEN];
+
+    if (!text)
+        return;
+    struct netif *nic = parse_mac(text, mac) ? netif_create("eth0", mac) : ERR_PTR(-EINVAL);
+    if (IS_ERR(nic))
+        klog(LOG_ERROR, "network server: no interface for nic=%s", text);
 }
 
 void net_server_run(void)

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from conftest import BUILD, wait_for
+from test_server_path import kill_server
 from test_tap import inside, make_tap, ns  # noqa: F401
 
 ECHO = os.path.join(BUILD, "netecho")
@@ -140,6 +141,17 @@ def test_switches_under_load(librettos):
     assert "already" in librettos("switch", "r", "server").stdout
 
 
+def test_nginx_on_two_cpus(librettos):
+    port = librettos.start("web", "-c", "2", "nginx", port=80)
+    load = subprocess.Popen(["wrk", "-t1", "-c20", "-d10s", f"http://127.0.0.1:{port}/"],
+                            stdout=subprocess.PIPE, text=True)
+    for i in range(20):
+        switch(librettos, "web", ("direct", "server")[i % 2])
+        time.sleep(0.3)
+    text = load.communicate(timeout=60)[0]
+    assert "requests in" in text and "Socket errors" not in text and "Non-2xx" not in text, text
+
+
 def test_a_domain_that_started_on_the_direct_path(librettos):
     port = librettos.start("r", "--path", "direct", *REDIS, port=6379)
     assert librettos.server() is None
@@ -201,6 +213,27 @@ def test_the_device_is_pulled_out(librettos):
         qmp("device_del", id="nic0")
         wait_for(lambda: path_of(librettos, "r") == "server", 5, "the server path")
         assert switch(librettos, "r", "direct")["moved"]
+    probe.end()
+
+
+def test_the_server_dies_while_a_domain_has_its_own_nic(librettos):
+    port = librettos.start("r", *REDIS, port=6379)
+    switch(librettos, "r", "direct")
+    probe = Probe(port)
+    time.sleep(0.2)
+    begin = time.monotonic()
+    kill_server(librettos)
+    time.sleep(0.3)
+    print(f"stall of a server it does not use: {1000 * probe.worst(begin, time.monotonic()):.1f} ms")
+    assert switch(librettos, "r", "server")["moved"]
+    count = probe.count
+    wait_for(lambda: probe.count > count + 10, 10, "answers by the new server")
+    released(librettos, "r")
+    switch(librettos, "r", "direct")
+    os.kill(librettos.server()["pid"], signal.SIGKILL)
+    assert switch(librettos, "r", "server")["moved"]  # what it sends waits for the next server
+    count = probe.count
+    wait_for(lambda: probe.count > count + 10, 20, "answers by the next server")
     probe.end()
 
 

@@ -583,6 +583,167 @@ static void addresses_are_reused(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, lan_up, lan_down)
 
+/* ---- one port, one machine after the other ---- */
+
+struct lasting {
+    struct loop loop;
+    struct net_switch sw;
+    struct netport port;
+    struct switch_port sender;
+    unsigned heard; /* frames that came from the port */
+    int fd[2];      /* the machines' ends */
+};
+
+static bool hear(struct switch_port *port, const uint8_t *frame, size_t n)
+{
+    (void)frame, (void)n;
+    ((struct lasting *)((char *)port - offsetof(struct lasting, sender)))->heard++;
+    return true;
+}
+
+static const uint8_t own_mac[6] = {2, 0, 0, 0, 0, 1};
+
+/* A new machine: ours of the socket. */
+static int machine(struct lasting *l, int i)
+{
+    int sp[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
+    set_nonblock(sp[1]);
+    l->fd[i] = sp[1];
+    return sp[0];
+}
+
+static struct lasting *lasting_new(void)
+{
+    struct lasting *l = xcalloc(1, sizeof(*l));
+
+    assert_int_equal(loop_init(&l->loop), 0);
+    assert_int_equal(netport_open(&l->port, &l->loop, &l->sw, machine(l, 0), own_mac), 0);
+    l->port.port.only_mac = NULL;
+    l->port.lasting = true;
+    l->sender.deliver = hear;
+    assert_int_equal(switch_add_port(&l->sw, &l->sender), 0);
+    return l;
+}
+
+static void lasting_free(struct lasting *l)
+{
+    netport_close(&l->port);
+    loop_close(&l->loop);
+    for (int i = 0; i < 2; i++)
+        if (l->fd[i] >= 0)
+            close(l->fd[i]);
+    free(l);
+}
+
+static void to_port(struct lasting *l, uint8_t mark)
+{
+    uint8_t f[60] = {[6] = 2, [59] = mark};
+
+    memset(f, 0xff, 6);
+    switch_input(&l->sw, &l->sender, f, sizeof(f));
+}
+
+/* The marks of the frames that a machine got, as one number, base ten. */
+static unsigned got(struct lasting *l, int i)
+{
+    uint8_t b[64];
+    unsigned marks = 0;
+
+    loop_once(&l->loop, 0);
+    while (recv(l->fd[i], b, sizeof(b), 0) == sizeof(b))
+        marks = marks * 10 + b[63];
+    return marks;
+}
+
+static void a_port_is_handed_over(void **state)
+{
+    struct lasting *l = lasting_new();
+    uint8_t f[60] = {[6] = 2};
+
+    (void)state;
+    memset(f, 0xff, 6);
+    to_port(l, 1);
+    switch_flush(&l->sw);
+    assert_int_equal(got(l, 0), 1);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    to_port(l, 2);
+    switch_flush(&l->sw);
+    assert_int_equal(got(l, 0), 0);
+    assert_int_equal(got(l, 1), 0); /* it is not ready */
+    send_on(l->fd[0], f, sizeof(f));
+    loop_once(&l->loop, 10);
+    assert_int_equal(l->heard, 1); /* the old one's last word */
+    netport_release(&l->port);
+    assert_int_equal(got(l, 1), 12); /* the first once more: it may not have got on */
+    lasting_free(l);
+}
+
+/* It dies in the moment in which it is to hand over. */
+static void a_port_whose_machine_hung_up_is_handed_over(void **state)
+{
+    struct lasting *l = lasting_new();
+
+    (void)state;
+    to_port(l, 1);
+    switch_flush(&l->sw);
+    close(l->fd[0]);
+    l->fd[0] = -1;
+    to_port(l, 2);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    netport_release(&l->port);
+    assert_int_equal(got(l, 1), 12);
+    lasting_free(l);
+}
+
+/* A machine that hangs says nothing any more: what came for it since is for the next one, however
+ * long it took to notice. */
+static void what_came_for_a_hung_machine_is_kept(void **state)
+{
+    struct lasting *l = lasting_new();
+    uint8_t f[60] = {[6] = 2};
+
+    (void)state;
+    memset(f, 0xff, 6);
+    to_port(l, 9);
+    switch_flush(&l->sw);
+    send_on(l->fd[0], f, sizeof(f));
+    loop_once(&l->loop, 10);
+    usleep(50000);
+    for (uint8_t mark = 1; mark <= 4; mark++) {
+        to_port(l, mark);
+        switch_flush(&l->sw);
+        usleep(60000);
+    }
+    netport_hold(&l->port);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    netport_release(&l->port);
+    unsigned marks = got(l, 1);
+    assert_true(marks == 1234 || marks == 91234);
+    lasting_free(l);
+}
+
+/* One that was heard of afterwards has passed on what is older. */
+static void what_a_dead_machine_has_passed_on_is_not_sent_again(void **state)
+{
+    struct lasting *l = lasting_new();
+    uint8_t f[60] = {[6] = 2};
+
+    (void)state;
+    memset(f, 0xff, 6);
+    to_port(l, 1);
+    switch_flush(&l->sw);
+    send_on(l->fd[0], f, sizeof(f));
+    loop_once(&l->loop, 10);
+    usleep(120000);
+    netport_hold(&l->port);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    netport_release(&l->port);
+    assert_int_equal(got(l, 1), 0);
+    lasting_free(l);
+}
+
 #define N(f) cmocka_unit_test_setup_teardown(f, net_up, net_down)
 
 int main(int argc, char **argv)
@@ -599,6 +760,10 @@ int main(int argc, char **argv)
         T(forwards_take_ports),
         T(frames_wait_for_the_network_server),
         T(the_network_server_sends_from_many_addresses),
+        cmocka_unit_test(a_port_is_handed_over),
+        cmocka_unit_test(a_port_whose_machine_hung_up_is_handed_over),
+        cmocka_unit_test(what_came_for_a_hung_machine_is_kept),
+        cmocka_unit_test(what_a_dead_machine_has_passed_on_is_not_sent_again),
         T(bad_requests_are_refused),
         N(requests_cross_to_the_process),
         N(the_process_is_started_again),

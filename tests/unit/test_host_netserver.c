@@ -418,6 +418,209 @@ static void an_upgrade_that_is_undone(void **state)
     free(kernel);
 }
 
+/* ---- what goes wrong at a bad time ---- */
+
+/* Its kernel panics when it gets the interrupt, and ends before it would be killed: who comes after
+ * it is left alone. */
+static void a_hung_one_that_ends_early_takes_nobody_along(void **state)
+{
+    struct fixture *x = *state;
+
+    must_start(x, "a", by_server);
+    struct netserver *ns = x->sv.servers;
+    says(x, ns->active, NET_SERVER_UP);
+    for (int i = 0; i < 2000 && !ns->active->hung; i++)
+        run_for(x, 5);
+    assert_true(ns->active->hung);
+    kill(ns->active->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && ns->ends[NET_END_HANG] == 0; i++)
+        run_for(x, 1);
+    run_for(x, 10);
+    assert_non_null(ns->active->domain);
+    pid_t pid = ns->active->domain->pid;
+    run_for(x, 150);
+    assert_non_null(ns->active->domain);
+    assert_int_equal(ns->active->domain->pid, pid);
+}
+
+static void both_die_while_one_hands_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+    char *kernel = xstrdup(ns->kernel);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    pid_t pid = new->domain->pid;
+    kill(pid, SIGKILL);
+    for (int i = 0; i < 200 && (!ns->active->domain || ns->active->domain->pid == pid); i++)
+        run_for(x, 2);
+    assert_null(ns->upgrade.kernel); /* it has failed, and whoever asked for it knows */
+    assert_string_equal(ns->active->kernel, kernel);
+    says(x, ns->active, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_string_equal(ns->kernel, kernel);
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
+    free(kernel);
+}
+
+static unsigned living_servers(struct fixture *x)
+{
+    unsigned n = 0;
+
+    for (struct domain *d = x->sv.domains; d; d = d->next)
+        n += domain_is_live(d) && d->is_server;
+    return n;
+}
+
+/* The new one, which is ready, goes on for it; that is the upgrade. */
+static void the_old_one_dies_before_it_is_told_to_hand_over(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    assert_string_equal(new->kernel, "/other/kernel");
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    ns->pause_ms = 100; /* it would come back after a while */
+    old->started_ns = now_ns();
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    assert_null(old->domain);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(told_active(ns), new->role);
+    run_for(x, 200); /* the restart that was planned does not happen */
+    assert_int_equal(living_servers(x), 1);
+    says(x, new, NET_SERVER_UP);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_string_equal(ns->kernel, "/other/kernel");
+    assert_int_equal(ns->ends[NET_END_UPGRADE], 1);
+}
+
+/* A standby that was not ready when the active one died serves as soon as it is. */
+static void a_late_standby_is_faster_than_a_restart(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    page(new)->state = NET_SERVER_DOWN;
+    ns->pause_ms = 4000;
+    old->started_ns = now_ns();
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    assert_ptr_equal(ns->active, old);
+    says(x, new, NET_SERVER_STANDBY);
+    assert_ptr_equal(ns->active, new);
+    assert_int_equal(told_active(ns), new->role);
+    assert_int_equal(ns->restart.at_ns, 0);
+}
+
+/* Two instances must never serve at once: the old one goes on when the new one is dead. */
+static void the_old_one_goes_on_after_the_end_of_the_new_one(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    netserver_upgrade(ns, NULL, NULL);
+    assert_int_equal(told_active(ns), new->role);
+    says(x, old, NET_SERVER_QUIESCED);
+    pid_t pid = new->domain->pid;
+    while (told_active(ns) == new->role) {
+        page(old)->pong = page(new)->pong = ((struct net_table *)ns->table.region.memory)->ping;
+        loop_once(&x->sv.loop, 5);
+    }
+    assert_int_equal(kill(pid, 0), -1); /* reaped */
+    assert_ptr_equal(ns->active, old);
+    assert_null(ns->upgrade.kernel);
+}
+
+static void an_image_that_is_refused_at_once(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active, *new = netserver_other(ns);
+
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    netserver_upgrade(ns, "/older/kernel", NULL);
+    run_for(x, 50);
+    page(new)->version = NET_TABLE_VERSION + 1;
+    says(x, new, NET_SERVER_REFUSED);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_null(new->domain);
+    netserver_upgrade(ns, "/lesser/kernel", NULL);
+    run_for(x, 50);
+    page(new)->features = CHANNEL_FEATURES & ~CHANNEL_F_USO;
+    page(new)->state = NET_SERVER_STANDBY;
+    ivshmem_ring(&ns->table.region, CHANNEL_APP, 0);
+    run_for(x, 20);
+    assert_null(ns->upgrade.kernel);
+    assert_null(new->domain);
+    assert_ptr_equal(ns->active, old);
+    assert_int_equal(told_active(ns), old->role);
+    assert_true(domain_is_live(old->domain));
+}
+
+/* The last domain goes while an upgrade is under way: the server ends after it, not in it. */
+static void an_idle_server_ends_after_its_upgrade(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *new = netserver_other(ns);
+
+    netserver_upgrade(ns, "/other/kernel", NULL);
+    run_for(x, 50);
+    for (struct domain *d = x->sv.domains; d; d = d->next)
+        if (!d->is_server)
+            end(x, d);
+    run_for(x, 50);
+    assert_ptr_equal(x->sv.servers, ns);
+    says(x, new, NET_SERVER_STANDBY);
+    says(x, new, NET_SERVER_UP);
+    for (int i = 0; i < 300 && x->sv.servers; i++)
+        run_for(x, 10);
+    assert_null(x->sv.servers);
+    assert_int_equal(living_servers(x), 0);
+}
+
+/* The records of ended instances are forgotten; their log is the one of those that live. */
+static void a_forgotten_instance_leaves_the_log(void **state)
+{
+    struct fixture *x = *state;
+    struct netserver *ns = with_standby(x);
+    struct instance *old = ns->active;
+
+    setenv("LIBRETTOS_STANDBY_MS", "off", 1);
+    kill(old->domain->pid, SIGKILL);
+    for (int i = 0; i < 100 && old->domain; i++)
+        run_for(x, 1);
+    says(x, ns->active, NET_SERVER_UP);
+    for (unsigned i = 0; i < MAX_RECORDS + 2; i++) {
+        char *name = xasprintf("d%u", i);
+        page(ns->active)->pong = ((struct net_table *)ns->table.region.memory)->ping;
+        end(x, must_start(x, name, by_server));
+        free(name);
+    }
+    char *log = xasprintf("%s/kernel.log", ns->active->domain->dir);
+    assert_int_equal(access(log, F_OK), 0);
+    free(log);
+}
+
 static void a_supervisor_that_ends_starts_nothing(void **state)
 {
     struct fixture *x = *state;
@@ -728,6 +931,14 @@ int main(int argc, char **argv)
         T(a_hung_server_gives_way),
         T(an_upgrade),
         T(an_upgrade_that_is_undone),
+        T(a_hung_one_that_ends_early_takes_nobody_along),
+        T(both_die_while_one_hands_over),
+        T(the_old_one_dies_before_it_is_told_to_hand_over),
+        T(a_late_standby_is_faster_than_a_restart),
+        T(the_old_one_goes_on_after_the_end_of_the_new_one),
+        T(an_image_that_is_refused_at_once),
+        T(an_idle_server_ends_after_its_upgrade),
+        T(a_forgotten_instance_leaves_the_log),
         T(a_supervisor_that_ends_starts_nothing),
         T(addresses),
         T(what_fails_leaves_nothing),

@@ -21,6 +21,7 @@
 #define APIC_DIVIDE 0x3e
 
 #define LVT_MASKED 0x10000
+#define LVT_NMI 0x400
 #define LVT_TSC_DEADLINE 0x40000
 #define DIVIDE_BY_1 0xb
 #define SPURIOUS_ENABLE 0x100
@@ -63,6 +64,7 @@ void apic_init_cpu(void)
     apic_write(APIC_SPURIOUS, SPURIOUS_ENABLE | VECTOR_SPURIOUS);
     apic_write(APIC_TPR, 0);
     apic_write(APIC_LVT_LINT0, LVT_MASKED);
+    apic_write(APIC_LVT_LINT1, LVT_NMI); /* what stops a domain that hangs (trap_paranoid) */
     apic_write(APIC_DIVIDE, DIVIDE_BY_1);
     apic_write(APIC_LVT_TIMER, VECTOR_TIMER | (cpu_features.tsc_deadline ? LVT_TSC_DEADLINE : 0));
     cpu_self()->apic_id = registers ? apic_read(2) >> 24 : apic_read(2);
