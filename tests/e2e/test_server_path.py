@@ -66,7 +66,7 @@ def test_stopping_a_server_that_is_in_use(librettos):
     wait_for(lambda: (librettos.server() or {}).get("pid", pid) != pid, 10, "another server")
     assert wait_for(lambda: echoes(port), 10, "the echo")
     assert librettos.server()["server"]["restarts"] == 1
-    assert "restarts: 1" in librettos("ps").stdout
+    assert "replaced: 1 x crash" in librettos("ps").stdout
     assert librettos("run", "--name", "net", "/bin/true", check=False).returncode == 125
     librettos("logs", "net")
 
