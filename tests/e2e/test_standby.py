@@ -126,7 +126,7 @@ def test_a_stopped_server_is_found_out(loaded):
         os.kill(server["pid"], signal.SIGSTOP)
         ready(librettos, after=server["pid"])
         load.goes_on()
-        assert ends(librettos) == {"crash": 0, "panic": 0, "hang": n, "upgrade": 0}
+        assert ends(librettos) == {"crash": 0, "panic": 0, "hang": n, "stop": 0, "upgrade": 0}
     assert "hung: no answer" in librettos("ps").stdout
     # So is a standby.
     pid = standby(librettos)["pid"]
@@ -149,7 +149,7 @@ def test_restarts_and_upgrades_between_two_builds(loaded):
         now = ready(librettos, after=server["pid"])
         assert now["server"]["kernel"] == (kernel or server["server"]["kernel"])
         load.goes_on()
-    assert ends(librettos) == {"crash": 0, "panic": 0, "hang": 0, "upgrade": 10}
+    assert ends(librettos) == {"crash": 0, "panic": 0, "hang": 0, "stop": 0, "upgrade": 10}
     # What was upgraded stays so: a crash brings the new build, not the first one.
     pid = librettos.server()["pid"]
     os.kill(pid, signal.SIGKILL)
