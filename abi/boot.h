@@ -11,6 +11,8 @@
  *   net0=dhcp              configure the first NIC by DHCP, or
  *   net0=ADDR/LEN[,gw=ADDR][,dns=ADDR][,ADDR6/LEN][,gw6=ADDR6]
  *                          configure it statically: IPv4 and IPv6 in any order
+ *   nic=MAC                role=net: the NIC, with this MAC address (12 hexadecimal digits), is
+ *                          plugged in when this instance is to serve (abi/net_table.h)
  *   control=1              a virtio-console port speaks abi/control.h; programs come through it
  *   volumes=TAG:PATH[:ro][:owner=HUID.HGID.UID.GID][,...]
  *                          mount the virtio-9p device with mount tag TAG at PATH, which holds no

@@ -15,7 +15,9 @@
 
 #define RECENT_NS 1000000000u /* frames are remembered for so long */
 #define RECENT_MAX (1u << 20) /* and so many bytes of them */
-#define HEARD_NS 20000000u /* what is older than that when it last spoke, a machine has handled */
+/* What came so long before a machine spoke may be behind its words, unless it is as old as that. */
+#define HEARD_NS 20000000u
+#define STALE_NS 100000000u
 
 struct recent {
     uint64_t at_ns;
@@ -39,13 +41,14 @@ static void remember(struct netport *p, const void *frame, size_t n)
 /* The next machine gets what the last one may have lost. */
 static void send_again(struct netport *p)
 {
-    uint64_t earliest = now_ns() - RECENT_NS;
+    uint64_t now = now_ns();
     struct recent r;
 
     for (size_t at = 0; at < buf_used(&p->recent); at += sizeof(r) + r.size) {
         const uint8_t *entry = buf_head(&p->recent) + at;
         memcpy(&r, entry, sizeof(r));
-        if (r.at_ns + HEARD_NS > p->heard_ns && r.at_ns > earliest)
+        bool unheard = now - r.at_ns < RECENT_NS && r.at_ns > p->heard_ns;
+        if (unheard || (now - r.at_ns < STALE_NS && r.at_ns + HEARD_NS > p->heard_ns))
             buf_append(&p->tx, entry + sizeof(r), r.size);
     }
 }

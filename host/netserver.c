@@ -172,6 +172,7 @@ void netserver_promote(struct netserver *ns)
     if (netserver_is_user(ns))
         domain_take_nic(new->domain, old->domain);
     nettable_activate(&ns->table, new->role);
+    instance_take_tap(ns);
 }
 
 /* ---- its end ---- */
@@ -268,6 +269,7 @@ static void rung(struct watch *w, uint32_t events)
         ;
     nettable_reclaim(&ns->table, usable_slots(ns));
     upgrade_follow(ns);
+    instance_take_tap(ns);
     if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
         netserver_promote(ns); /* it became ready before the dead one was to be started again */
     if (ns->active->domain &&

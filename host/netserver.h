@@ -44,6 +44,7 @@ struct instance {
     unsigned plugged;      /* channels that it has */
     unsigned plug_step;
     bool plugging, plug_failed;
+    bool has_nic;                    /* a tap device is read by one machine only */
     bool retired;                    /* its end is wanted */
     bool hung;                       /* it is being ended because it did not answer */
     int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
@@ -136,6 +137,8 @@ void netserver_want_standby(struct netserver *ns);
  * until it is promoted. False with *error an owned line. */
 void instance_init(struct instance *i, struct netserver *ns, enum channel_role role);
 bool instance_start(struct instance *i, const char *kernel, char **error);
+/* Gives the active instance the tap device, when the other one does not use it any more. */
+void instance_take_tap(struct netserver *ns);
 /* Its QEMU has ended. */
 void instance_ended(struct instance *i);
 /* Ready to serve: a standby that is up. */

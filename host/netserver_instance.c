@@ -1,11 +1,13 @@
 /* Starting and ending an instance of a network server. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "netserver.h"
+#include "qmp.h"
 
 void instance_init(struct instance *i, struct netserver *ns, enum channel_role role)
 {
@@ -48,7 +50,7 @@ static int connect_all(struct instance *i, struct qemu_ivshmem *m, size_t *count
     return fd;
 }
 
-/* Each instance has the tap device's descriptor: it reads it when it serves. */
+/* The tap device stays open here: what comes while no instance reads it waits in it. */
 static void share_tap(struct netserver *ns, struct tap *out, char **error)
 {
     if (!ns->nic.n)
@@ -71,7 +73,8 @@ static void describe_nic(const struct instance *i, struct domain_spec *spec, cha
     spec->net0 = ns->ip;
     spec->nic = netserver_is_user(ns) ? VNET_SERVER : -1;
     spec->nic_later = i != ns->active;
-    if (spec->nic < 0)
+    spec->qemu.nic_later = spec->nic < 0 && spec->nic_later;
+    if (spec->nic < 0 && !spec->nic_later)
         share_tap(ns, &spec->tap, error);
 }
 
@@ -137,6 +140,7 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
     i->answered_ns = 0;
     i->plugging = i->plug_failed = i->retired = i->hung = false;
     i->plugged = i->domain ? ns->table.made : 0;
+    i->has_nic = netserver_is_user(ns) || !spec.nic_later;
     if (i->domain) {
         char *copy = xstrdup(kernel);
         free(i->kernel); /* may be what `kernel` points to */
@@ -147,6 +151,44 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
         close_keeps(i);
     }
     return i->domain;
+}
+
+static void plugged(void *arg, const char *error)
+{
+    struct instance *i = arg;
+
+    if (error && i->domain && domain_is_live(i->domain))
+        domain_fail(i->domain, "its NIC cannot be plugged in: %s", error);
+}
+
+void instance_take_tap(struct netserver *ns)
+{
+    struct instance *i = ns->active;
+    uint32_t other = nettable_server(&ns->table, netserver_other(ns)->role).state;
+    const uint8_t *m = ns->own.mac;
+    char mac[18], *error = NULL;
+    struct tap tap;
+
+    if (!i->domain || i->has_nic || other == NET_SERVER_STARTING || other == NET_SERVER_UP)
+        return;
+    i->has_nic = true;
+    share_tap(ns, &tap, &error);
+    if (error) {
+        domain_fail(i->domain, "%s", error);
+        free(error);
+        return;
+    }
+    snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+    qmp_command(i->domain, "getfd", json_pack("{s:s}", "fdname", "tap"), tap.fd[0], NULL, NULL);
+    qmp_command(i->domain, "netdev_add",
+                json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", QEMU_NETDEV, "fd", "tap",
+                          "vhost", 0),
+                -1, NULL, NULL);
+    qmp_command(i->domain, "device_add",
+                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "driver", "virtio-net-pci", "id",
+                          QEMU_NIC, "bus", QEMU_NIC_PORT, "netdev", QEMU_NETDEV, "mac", mac,
+                          "romfile", "", "disable-legacy", "on"),
+                -1, plugged, i);
 }
 
 void instance_ended(struct instance *i)

@@ -17,7 +17,7 @@
 #define BEAT_MS 40
 #define HANG_MS 200
 #define LATE_MS 40      /* our own timer: then nobody else had the processor either */
-#define LAST_WORD_MS 50 /* for the panic */
+#define LAST_WORD_MS 30 /* for the panic */
 
 /* How long the threads of a process have waited for a processor. */
 static uint64_t time_waited(pid_t pid)

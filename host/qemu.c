@@ -220,6 +220,18 @@ static void add_root_ports(struct strv *argv)
                       i, CHANNEL_DEVICE + 1 + i / 8, i % 8, i + 1, i + 1));
 }
 
+/* For the NIC of an instance that does not serve yet. */
+static void add_nic_port(const struct qemu_config *c, struct strv *argv, struct buf *append)
+{
+    const unsigned i = CHANNEL_ROOT_PORTS;
+    const uint8_t *m = c->mac;
+
+    add(argv, "-device",
+        xasprintf("pcie-root-port,id=" QEMU_NIC_PORT ",bus=pcie.0,addr=%#x,chassis=%u,slot=%u",
+                  CHANNEL_DEVICE + 1 + i / 8, i + 1, i + 1));
+    buf_printf(append, "nic=%02x%02x%02x%02x%02x%02x ", m[0], m[1], m[2], m[3], m[4], m[5]);
+}
+
 /* For what may be plugged into an application domain. */
 static void add_path_ports(struct strv *argv)
 {
@@ -314,6 +326,8 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         add_root_ports(argv);
     else if (moves(c))
         add_path_ports(argv);
+    if (c->nic_later)
+        add_nic_port(c, argv, &append);
     add_network(c, argv);
     add_ivshmem(c, argv);
     buf_printf(&append, "role=%s hostname=%s control=1 loglevel=%s", c->net_server ? "net" : "app",

@@ -62,6 +62,7 @@ struct qemu_config {
     bool fixed_paths;                   /* an application domain that stays on its path */
     int control_fd, qmp_fd, console_fd; /* sockets QEMU inherits */
     int net_fd;                         /* socket to the virtual switch, or -1 */
+    bool nic_later;                     /* a network server's NIC is plugged in when it serves */
     const struct tap *tap;              /* or an open tap device, or NULL */
     const struct qemu_ivshmem *ivshmem;
     size_t ivshmem_count;

@@ -4,6 +4,7 @@
  * network does not see it, and leaves the channels alone. To take over is to start the NIC and to
  * begin generations.
  */
+#include "core/bootargs.h"
 #include "core/init.h"
 #include "core/thread.h"
 #include "net/mcast.h"
@@ -58,6 +59,7 @@ static void take_over(void)
 {
     struct net_path *path = server.nic->path;
 
+    netif_start_later = false; /* it may be plugged in yet */
     set_state(NET_SERVER_STARTING);
     server.serves_since = time_now();
     int err = path && path->ops->start ? path->ops->start(path) : 0;
@@ -80,6 +82,7 @@ static void hand_over(void)
     struct net_path *path = server.nic->path;
     nsec_t limit = time_now() + HAND_OVER_LIMIT;
 
+    netif_start_later = true;
     server_pause(true);
     do
         thread_sleep_until(time_now() + HAND_OVER_LOOK, false);
@@ -116,6 +119,36 @@ bool server_follow_active(void)
         server_ring_supervisor();
     }
     return false;
+}
+
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool parse_mac(const char *text, uint8_t mac[MAC_LEN])
+{
+    for (unsigned i = 0; i < MAC_LEN; i++, text += 2) {
+        int high = hex_digit(text[0]), low = high < 0 ? -1 : hex_digit(text[1]);
+        if (low < 0)
+            return false;
+        mac[i] = (uint8_t)(high << 4 | low);
+    }
+    return !*text && !(mac[0] & 1);
+}
+
+/* Without a NIC, its MAC address is told: the interface is there, and configured, before the NIC,
+ * which comes when this instance is to serve. */
+void server_make_interface(void)
+{
+    const char *text = bootarg("nic");
+    uint8_t mac[MAC_LEN];
+
+    if (!text)
+        return;
+    struct netif *nic = parse_mac(text, mac) ? netif_create("eth0", mac) : ERR_PTR(-EINVAL);
+    if (IS_ERR(nic))
+        klog(LOG_ERROR, "network server: no interface for nic=%s", text);
 }
 
 void net_server_run(void)

@@ -194,6 +194,8 @@ void server_pause(bool on);
 
 /* Takes over, or hands over, as the table says. Whether this one serves now. The work's thread. */
 bool server_follow_active(void);
+/* Makes the interface of a NIC that is plugged in later. At boot. */
+void server_make_interface(void);
 /* Tells the supervisor what this build can do, and that it does not know a table's version. */
 void server_say_what_it_is(void);
 void server_refuse(struct channel_device *dev);

@@ -236,9 +236,11 @@ static void take_pending(void)
     }
 }
 
-/* The NIC's ring has no room: what is sent now waits behind it. */
+/* The NIC's ring has no room, and what is sent now waits behind it; or there is no NIC yet. */
 static bool nic_full(void)
 {
+    if (unlikely(!READ_ONCE(server.nic->path)))
+        return true;
     for (int i = 0; i < cpu_count; i++)
         if (READ_ONCE(server.nic->backlog[i].head))
             return true;

@@ -7,7 +7,8 @@
 #include "net/view.h"
 #include "servers/net_internal.h"
 
-#define ANSWER_LIMIT (10 * NSEC_PER_MSEC)
+#define ANSWER_LIMIT (50 * NSEC_PER_MSEC)
+#define ANSWER_LOOK (300 * NSEC_PER_USEC)
 
 struct net_server server;
 
@@ -236,24 +237,36 @@ static bool follow_slot(struct server_slot *s)
     return false;
 }
 
-static bool is_live(const struct server_slot *s)
+/* Whether frames can be delivered to this domain, or never could: it was not attached to the
+ * predecessor either. Its ring takes none before what it still holds of the predecessor's is
+ * taken. */
+static bool can_take(struct server_slot *s)
 {
-    for (uint32_t i = 0; i < s->nqueues; i++)
-        if (!READ_ONCE(s->queues[i].live))
-            return false;
-    return true;
+    bool can = true;
+
+    spin_lock_bh(&server.lock);
+    for (uint32_t i = 0; i < s->nqueues; i++) {
+        struct channel_queue *q = &s->queues[i];
+        if (q->live && q->tx.draining)
+            channel_update_head(&q->tx);
+        can &= q->live ? !q->tx.draining || q->tx.broken : !READ_ONCE(q->tx.peer->generation);
+    }
+    spin_unlock_bh(&server.lock);
+    return can;
 }
 
-/* A domain that was granted a slot waits for its channel, whose device was not found yet, or has
- * not answered the generation: for a while, since it may have nobody at home. */
+/* The NIC is not plugged in yet; or a domain that was granted a slot waits for its channel, whose
+ * device was not found yet, or cannot take frames yet: for a while, since it may have stopped. */
 static bool somebody_waits(void)
 {
     const struct net_slot *slots = (void *)(server.table + NET_TABLE_GRANTS);
     bool patient = time_now() < server.serves_since + ANSWER_LIMIT;
 
+    if (!READ_ONCE(server.nic->path))
+        return true;
     for (unsigned i = 0; i < NET_SLOTS; i++) {
-        const struct server_slot *s = server.slots[i];
-        if (s ? patient && s->serving && !is_live(s)
+        struct server_slot *s = server.slots[i];
+        if (s ? patient && s->serving && !can_take(s)
               : READ_ONCE(slots[i].state) == NET_SLOT_GRANTED)
             return true;
     }
@@ -272,9 +285,12 @@ static void follow_table(struct work *w)
         if (server.slots[i])
             news |= follow_slot(server.slots[i]);
     WRITE_ONCE(page->attached, server.attached);
-    if (READ_ONCE(page->state) != NET_SERVER_UP && !somebody_waits()) {
+    if (READ_ONCE(page->state) != NET_SERVER_UP && somebody_waits()) {
+        timer_arm(&server.timer, time_now() + ANSWER_LOOK);
+    } else if (READ_ONCE(page->state) != NET_SERVER_UP) {
         __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
         klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
+        bh_schedule(&server.bh); /* nothing was taken without a NIC */
         news = true;
     }
     if (news)
@@ -292,6 +308,7 @@ void net_server_init(void)
     server.local_tail = &server.local;
     work_init(&server.table_work, follow_table);
     server_poll_init();
+    server_make_interface();
 }
 
 bool net_server_is_enabled(void)

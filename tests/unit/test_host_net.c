@@ -596,6 +596,53 @@ static void a_port_whose_machine_hung_up_is_handed_over(void **state)
     lasting_free(l);
 }
 
+/* A machine that hangs says nothing any more: what came for it since is for the next one, however
+ * long it took to notice. */
+static void what_came_for_a_hung_machine_is_kept(void **state)
+{
+    struct lasting *l = lasting_new();
+    uint8_t f[60] = {[6] = 2};
+
+    (void)state;
+    memset(f, 0xff, 6);
+    to_port(l, 9);
+    switch_flush(&l->sw);
+    send_on(l->fd[0], f, sizeof(f));
+    loop_once(&l->loop, 10);
+    usleep(50000);
+    for (uint8_t mark = 1; mark <= 4; mark++) {
+        to_port(l, mark);
+        switch_flush(&l->sw);
+        usleep(60000);
+    }
+    netport_hold(&l->port);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    netport_release(&l->port);
+    unsigned marks = got(l, 1);
+    assert_true(marks == 1234 || marks == 91234);
+    lasting_free(l);
+}
+
+/* One that was heard of afterwards has passed on what is older. */
+static void what_a_dead_machine_has_passed_on_is_not_sent_again(void **state)
+{
+    struct lasting *l = lasting_new();
+    uint8_t f[60] = {[6] = 2};
+
+    (void)state;
+    memset(f, 0xff, 6);
+    to_port(l, 1);
+    switch_flush(&l->sw);
+    send_on(l->fd[0], f, sizeof(f));
+    loop_once(&l->loop, 10);
+    usleep(120000);
+    netport_hold(&l->port);
+    assert_int_equal(netport_attach(&l->port, machine(l, 1)), 0);
+    netport_release(&l->port);
+    assert_int_equal(got(l, 1), 0);
+    lasting_free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -613,6 +660,8 @@ int main(void)
         T(a_chosen_address),
         cmocka_unit_test(a_port_is_handed_over),
         cmocka_unit_test(a_port_whose_machine_hung_up_is_handed_over),
+        cmocka_unit_test(what_came_for_a_hung_machine_is_kept),
+        cmocka_unit_test(what_a_dead_machine_has_passed_on_is_not_sent_again),
         T(addresses_are_reused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

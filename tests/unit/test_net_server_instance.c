@@ -96,10 +96,73 @@ static void is_up_without_those_who_do_not_answer(void **state)
     net_server_table_rung();
     settle();
     assert_int_equal(page()->state, NET_SERVER_STARTING);
-    floor_advance(50 * NSEC_PER_MSEC);
+    floor_advance(100 * NSEC_PER_MSEC);
     settle();
     assert_int_equal(page()->state, NET_SERVER_UP);
     apps_run();
+}
+
+/* What its predecessor had put into a domain's ring is still there: until the domain has taken it,
+ * frames for it would be dropped, so they are not asked for. */
+static void is_up_when_the_rings_are_empty(void **state)
+{
+    uint8_t b[256];
+    uint32_t n = udp_between(b, apps[0].mac, peer_mac, "10.0.0.2", 9, "10.0.0.11", 7, "old");
+
+    (void)state;
+    wire_receive(&wire, b, n); /* not taken */
+    settle();
+    head()->active = CHANNEL_STANDBY;
+    net_server_table_rung();
+    settle();
+    floor_advance(100 * NSEC_PER_MSEC);
+    settle();
+    assert_int_equal(page()->state, NET_SERVER_QUIESCED);
+    head()->active = CHANNEL_SERVER;
+    net_server_table_rung();
+    settle();
+    for (unsigned i = 1; i < APPS; i++)
+        app_run(&apps[i]);
+    assert_int_equal(channel_queue_check(&apps[0].q), CHANNEL_LIVE);
+    net_server_channel_rung(apps[0].slot, 0);
+    settle();
+    floor_advance(2 * NSEC_PER_MSEC);
+    settle();
+    assert_int_equal(page()->state, NET_SERVER_STARTING);
+    uint64_t before = counts(0)->drop_full;
+    apps_run();
+    floor_advance(2 * NSEC_PER_MSEC);
+    settle();
+    assert_int_equal(page()->state, NET_SERVER_UP);
+    assert_int_equal(apps[0].count, 1);
+    wire_receive(&wire, b, n);
+    apps_run();
+    assert_int_equal(apps[0].count, 2);
+    assert_int_equal(counts(0)->drop_full, before);
+    forget_all();
+}
+
+/* A domain that still boots is not waited for at all. */
+static void is_up_without_those_who_never_were_there(void **state)
+{
+    struct channel_line *line = &channel_side(&apps[3].dev, false)->lines[0];
+    uint32_t generation = line->generation;
+
+    (void)state;
+    set_active(CHANNEL_STANDBY);
+    floor_advance(100 * NSEC_PER_MSEC);
+    settle();
+    line->generation = 0;
+    head()->active = CHANNEL_SERVER;
+    net_server_table_rung();
+    settle();
+    for (unsigned i = 0; i < 3; i++)
+        app_run(&apps[i]);
+    settle();
+    assert_int_equal(page()->state, NET_SERVER_UP);
+    line->generation = generation;
+    apps_run();
+    forget_all();
 }
 
 static void is_silent_until_it_is_to_serve(void **state)
@@ -170,6 +233,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hands_over_and_takes_over_again),
         cmocka_unit_test(is_up_without_those_who_do_not_answer),
+        cmocka_unit_test(is_up_when_the_rings_are_empty),
+        cmocka_unit_test(is_up_without_those_who_never_were_there),
         cmocka_unit_test(is_silent_until_it_is_to_serve),
         cmocka_unit_test(answers_the_heartbeat_in_every_state),
         cmocka_unit_test(a_table_of_another_version_is_refused),
