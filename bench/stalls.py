@@ -50,7 +50,8 @@ def collect():
         record, caused = run(counts, standby)
         plotted = plotted or (record, caused)
         errors += len(record.errors)
-        for kind, (outages, requests) in events.stalls(record, caused).items():
+        events.find_stalls(record, caused)
+        for kind, (outages, requests) in events.by_kind(caused).items():
             rows[kind + suffix] = {
                 "count": len(outages),
                 "outage_ms": [statistics.median(outages), max(outages)],
@@ -88,8 +89,7 @@ def plot(plotted, path):
     curves = [([(i * step, max(s[3] / 1e6, 0.05)) for i, s in enumerate(slices)],
                "using 1:2 with impulses lc rgb '#c8c8c8' title 'each tenth of a second'")]
     for kind, colour in zip(events.KINDS, COLOURS):
-        points = [(e.begin - record.begin, record.longest("outages", e.begin, e.end) or 0.5)
-                  for e in caused if e.kind == kind]
+        points = [(e.begin - record.begin, e.outage or 0.5) for e in caused if e.kind == kind]
         if points:
             curves.append((points, f"using 1:2 with points pt 7 lc rgb '{colour}' title '{kind}'"))
     gnuplot(path, "The longest time in which no connection was answered",

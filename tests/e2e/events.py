@@ -18,6 +18,7 @@ PEER = os.path.join(BUILD, "holdpeer")
 PEER_PORT = 7000
 WINDOW = 1.0  # seconds that belong to an event: a longer one has until it is over
 SETTLE = 0.3  # from there to the next one
+IN_FLIGHT = 0.05  # a request that an event delays was sent at most so long before
 STEADY = 10.5  # a server that lived that long is started again without a pause when it dies
 
 
@@ -32,11 +33,6 @@ class Record:
     def spans(self, kind):
         for _, begin, end in self.data[kind]:
             yield self.begin + begin / 1e9, self.begin + end / 1e9
-
-    def longest(self, kind, begin, end):
-        """The longest of the outages, or of the slow requests, that touch an interval."""
-        return max(((e - b) * 1000 for b, e in self.spans(kind) if b < end and e > begin),
-                   default=0.0)
 
 
 class Load:
@@ -170,8 +166,12 @@ CRASHES = {"kill", "panic", "hang"}  # a server that has them often is started a
 # ---- a run ----
 
 class Event:
+    """The times are seconds of time.monotonic(), the stalls milliseconds: the longest outage and the
+    slowest request that the event caused (find_stalls)."""
+
     def __init__(self, kind, begin, end):
         self.kind, self.begin, self.end = kind, begin, end
+        self.outage = self.request = 0.0
 
 
 def cause(system, kind):
@@ -191,23 +191,29 @@ def in_turns(counts, seed=1):
     return kinds
 
 
-def stalls(record, events):
-    """{kind: ([longest outage of each event], [slowest request of each])} in milliseconds."""
-    result = {}
-    for e in events:
-        outages, requests = result.setdefault(e.kind, ([], []))
-        outages.append(record.longest("outages", e.begin, e.end))
-        requests.append(record.longest("slow", e.begin, e.end))
-    return result
+def find_stalls(record, events):
+    """A span belongs to the last event before its begin, or just after it: a request that an event delays
+    may have been sent shortly before."""
+    for attribute, kind in (("outage", "outages"), ("request", "slow")):
+        for begin, end in record.spans(kind):
+            before = [e for e in events if e.begin <= begin + IN_FLIGHT]
+            if before and begin <= before[-1].end:
+                longest = max(getattr(before[-1], attribute), (end - begin) * 1000)
+                setattr(before[-1], attribute, longest)
 
 
-def table(record, events):
-    """Of each kind the number, the median and the maximum, the control first."""
+def by_kind(events):
+    """{kind: ([longest outage of each event], [slowest request of each])}, the control first."""
+    return {kind: ([e.outage for e in events if e.kind == kind],
+                   [e.request for e in events if e.kind == kind])
+            for kind in KINDS if any(e.kind == kind for e in events)}
+
+
+def table(events):
+    """Of each kind the number, the median and the maximum."""
     lines = [f"{'ms':>12}  {'events':>6}  {'nobody is answered':>20}  {'slowest request':>18}",
              f"{'':>12}  {'':>6}  {'median':>10}{'max':>10}  {'median':>9}{'max':>9}"]
-    found = stalls(record, events)
-    for kind in [k for k in KINDS if k in found]:
-        outages, requests = found[kind]
+    for kind, (outages, requests) in by_kind(events).items():
         lines.append(f"{kind:>12}  {len(outages):>6}  {statistics.median(outages):>10.1f}"
                      f"{max(outages):>10.1f}  {statistics.median(requests):>9.1f}"
                      f"{max(requests):>9.1f}")

@@ -56,7 +56,8 @@ def prepare(librettos, tmp_path):
 def survive(system, load):
     caused = [events.cause(system, kind) for kind in events.in_turns(counts())]
     record = load.end()
-    print("\n" + events.table(record, caused))
+    events.find_stalls(record, caused)
+    print("\n" + events.table(caused))
     assert record.errors == []
     assert record.data["requests"] == record.data["responses"] > 0
     assert record.data["up"]["bytes"] == record.data["down"]["bytes"] == bulk_mib() << 20
