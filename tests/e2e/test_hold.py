@@ -83,11 +83,15 @@ def test_a_stall_is_recorded_with_its_begin_and_end(measure):
     assert min(record["greatest_gap_ns"]) > 250e6
 
 
-@pytest.mark.parametrize("sequence,body,result", [(0, b"\0" * 8, 6), (1, b"", 8)])
+@pytest.mark.parametrize("sequence,body,result", [
+    (0, b"\0" * 8, 6), (1, b"", 8), (None, b"\xff" * 32, 5)])
 def test_a_faulty_client_is_seen_by_the_peer(peer, sequence, body, result):
-    """holdpeer complains of what hold would: a wrong byte, a sequence number that is not the next."""
-    request = struct.pack("<4sIQIIII", b"Hreq", 9, sequence, len(body), 1, 0, 0)
+    """holdpeer complains of what hold would: a wrong byte, a sequence number that is not the next, what is
+    no request at all."""
+    request = b"" if sequence is None else struct.pack("<4sIQIIII", b"Hreq", 9, sequence, len(body), 1, 0, 0)
     with socket.create_connection(("127.0.0.1", peer()), timeout=5) as s:
         s.sendall(request + body)
         answer = s.recv(32, socket.MSG_WAITALL)
-    assert answer[:4] == b"Hcom" and struct.unpack("<I", answer[24:28]) == (result,)
+    kind, _, _, request_body, response_body, got, zero = struct.unpack("<4sIQIIII", answer)
+    assert (kind, got) == (b"Hcom", result)
+    assert (request_body, response_body, zero) == (0, 0, 0)

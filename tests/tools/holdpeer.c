@@ -143,10 +143,16 @@ static bool receive(struct client *c, enum hold_result *r)
         *r = hold_receive(c->fd, &c->in);
     if (*r == HOLD_MORE || *r == HOLD_EOF || *r == HOLD_ERROR)
         return false;
-    c->out = (struct hold_transfer){.m = c->in.m};
-    c->out.m.kind = *r == HOLD_WHOLE ? HOLD_RESPONSE : HOLD_COMPLAINT;
-    c->out.m.result = *r == HOLD_WHOLE ? 0 : *r;
     c->last = *r != HOLD_WHOLE;
+    if (c->last) {
+        c->out.m = (struct hold_message){.kind = HOLD_COMPLAINT,
+                                         .connection = c->connection,
+                                         .sequence = c->expected,
+                                         .result = *r};
+    } else {
+        c->out.m = c->in.m;
+        c->out.m.kind = HOLD_RESPONSE;
+    }
     c->expected++;
     return true;
 }
