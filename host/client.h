@@ -11,13 +11,15 @@
 #include "policy.h"
 
 enum client_role {
-    CLIENT_NEW,    /* no request yet */
-    CLIENT_RUN,    /* started the domain; without detach, stays until that ends */
-    CLIENT_EXEC,   /* has a session in the domain */
-    CLIENT_WAIT,   /* waits for the domain's end */
-    CLIENT_STATS,  /* waits for its statistics */
-    CLIENT_SWITCH, /* waits until it is on another path (pathswitch.h) */
-    CLIENT_DONE,   /* answered */
+    CLIENT_NEW,     /* no request yet */
+    CLIENT_RUN,     /* started the domain; without detach, stays until that ends */
+    CLIENT_EXEC,    /* has a session in the domain */
+    CLIENT_WAIT,    /* waits for the domain's end */
+    CLIENT_STATS,   /* waits for its statistics */
+    CLIENT_UPGRADE, /* waits for the end of the upgrade of a network server */
+    CLIENT_RESTART, /* waits for the next supervisor */
+    CLIENT_SWITCH,  /* waits until it is on another path (pathswitch.h) */
+    CLIENT_DONE,    /* answered */
 };
 
 struct supervisor {
@@ -32,12 +34,15 @@ struct supervisor {
     struct domain *domains;    /* live and ended ones, network servers too */
     struct netserver *servers; /* networks that have or had a server */
     struct client *clients;
+    uint32_t next_client, next_domain; /* numbers for new ones */
+    unsigned restarts;                 /* supervisors before this one */
+    int exit_status;                   /* when the loop stops */
 };
 
 struct client {
-    struct watch watch;
-    struct buf rx, tx;
+    struct stream stream;
     struct supervisor *sv;
+    uint32_t id;
     enum client_role role;
     bool detach;
     struct domain *domain;   /* set from CLIENT_RUN to CLIENT_SWITCH */
@@ -56,6 +61,27 @@ void client_reply(struct client *c, json_t *owned);
 void client_error(struct client *c, int status, const char *fmt, ...) PRINTF(3, 4);
 void client_event(struct client *c, json_t *owned);
 void client_flush(struct client *c);
+/* The same, but sent in a later round of the loop: after what led to them was committed. */
+void client_later(struct client *c);
+
+/* ---- connections (clients.c) ---- */
+
+/* Makes what it is about, and what it was sent, what a next supervisor begins with. */
+void client_commit(struct client *c);
+/* Takes one connection; false if there is none. */
+bool client_accept(struct supervisor *sv);
+void client_close(struct client *c);
+/* Goes on with the connections that a dead supervisor left; its domains are there already. */
+void clients_restore(struct supervisor *sv);
+
+/* ---- domains ---- */
+
+/* Hears a session on behalf of the client that is its argument. */
+extern const struct session_listener client_listener;
+/* The domain of this name that lives or ended last, or NULL. */
+struct domain *supervisor_find(struct supervisor *sv, const char *name);
+/* Makes a domain that runs one of the supervisor's. */
+void supervisor_adopt(struct supervisor *sv, struct domain *d);
 /* Starts a domain within the supervisor, under a name that no live one has. NULL with *error an
  * owned line. */
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error);
@@ -65,6 +91,9 @@ void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const ch
 json_t *describe(struct domain *d);
 /* Re-arms or stops the timer that ends an idle supervisor. */
 void supervisor_check_idle(struct supervisor *sv);
+
+/* Takes over all that a dead supervisor left (restore.c). */
+void supervisor_restore(struct supervisor *sv);
 
 /* True for a name that is fit for a domain: a host name's characters, at most 63. */
 bool name_is_valid(const char *name);

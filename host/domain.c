@@ -9,10 +9,13 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../abi/boot.h"
+#include "child.h"
+#include "qmp.h"
 
 #define BOOT_TIMEOUT_MS 60000
 #define QUIT_TIMEOUT_MS 2000 /* from QMP's quit to SIGKILL */
@@ -67,78 +70,43 @@ int domain_status(const struct domain *d)
 
 /* ---- channels ---- */
 
-void channel_close(struct channel *c)
-{
-    if (c->watch.fd >= 0) {
-        loop_del(c->domain->loop, &c->watch);
-        close(c->watch.fd);
-    }
-    c->watch.fd = -1;
-    buf_free(&c->rx);
-    buf_free(&c->tx);
-}
+const struct stream_sizes domain_console_sizes = {.rx = 128u << 10, .tx = 4096};
 
-ssize_t channel_read(struct channel *c)
-{
-    for (;;) {
-        ssize_t n = recv(c->watch.fd, buf_reserve(&c->rx, CONSOLE_CHUNK), CONSOLE_CHUNK, 0);
-        if (n > 0)
-            c->rx.len += (size_t)n;
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && errno == EAGAIN)
-            return 0;
-        return n > 0 ? n : n < 0 ? -errno : -EPIPE;
-    }
-}
-
-void channel_flush(struct channel *c)
-{
-    while (c->watch.fd >= 0 && buf_used(&c->tx)) {
-        ssize_t n = send(c->watch.fd, buf_head(&c->tx), buf_used(&c->tx), MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break; /* EAGAIN: later; gone: the pid says so soon */
-        buf_consume(&c->tx, (size_t)n);
-    }
-    if (c->watch.fd >= 0)
-        loop_want(c->domain->loop, &c->watch, EPOLLIN | (buf_used(&c->tx) ? EPOLLOUT : 0));
-}
-
-/* A socket pair: ours goes into the channel, QEMU's is returned, or -errno. */
-static int channel_open(struct domain *d, struct channel *c,
+/* A socket pair: ours goes into the stream, QEMU's is returned, or -errno. */
+static int channel_open(struct domain *d, struct stream *s, const struct stream_sizes *sizes,
                         void (*ready)(struct watch *w, uint32_t events))
 {
     int fd[2];
 
-    c->domain = d;
-    c->watch = (struct watch){.fd = -1, .events = EPOLLIN, .ready = ready};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) < 0)
         return -errno;
-    set_nonblock(fd[0]);
-    c->watch.fd = fd[0];
-    int err = loop_add(d->loop, &c->watch);
-    if (err) {
-        close(fd[0]);
-        close(fd[1]);
-        c->watch.fd = -1;
-        return err;
-    }
-    return fd[1];
+    int err = stream_open(s, d->loop, fd[0], sizes, ready);
+    if (!err)
+        return fd[1];
+    close(fd[1]);
+    return err;
 }
 
-static void console_ready(struct watch *w, uint32_t events)
+/* Returns what stream_read() does. */
+static ssize_t read_console(struct domain *d)
 {
-    struct channel *c = (struct channel *)w;
-    ssize_t n = channel_read(c);
+    ssize_t n = stream_read(&d->console);
+
+    if (n > 0) {
+        logfile_write(&d->kernel_log, stream_head(&d->console), stream_used(&d->console));
+        stream_consume(&d->console, stream_used(&d->console));
+        stream_commit(&d->console, NULL, 0);
+    }
+    return n;
+}
+
+void console_ready(struct watch *w, uint32_t events)
+{
+    struct domain *d = (struct domain *)((char *)w - offsetof(struct domain, console));
 
     (void)events;
-    if (n > 0)
-        logfile_write(&c->domain->kernel_log, buf_head(&c->rx), buf_used(&c->rx));
-    buf_consume(&c->rx, buf_used(&c->rx));
-    if (n < 0)
-        channel_close(c);
+    if (read_console(d) < 0)
+        stream_hang_up(&d->console);
 }
 
 /* ---- the end ---- */
@@ -190,61 +158,76 @@ static void judge(struct domain *d, int wait_status)
     }
 }
 
-/* Gives everything back but the record. */
-static void release(struct domain *d)
+void domain_release(struct domain *d)
 {
     loop_timer_stop(d->loop, &d->deadline);
-    channel_close(&d->control);
-    channel_close(&d->qmp);
-    channel_close(&d->console);
+    if (d->end.fd >= 0) {
+        loop_del(d->loop, &d->end);
+        close(d->end.fd);
+    }
+    d->end.fd = -1;
+    stream_close(&d->control);
+    stream_close(&d->qmp);
+    stream_close(&d->console);
     qmp_abort(d);
     for (size_t i = 0; i < d->forward_count; i++)
-        vnet_unforward(d->vnet, &d->forwards[i]);
-    if (d->port && d->is_server)
+        vnet_unforward(d->vnet, d->forward_to, &d->forwards[i]);
+    if (d->nic == VNET_SERVER)
         vnet_hold_server(d->vnet);
-    else if (d->port)
-        vnet_disconnect(d->vnet, d->port);
-    d->port = NULL;
+    else if (d->nic >= 0)
+        vnet_disconnect(d->vnet, d->nic);
+    d->nic = -1;
     if (d->nic_fd >= 0)
         close(d->nic_fd);
     d->nic_fd = -1;
     logfile_close(&d->output_log);
     logfile_close(&d->kernel_log);
-    buf_free(&d->exec);
 }
 
-void domain_reap(struct domain *d)
+/* What was said before the end still counts. */
+static void hear_last_words(struct domain *d)
 {
-    int status = 0;
-
-    if (d->pid <= 0 || waitpid(d->pid, &status, WNOHANG) != d->pid)
-        return;
-    d->pid = 0;
-    /* What was said before the end still counts. */
-    while (d->console.watch.fd >= 0 && d->console.domain) {
-        ssize_t n = channel_read(&d->console);
-        if (n <= 0)
-            break;
-        logfile_write(&d->kernel_log, buf_head(&d->console.rx), buf_used(&d->console.rx));
-        buf_consume(&d->console.rx, buf_used(&d->console.rx));
-    }
-    while (d->qmp.watch.fd >= 0 && buf_used(&d->qmp.rx) < CTL_MAX_PAYLOAD) {
-        size_t before = buf_used(&d->qmp.rx);
-        qmp_ready(&d->qmp.watch, EPOLLIN);
-        if (d->qmp.watch.fd < 0 || buf_used(&d->qmp.rx) == before)
-            break;
-    }
-    while (d->control.watch.fd >= 0 && channel_read(&d->control) > 0)
+    while (read_console(d) > 0)
+        ;
+    do
+        qmp_lines(d);
+    while (stream_read(&d->qmp) > 0);
+    while (stream_read(&d->control) > 0)
         if (control_parse(d))
             break;
+}
+
+/* QEMU has ended. Only when all have heard of it nothing of it is kept: a supervisor that dies
+ * meanwhile leaves it to the next one to do all of this again. */
+static void ended(struct watch *w, uint32_t events)
+{
+    struct domain *d = (struct domain *)((char *)w - offsetof(struct domain, end));
+    int status;
+
+    (void)events;
+    if (!child_ended(d->pid, &status))
+        return;
+    hear_last_words(d);
+    pid_t pid = d->pid;
+    d->pid = 0;
     d->ended_ns = now_ns();
     judge(d, status);
     session_free_all(d);
-    release(d);
+    domain_release(d);
     d->event(d, DOMAIN_EV_ENDED, NULL);
+    domain_unkeep(d);
+    child_forget(pid);
 }
 
-static void deadline_passed(struct timer *t)
+int domain_watch_end(struct domain *d)
+{
+    int fd = (int)syscall(SYS_pidfd_open, d->pid, 0);
+
+    d->end = (struct watch){.fd = fd, .events = EPOLLIN, .ready = ended};
+    return fd < 0 ? -errno : loop_add(d->loop, &d->end);
+}
+
+void domain_deadline_passed(struct timer *t)
 {
     struct domain *d = (struct domain *)((char *)t - offsetof(struct domain, deadline));
 
@@ -269,10 +252,10 @@ void domain_stop(struct domain *d, uint32_t grace_ms)
         domain_kill(d);
         return;
     }
-    frame_put_u32(&d->control.tx, CTL_SHUTDOWN, 0, grace_ms);
-    control_flush(d);
     /* The domain's own clock kills at grace_ms; only a domain that does not do that is quit. */
     loop_timer(d->loop, &d->deadline, grace_ms + 1000u);
+    stream_put_u32(&d->control, CTL_SHUTDOWN, 0, grace_ms);
+    control_flush(d);
 }
 
 void domain_kill(struct domain *d)
@@ -297,58 +280,19 @@ void domain_fail(struct domain *d, const char *fmt, ...)
 
 /* ---- the start ---- */
 
-/* Opens the channels and starts QEMU. Returns 0 or -errno. */
-static int launch(struct domain *d, const struct domain_spec *spec, const struct tap *tap)
-{
-    struct qemu_config q = spec->qemu;
-    char *log = xasprintf("%s/qemu.log", d->dir);
-    int log_fd = open(
-        log, O_WRONLY | O_CREAT | (spec->keep_logs ? 0 : O_TRUNC) | O_APPEND | O_CLOEXEC, 0600);
-    int net[2] = {-1, -1}, err = log_fd < 0 ? -errno : 0;
-
-    free(log);
-    q.name = d->name;
-    q.mac = spec->mac;
-    q.net0 = spec->net0;
-    q.tap = tap;
-    q.control_fd = channel_open(d, &d->control, control_ready);
-    q.qmp_fd = channel_open(d, &d->qmp, qmp_ready);
-    q.console_fd = channel_open(d, &d->console, console_ready);
-    if (!err && (q.control_fd < 0 || q.qmp_fd < 0 || q.console_fd < 0))
-        err = -EMFILE;
-    if (!err && spec->nic >= 0) {
-        if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, net) < 0)
-            err = -errno;
-        else if (d->is_server)
-            d->nic_fd = net[0];
-        else
-            d->port = vnet_connect(d->vnet, spec->nic, net[0], &err);
-        if (!err && d->is_server && !spec->nic_later)
-            domain_take_nic(d, NULL);
-    }
-    q.net_fd = net[1];
-    if (!err) {
-        d->spawned_ns = now_ns();
-        pid_t pid = qemu_spawn(&q, log_fd);
-        err = pid < 0 ? (int)pid : 0;
-        d->pid = pid < 0 ? 0 : pid;
-    }
-    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, net[1], log_fd};
-    for (size_t i = 0; i < ARRAY_SIZE(close_fds); i++)
-        if (close_fds[i] >= 0)
-            close(close_fds[i]);
-    return err;
-}
-
 void domain_take_nic(struct domain *d, struct domain *from)
 {
-    int err, fd = fcntl(d->nic_fd, F_DUPFD_CLOEXEC, 0);
+    int fd = fcntl(d->nic_fd, F_DUPFD_CLOEXEC, 0);
+    int err = fd < 0 ? -errno : vnet_connect(d->vnet, VNET_SERVER, fd);
 
     if (from)
-        from->port = NULL;
-    d->port = fd < 0 ? NULL : vnet_connect(d->vnet, VNET_SERVER, fd, &err);
-    if (!d->port)
-        domain_fail(d, "its NIC cannot be connected: %s", strerror(fd < 0 ? errno : -err));
+        from->nic = -1;
+    d->nic = err ? -1 : VNET_SERVER;
+    if (err)
+        domain_fail(d, "its NIC cannot be connected: %s", strerror(-err));
+    domain_commit(d);
+    if (from)
+        domain_commit(from);
 }
 
 static char *forward_error(const struct vnet_forward *f, int err)
@@ -365,18 +309,92 @@ static char *forward_error(const struct vnet_forward *f, int err)
                      strerror(-err));
 }
 
-static int publish_ports(struct domain *d, const struct domain_spec *spec, char **error)
+static int publish_ports(struct domain *d, char **error)
 {
-    d->forwards = xcalloc(spec->forward_count, sizeof(*d->forwards));
-    for (size_t i = 0; i < spec->forward_count; i++) {
-        int err = vnet_forward(d->vnet, spec->forward_to, &spec->forwards[i]);
+    for (size_t i = 0; i < d->forward_count; i++) {
+        int err = vnet_forward(d->vnet, d->forward_to, &d->forwards[i]);
         if (err) {
-            *error = forward_error(&spec->forwards[i], err);
+            *error = forward_error(&d->forwards[i], err);
             return err;
         }
-        d->forwards[d->forward_count++] = spec->forwards[i];
     }
     return 0;
+}
+
+/* Connects a NIC to the virtual switch, that of a server perhaps later. QEMU's end goes to *fd.
+ * Returns 0 or -errno. */
+static int open_nic(struct domain *d, const struct domain_spec *spec, int *fd)
+{
+    int pair[2];
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    *fd = pair[1];
+    if (!d->is_server) {
+        int err = vnet_connect(d->vnet, spec->nic, pair[0]);
+        d->nic = err ? -1 : spec->nic;
+        return err;
+    }
+    d->nic_fd = pair[0];
+    int err = domain_hold(d, DOMAIN_NIC, pair[0]);
+    if (!err && !spec->nic_later)
+        domain_take_nic(d, NULL);
+    return err;
+}
+
+/* Opens the channels and starts QEMU. Returns 0 or -errno, perhaps with *error set. What is being
+ * made is written down first, so that it can be undone if we die in the midst of it. */
+static int launch(struct domain *d, const struct domain_spec *spec, const struct tap *tap,
+                  char **error)
+{
+    struct qemu_config q = spec->qemu;
+    char *log = xasprintf("%s/qemu.log", d->dir);
+    int log_fd = open(
+        log, O_WRONLY | O_CREAT | (spec->keep_logs ? 0 : O_TRUNC) | O_APPEND | O_CLOEXEC, 0600);
+    int err = log_fd < 0 ? -errno : 0;
+
+    free(log);
+    q.name = d->name;
+    q.mac = spec->mac;
+    q.net0 = spec->net0;
+    q.tap = tap;
+    q.net_fd = -1;
+    q.control_fd = channel_open(d, &d->control, &domain_control_sizes, control_ready);
+    q.qmp_fd = channel_open(d, &d->qmp, &domain_qmp_sizes, qmp_ready);
+    q.console_fd = channel_open(d, &d->console, &domain_console_sizes, console_ready);
+    if (!err && (q.control_fd < 0 || q.qmp_fd < 0 || q.console_fd < 0))
+        err = -EMFILE;
+    if (!err)
+        err = control_begin(d, &spec->exec);
+    if (!err)
+        err = domain_keep(d, spec);
+    if (!err)
+        err = publish_ports(d, error);
+    if (!err && spec->nic >= 0)
+        err = open_nic(d, spec, &q.net_fd);
+    if (!err) {
+        d->spawned_ns = now_ns();
+        pid_t pid = qemu_spawn(&q, log_fd);
+        err = pid < 0 ? (int)pid : 0;
+        d->pid = pid < 0 ? 0 : pid;
+        if (!err)
+            err = domain_watch_end(d);
+        domain_commit(d);
+    }
+    const int close_fds[] = {q.control_fd, q.qmp_fd, q.console_fd, q.net_fd, log_fd};
+    for (size_t i = 0; i < ARRAY_SIZE(close_fds); i++)
+        if (close_fds[i] >= 0)
+            close(close_fds[i]);
+    return err;
+}
+
+void domain_publish(struct domain *d)
+{
+    for (size_t i = 0; i < d->forward_count; i++) {
+        int err = vnet_forward(d->vnet, d->forward_to, &d->forwards[i]);
+        if (err)
+            warn("%s: port %u: %s", d->name, d->forwards[i].host_port, strerror(-err));
+    }
 }
 
 static void add_main_session(struct domain *d, const struct domain_spec *spec)
@@ -400,16 +418,28 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     *error = NULL;
     d->loop = loop;
     d->vnet = vnet;
-    d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = -1;
+    d->nic = -1;
+    d->control.watch.fd = d->qmp.watch.fd = d->console.watch.fd = d->end.fd = -1;
+    d->control.memfd = d->qmp.memfd = d->console.memfd = -1;
     d->output_log.fd = d->kernel_log.fd = d->nic_fd = -1;
     d->name = xstrdup(spec->name);
     d->program = xstrdup(spec->program);
     d->dir = xstrdup(spec->dir);
+    d->id = spec->id;
+    d->state_file = spec->state_file ? xstrdup(spec->state_file) : NULL;
     d->memory_mib = spec->qemu.memory_mib;
     d->cpus = spec->qemu.cpus;
-    d->deadline.fire = deadline_passed;
+    d->deadline.fire = domain_deadline_passed;
     d->started_ns = d->look.at_ns = now_ns();
     d->is_server = !spec->exec.program;
+    d->lease = spec->lease;
+    d->server = spec->server;
+    d->role = spec->role;
+    d->forward_to = spec->forward_to;
+    d->forward_count = spec->forward_count;
+    d->forwards = xcalloc(spec->forward_count, sizeof(*d->forwards));
+    for (size_t i = 0; i < d->forward_count; i++)
+        d->forwards[i] = spec->forwards[i];
 
     char *output = xasprintf("%s/output.log", d->dir), *kernel = xasprintf("%s/kernel.log", d->dir);
     int err = mkdir(d->dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
@@ -419,27 +449,24 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
         err = logfile_open(&d->output_log, output, false);
     free(output);
     free(kernel);
-    if (!err && spec->exec.program && frame_put_exec(&d->exec, 1, &spec->exec)) {
-        *error = xstrdup("the arguments and the environment are too long (64 KiB in all)");
-        err = -E2BIG;
-    }
-    if (!err)
-        err = publish_ports(d, spec, error);
-    if (!err)
-        err = launch(d, spec, &tap);
-    tap_close(&tap);
-    if (err) {
-        if (!*error)
-            *error = xasprintf("cannot start the virtual machine: %s", strerror(-err));
-        release(d);
-        d->state = DOMAIN_FAILED;
-        domain_free(d);
-        return NULL;
-    }
     if (spec->exec.program)
         add_main_session(d, spec);
     d->next_session = 2;
     loop_timer(loop, &d->deadline, BOOT_TIMEOUT_MS);
+    if (!err)
+        err = launch(d, spec, &tap, error);
+    tap_close(&tap);
+    if (err) {
+        if (!*error)
+            *error = xasprintf("cannot start the virtual machine: %s", strerror(-err));
+        if (d->pid > 0)
+            kill(d->pid, SIGKILL);
+        domain_release(d);
+        domain_unkeep(d);
+        d->state = DOMAIN_FAILED;
+        domain_free(d);
+        return NULL;
+    }
     return d;
 }
 
@@ -449,6 +476,7 @@ void domain_free(struct domain *d)
     free(d->name);
     free(d->program);
     free(d->dir);
+    free(d->state_file);
     free(d->forwards);
     free(d->reason);
     free(d);

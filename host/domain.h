@@ -13,6 +13,7 @@
 #include "logfile.h"
 #include "loop.h"
 #include "qemu.h"
+#include "stream.h"
 #include "vnet.h"
 
 enum domain_state {
@@ -61,32 +62,30 @@ struct session {
     struct session *next;
 };
 
-struct channel {
-    struct watch watch; /* fd is -1 while closed */
-    struct buf rx, tx;
-    struct domain *domain;
-};
-
 struct domain {
     char *name, *program, *dir; /* dir: output.log, kernel.log, qemu.log */
+    uint32_t id;                /* no other domain of this keeper has or had it */
+    char *state_file;           /* where it is written down, or NULL: nothing of it is kept */
     enum domain_state state;
     pid_t pid;
-    struct channel control, qmp, console;
+    struct stream control, qmp, console;
+    struct watch end; /* a pidfd: readable when QEMU has ended */
     struct logfile output_log, kernel_log;
     struct loop *loop;
     struct vnet *vnet;
-    struct netport *port;         /* its NIC at the virtual switch, or NULL */
+    int nic;                      /* its NIC's number at the virtual switch, or -1 */
     int nic_fd;                   /* a network server's: our end of that NIC, or -1 */
     struct lease *lease;          /* the owner's: what an application domain has of a network */
     struct netserver *server;     /* the owner's: whose instance this is, else NULL */
+    int role;                     /* that instance's: enum channel_role */
     struct qmp_command *commands; /* the first was sent if `qmp_busy`; in order */
     bool qmp_up, qmp_busy;
     uint32_t qmp_id;
     struct vnet_forward *forwards;
     size_t forward_count;
+    int forward_to;
     unsigned memory_mib, cpus;
     struct session *sessions;
-    struct buf exec; /* frames to send after HELLO: the main program's EXEC and what follows */
     uint16_t next_session;
     struct timer deadline; /* boot, then the grace time of a stop */
     bool is_server;        /* it has no program */
@@ -107,17 +106,24 @@ struct domain {
 /* What it takes to start one. Strings are copied. */
 struct domain_spec {
     const char *name, *program, *dir;
+    uint32_t id;
+    const char *state_file;  /* or NULL */
     struct qemu_config qemu; /* sockets, name, net0 and mac are filled in by domain_start() */
     const struct vnet_forward *forwards;
     size_t forward_count;
-    int nic;               /* number of a NIC at the virtual switch, or -1 */
-    bool nic_later;        /* a network server's: domain_take_nic() connects it */
-    struct tap tap;        /* or a tap device; taken over */
-    uint8_t mac[6];        /* of the NIC */
-    const char *net0;      /* the boot argument, or NULL */
-    int forward_to;        /* number in the virtual network that published ports lead to */
-    bool keep_logs;        /* go on where its predecessor's end */
-    struct exec_spec exec; /* no program: a server */
+    struct lease *lease;      /* what an application domain has of a network, or NULL */
+    struct netserver *server; /* whose instance it is, or NULL */
+    int role;                 /* that instance's: enum channel_role */
+    int nic;                  /* number of a NIC at the virtual switch, or -1 */
+    bool nic_later;           /* a network server's: domain_take_nic() connects it */
+    struct tap tap;           /* or a tap device; taken over */
+    uint8_t mac[6];           /* of the NIC */
+    const char *net0;         /* the boot argument, or NULL */
+    int forward_to;           /* number in the virtual network that published ports lead to */
+    const int *held;          /* descriptors that stay open as long as it lives; not taken over */
+    unsigned held_count;
+    bool keep_logs;                          /* go on where its predecessor's end */
+    struct exec_spec exec;                   /* no program: a server */
     const struct session_listener *listener; /* of the main session */
     void *arg;
 };
@@ -128,8 +134,6 @@ struct domain_spec {
  */
 struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct domain_spec *spec,
                             char **error);
-/* To be called on SIGCHLD: notices that the domain's QEMU has ended. */
-void domain_reap(struct domain *d);
 /* Frees the record. The domain must have ended. */
 void domain_free(struct domain *d);
 
@@ -149,6 +153,8 @@ int exit_status(const struct ctl_exit *e);
 /* Asks the domain to end; after grace_ms QEMU is told to quit, then killed. Idempotent, may
  * tighten. */
 void domain_stop(struct domain *d, uint32_t grace_ms);
+/* Publishes its ports again, in a network that does not know them. */
+void domain_publish(struct domain *d);
 /* Ends it at once. */
 void domain_kill(struct domain *d);
 /* Ends it at once because of `reason` (one line); the first reason counts. */
@@ -164,6 +170,10 @@ void domain_get_stats(struct domain *d);
 struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
                             const struct session_listener *listener, void *arg, int *err);
 struct session *domain_main_session(struct domain *d);
+/* Gives a session that goes on a listener, at the start of another supervisor. NULL: it has ended.
+ */
+struct session *domain_listen(struct domain *d, uint16_t id,
+                              const struct session_listener *listener, void *arg);
 /* Sends standard input; n == 0 is end of file. Returns -EPROTO if it exceeds the credit. */
 int session_input(struct session *s, const void *data, size_t n);
 /* Returns credit for output that was consumed. -EPROTO if more than was unread. */
@@ -175,20 +185,45 @@ void session_detach(struct session *s);
 
 /* ---- for domain.c's own other files ---- */
 void control_ready(struct watch *w, uint32_t events);
-/* Handles the frames in d->control.rx. Returns 0 or -EPROTO. Also for tests and the fuzzer. */
+extern const struct stream_sizes domain_control_sizes, domain_qmp_sizes, domain_console_sizes;
+/* Handles the frames that were read. Returns 0 or -EPROTO. Also for tests and the fuzzer. */
 int control_parse(struct domain *d);
 void control_flush(struct domain *d);
+/* Puts what the domain is sent after HELLO: WELCOME, and its program's EXEC. 0 or -E2BIG. */
+int control_begin(struct domain *d, const struct exec_spec *spec);
 void session_free_all(struct domain *d);
 void qmp_ready(struct watch *w, uint32_t events);
+/* Handles the lines that were read. */
+void qmp_lines(struct domain *d);
 /* Handles one line of QMP. Also for tests. */
 void qmp_line(struct domain *d, const char *line, size_t n);
 void qmp_quit(struct domain *d);
 /* The domain has ended: what waits is answered with an error. */
 void qmp_abort(struct domain *d);
-void channel_close(struct channel *c);
-/* Reads what is there into c->rx. Returns bytes, 0 if nothing more for now, -errno when it is over.
+void console_ready(struct watch *w, uint32_t events);
+void domain_deadline_passed(struct timer *t);
+/* Gives everything back but the record. */
+void domain_release(struct domain *d);
+/* Watches for the end of d->pid. Returns 0 or -errno. */
+int domain_watch_end(struct domain *d);
+
+/* ---- what outlives the supervisor (domain_state.c) ---- */
+
+/* A further program can have: sessions at a time. */
+#define MAX_SESSIONS 256
+
+#define DOMAIN_NIC "nic" /* what a server's nic_fd is held as */
+#define DOMAIN_NOTE_MAX 8192u
+
+/* Writes down what a domain is, and gives the keeper what it needs to live. Returns 0 or -errno. */
+int domain_keep(struct domain *d, const struct domain_spec *spec);
+/* Gives the keeper a further descriptor, under a name: it stays open as long as the domain lives.
  */
-ssize_t channel_read(struct channel *c);
-void channel_flush(struct channel *c);
+int domain_hold(const struct domain *d, const char *name, int fd);
+/* Makes the present state of its sessions, and of all else that changes while it runs, what a next
+ * supervisor begins with. */
+void domain_commit(struct domain *d);
+/* It has ended, or never began: nothing of it is kept any more. */
+void domain_unkeep(struct domain *d);
 
 #endif

@@ -11,8 +11,6 @@
 #include "domain.h"
 
 #define OFF_TIMEOUT_MS 5000 /* from the main program's end to power-off */
-#define MAX_SESSIONS 256
-#define TX_MAX (8u << 20) /* a domain that does not read its channel is broken */
 
 static struct session *find(struct domain *d, uint16_t id)
 {
@@ -45,17 +43,56 @@ struct session *domain_main_session(struct domain *d)
     return find(d, 1);
 }
 
-/* Where frames for sessions go: before HELLO they wait behind the main program's EXEC. */
-static struct buf *outgoing(struct domain *d)
-{
-    return d->hello_ns ? &d->control.tx : &d->exec;
-}
+const struct stream_sizes domain_control_sizes = {
+    .rx = 128u << 10, /* the longest frame fits */
+    .tx = 4u << 20,   /* a domain that does not read so much is broken */
+    .note = DOMAIN_NOTE_MAX,
+};
 
 void control_flush(struct domain *d)
 {
-    channel_flush(&d->control);
-    if (buf_used(&d->control.tx) > TX_MAX)
+    domain_commit(d);
+    if (d->hello_ns) /* else it waits for WELCOME's time */
+        stream_flush(&d->control);
+    if (d->control.overflow)
         domain_fail(d, "the domain does not read its control channel");
+}
+
+int control_begin(struct domain *d, const struct exec_spec *spec)
+{
+    struct buf b = {0};
+    int err = 0;
+
+    frame_put(&b, CTL_WELCOME, 0, &(struct ctl_welcome){.version = CTL_VERSION},
+              sizeof(struct ctl_welcome));
+    if (spec->program)
+        err = frame_put_exec(&b, 1, spec);
+    stream_put(&d->control, b.data, b.len);
+    buf_free(&b);
+    return err;
+}
+
+/* WELCOME is the first frame; now its time is known. */
+static void complete_welcome(struct domain *d)
+{
+    struct ctl_welcome welcome = {.version = CTL_VERSION};
+    struct timespec ts;
+
+    clock_gettime(CLOCK_REALTIME, &ts);
+    welcome.realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    memcpy(d->control.tx.data + sizeof(struct ctl_header), &welcome, sizeof(welcome));
+}
+
+struct session *domain_listen(struct domain *d, uint16_t id,
+                              const struct session_listener *listener, void *arg)
+{
+    struct session *s = find(d, id);
+
+    if (s) {
+        s->listener = listener;
+        s->arg = arg;
+    }
+    return s;
 }
 
 /* ---- from the domain ---- */
@@ -63,8 +100,6 @@ void control_flush(struct domain *d)
 static int on_hello(struct domain *d, const struct frame *f)
 {
     struct ctl_hello hello;
-    struct ctl_welcome welcome = {.version = CTL_VERSION};
-    struct timespec ts;
 
     if (f->length != sizeof(hello) || d->hello_ns)
         return -EPROTO;
@@ -76,13 +111,10 @@ static int on_hello(struct domain *d, const struct frame *f)
     }
     d->hello_ns = now_ns();
     d->state = d->is_server ? DOMAIN_RUNNING : DOMAIN_BOOTED;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    welcome.realtime_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-    frame_put(&d->control.tx, CTL_WELCOME, 0, &welcome, sizeof(welcome));
-    buf_append(&d->control.tx, buf_head(&d->exec), buf_used(&d->exec));
-    control_flush(d);
+    complete_welcome(d);
     if (!d->stopping)
         loop_timer_stop(d->loop, &d->deadline);
+    control_flush(d);
     d->event(d, DOMAIN_EV_BOOTED, &hello);
     return 0;
 }
@@ -177,7 +209,7 @@ static int on_claim(struct domain *d, const struct frame *f)
 
 void domain_claimed(struct domain *d, const struct ctl_claim *c)
 {
-    frame_put(&d->control.tx, CTL_CLAIMED, 0, c, sizeof(*c));
+    stream_put_frame(&d->control, CTL_CLAIMED, 0, c, sizeof(*c));
     control_flush(d);
 }
 
@@ -205,7 +237,7 @@ static int on_path(struct domain *d, const struct frame *f)
 
 void domain_switch(struct domain *d, const struct ctl_switch *s)
 {
-    frame_put(&d->control.tx, CTL_SWITCH, 0, s, sizeof(*s));
+    stream_put_frame(&d->control, CTL_SWITCH, 0, s, sizeof(*s));
     control_flush(d);
 }
 
@@ -261,9 +293,11 @@ int control_parse(struct domain *d)
     struct frame f;
     int err;
 
-    while ((err = frame_next(&d->control.rx, &f)) > 0 && !(err = handle(d, &f)))
+    while ((err = stream_frame(&d->control, &f)) > 0 && !(err = handle(d, &f))) {
+        domain_commit(d);
         if (d->killed)
             break;
+    }
     if (err < 0)
         domain_fail(d, "protocol error on the control channel");
     return err < 0 ? err : 0;
@@ -271,16 +305,18 @@ int control_parse(struct domain *d)
 
 void control_ready(struct watch *w, uint32_t events)
 {
-    struct channel *c = (struct channel *)w;
-    struct domain *d = c->domain;
-    ssize_t n = channel_read(c);
+    struct domain *d = (struct domain *)((char *)w - offsetof(struct domain, control));
+    ssize_t n = stream_read(&d->control);
 
+    (void)events;
     if (n > 0 && control_parse(d))
         n = -EPROTO;
     if (n < 0)
-        channel_close(c);
-    else if (events & EPOLLOUT || buf_used(&c->tx))
-        control_flush(d);
+        stream_hang_up(&d->control);
+    else if (d->hello_ns)
+        stream_flush(&d->control);
+    else
+        loop_want(d->loop, w, EPOLLIN);
 }
 
 /* ---- to the domain ---- */
@@ -299,7 +335,11 @@ struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
         return NULL;
     while (d->next_session < 2 || find(d, d->next_session))
         d->next_session++;
-    *err = frame_put_exec(&d->control.tx, d->next_session, spec);
+    struct buf b = {0};
+    *err = frame_put_exec(&b, d->next_session, spec);
+    if (!*err)
+        stream_put(&d->control, b.data, b.len);
+    buf_free(&b);
     if (*err)
         return NULL;
     struct session *s = xcalloc(1, sizeof(*s));
@@ -319,7 +359,7 @@ int session_input(struct session *s, const void *data, size_t n)
     if (n > s->in_credit)
         return -EPROTO;
     s->in_credit -= (uint32_t)n;
-    frame_put(outgoing(s->domain), CTL_IN, s->id, data, n);
+    stream_put_frame(&s->domain->control, CTL_IN, s->id, data, n);
     control_flush(s->domain);
     return 0;
 }
@@ -330,20 +370,20 @@ int session_consumed(struct session *s, uint32_t bytes)
         return -EPROTO;
     s->out_unread -= bytes;
     if (bytes)
-        frame_put_u32(&s->domain->control.tx, CTL_CREDIT, s->id, bytes);
+        stream_put_u32(&s->domain->control, CTL_CREDIT, s->id, bytes);
     control_flush(s->domain);
     return 0;
 }
 
 void session_signal(struct session *s, uint32_t signal)
 {
-    frame_put_u32(outgoing(s->domain), CTL_SIGNAL, s->id, signal);
+    stream_put_u32(&s->domain->control, CTL_SIGNAL, s->id, signal);
     control_flush(s->domain);
 }
 
 void session_winsize(struct session *s, const void *payload, size_t n)
 {
-    frame_put(outgoing(s->domain), CTL_WINSIZE, s->id, payload, n);
+    stream_put_frame(&s->domain->control, CTL_WINSIZE, s->id, payload, n);
     control_flush(s->domain);
 }
 
@@ -356,6 +396,6 @@ void session_detach(struct session *s)
 
 void domain_get_stats(struct domain *d)
 {
-    frame_put(&d->control.tx, CTL_GET_STATS, 0, NULL, 0);
+    stream_put_frame(&d->control, CTL_GET_STATS, 0, NULL, 0);
     control_flush(d);
 }

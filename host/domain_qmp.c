@@ -9,9 +9,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fdpass.h"
 #include "qmp.h"
 
-#define LINE_MAX_BYTES (256u << 10)
+const struct stream_sizes domain_qmp_sizes = {.rx = 256u << 10 /* the longest line */,
+                                              .tx = 256u << 10};
 
 struct qmp_command {
     char *text; /* the line */
@@ -22,10 +24,19 @@ struct qmp_command {
     struct qmp_command *next;
 };
 
+static void put_line(struct domain *d, const char *line, size_t n)
+{
+    stream_put(&d->qmp, line, n);
+    stream_commit(&d->qmp, NULL, 0);
+    stream_flush(&d->qmp);
+}
+
 static void command(struct domain *d, const char *name)
 {
-    buf_printf(&d->qmp.tx, "{\"execute\":\"%s\"}\r\n", name);
-    channel_flush(&d->qmp);
+    char *line = xasprintf("{\"execute\":\"%s\"}\r\n", name);
+
+    put_line(d, line, strlen(line));
+    free(line);
 }
 
 void qmp_quit(struct domain *d)
@@ -50,27 +61,6 @@ static void finish(struct domain *d, const char *error)
     free(c);
 }
 
-/* Sends the line's first bytes together with the descriptor. Returns how many, or -1. */
-static ssize_t send_with_fd(int sock, const char *text, int fd)
-{
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } control = {0};
-    struct iovec iov = {(void *)text, strlen(text)};
-    struct msghdr msg = {.msg_iov = &iov,
-                         .msg_iovlen = 1,
-                         .msg_control = control.bytes,
-                         .msg_controllen = sizeof(control.bytes)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-    return sendmsg(sock, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
-}
-
 /* Sends the next command if none is under way. */
 static void pump(struct domain *d)
 {
@@ -79,17 +69,18 @@ static void pump(struct domain *d)
         ssize_t n = 0;
         if (c->fd >= 0) {
             /* Nothing is under way, so the socket is empty and has room. */
-            n = buf_used(&d->qmp.tx) ? -1 : send_with_fd(d->qmp.watch.fd, c->text, c->fd);
+            n = stream_unsent(&d->qmp) ? -1
+                                       : fdpass_send(d->qmp.watch.fd, c->text, strlen(c->text),
+                                                     &c->fd, 1, MSG_DONTWAIT);
             close(c->fd);
             c->fd = -1;
         }
-        if (n < 0) {
+        if (n < 0 || d->qmp.overflow) {
             domain_fail(d, "QEMU does not take commands");
             return;
         }
         d->qmp_busy = true;
-        buf_append(&d->qmp.tx, c->text + n, strlen(c->text) - (size_t)n);
-        channel_flush(&d->qmp);
+        put_line(d, c->text + n, strlen(c->text) - (size_t)n);
     }
 }
 
@@ -112,6 +103,11 @@ void qmp_command(struct domain *d, const char *name, json_t *arguments, int fd, 
         end = &(*end)->next;
     *end = c;
     pump(d);
+}
+
+bool qmp_is_repeated(const char *error)
+{
+    return strcasestr(error, "duplicate") || strstr(error, "already exists");
 }
 
 void qmp_abort(struct domain *d)
@@ -167,22 +163,29 @@ void qmp_line(struct domain *d, const char *line, size_t n)
     json_decref(msg);
 }
 
+void qmp_lines(struct domain *d)
+{
+    struct stream *s = &d->qmp;
+
+    for (uint8_t *eol; (eol = memchr(stream_head(s), '\n', stream_used(s)));) {
+        size_t n = (size_t)(eol - stream_head(s)) + 1;
+        qmp_line(d, (const char *)stream_head(s), n);
+        stream_consume(s, n);
+        domain_commit(d);
+        stream_commit(s, NULL, 0);
+    }
+}
+
 void qmp_ready(struct watch *w, uint32_t events)
 {
-    struct channel *c = (struct channel *)w;
-    struct buf *b = &c->rx;
-    ssize_t n = channel_read(c);
+    struct domain *d = (struct domain *)((char *)w - offsetof(struct domain, qmp));
+    ssize_t n = stream_read(&d->qmp);
 
-    while (n > 0) {
-        uint8_t *eol = memchr(buf_head(b), '\n', buf_used(b));
-        if (!eol)
-            break;
-        size_t len = (size_t)(eol - buf_head(b)) + 1;
-        qmp_line(c->domain, (const char *)buf_head(b), len);
-        buf_consume(b, len);
-    }
-    if (n < 0 || buf_used(b) > LINE_MAX_BYTES)
-        channel_close(c);
-    else if (events & EPOLLOUT)
-        channel_flush(c);
+    (void)events;
+    if (n > 0)
+        qmp_lines(d);
+    if (n < 0 || stream_used(&d->qmp) == d->qmp.rx.size)
+        stream_hang_up(&d->qmp);
+    else
+        stream_flush(&d->qmp);
 }

@@ -105,6 +105,39 @@ void ivshmem_destroy(struct ivshmem *s)
     s->memfd = -1;
 }
 
+unsigned ivshmem_descriptors(const struct ivshmem *s, int *fds)
+{
+    unsigned n = 0;
+
+    fds[n++] = s->memfd;
+    for (unsigned role = 0; role < CHANNEL_ROLES; role++)
+        for (unsigned q = 0; q < s->vectors; q++)
+            fds[n++] = s->eventfd[role][q];
+    return n;
+}
+
+int ivshmem_adopt(struct ivshmem *s, const int *fds, unsigned count)
+{
+    bool ok = s->vectors <= CHANNEL_QUEUES_MAX && count == 1 + CHANNEL_ROLES * s->vectors &&
+              lseek(fds[0], 0, SEEK_END) == (off_t)s->size;
+    void *p = ok ? mmap(NULL, s->size, PROT_READ | PROT_WRITE, MAP_SHARED, fds[0], 0) : MAP_FAILED;
+
+    s->memory = NULL;
+    s->memfd = -1;
+    memset(s->eventfd, -1, sizeof(s->eventfd));
+    if (p == MAP_FAILED) {
+        for (unsigned i = 0; i < count; i++)
+            close(fds[i]);
+        return -EPROTO;
+    }
+    s->memory = p;
+    s->memfd = *fds++;
+    for (unsigned role = 0; role < CHANNEL_ROLES; role++)
+        for (unsigned q = 0; q < s->vectors; q++)
+            s->eventfd[role][q] = *fds++;
+    return 0;
+}
+
 int ivshmem_clear(struct ivshmem *s, unsigned queues)
 {
     uint64_t counter;

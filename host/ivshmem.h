@@ -37,6 +37,11 @@ int ivshmem_create_region(struct ivshmem *s, unsigned slot, unsigned vectors, ui
 int ivshmem_create(struct ivshmem *s, unsigned slot, unsigned vectors, unsigned slots);
 /* Domains that are attached keep the memory and the eventfds. */
 void ivshmem_destroy(struct ivshmem *s);
+/* All its descriptors, in the order in which ivshmem_adopt() takes them. Returns how many. */
+unsigned ivshmem_descriptors(const struct ivshmem *s, int *fds);
+/* Takes over the region of a dead supervisor: its descriptors, and the numbers in *s. Returns 0 or
+ * -errno; the descriptors are closed then. */
+int ivshmem_adopt(struct ivshmem *s, const int *fds, unsigned count);
 /* Clears a channel, gives its memory back to the host, and lays it out for another domain, with
  * this many queue pairs. The server must have let go of it. 0 or -errno. */
 int ivshmem_clear(struct ivshmem *s, unsigned queues);

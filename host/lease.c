@@ -189,7 +189,13 @@ static bool take_channel(struct lease *l, struct netserver *ns, char **error)
     l->server = ns;
     l->slot = (unsigned)slot;
     l->server_path = true;
-    const struct ivshmem *region = &ns->table.channels[slot].region;
+    return lease_connect(l, error);
+}
+
+bool lease_connect(struct lease *l, char **error)
+{
+    const struct ivshmem *region = &l->server->table.channels[l->slot].region;
+
     l->device = (struct qemu_ivshmem){.fd = ivshmem_connect(region, CHANNEL_APP, &l->keep),
                                       .vectors = region->vectors,
                                       .place = -1};
@@ -225,6 +231,8 @@ static void server_path(struct lease *l, struct domain_spec *spec, char **error)
         l->address = lease_option_address(ns->ip);
     }
     if (take_channel(l, ns, error)) {
+        spec->held = &l->keep;
+        spec->held_count = 1;
         spec->qemu.ivshmem = &l->device;
         spec->qemu.ivshmem_count = 1;
     }

@@ -7,6 +7,7 @@
 #define HOST_LEASE_H
 
 #include "netserver.h"
+#include "traffic.h"
 
 /* What `run` asks for. */
 struct lease_request {
@@ -58,6 +59,30 @@ int lease_slot(const struct lease *l, const struct netserver *ns);
 void lease_claim(struct lease *l, struct ctl_claim *c);
 /* The counters of its channel, the last ones if it has ended. */
 struct net_counters lease_counters(const struct lease *l);
+
+/* Opens a channel that the lease has a slot for, in l->device. False with *error an owned line. */
+bool lease_connect(struct lease *l, char **error);
+
+/* ---- for the next supervisor (restore_lease.c) ---- */
+
+/* What of a lease, and of its domain's paths, changes while the domain runs. */
+struct lease_note {
+    uint8_t has_path, server_path, has_server;
+    uint8_t mode, in_use, step, wanted, has_nic, has_channel, has_end, pooled;
+    uint32_t slot, id, count;
+    uint64_t begun_ns;
+    char tap_name[16], vfio[40], why[128];
+    struct traffic past;
+};
+
+/* A lease as JSON; what was NULL stays out. */
+json_t *lease_save(const struct lease *l);
+void lease_take_note(const struct lease *l, struct lease_note *n);
+/* What that makes of it, for d; false: it cannot be. Its server is there already. */
+bool lease_restore(struct supervisor *sv, struct domain *d, json_t *state,
+                   const struct lease_note *n);
+/* When all is restored: goes on with the switch that was under way. */
+void lease_resume(struct lease *l);
 
 /* The address of an --ip option or net0 argument (NULL: none), without its length. Owned. */
 char *lease_option_address(const char *ip);

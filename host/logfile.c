@@ -45,6 +45,12 @@ void logfile_write(struct logfile *l, const void *data, size_t n)
         l->size += n;
 }
 
+void logfile_truncate(struct logfile *l, size_t size)
+{
+    if (l->size > size && !ftruncate(l->fd, (off_t)size))
+        l->size = size;
+}
+
 void logfile_close(struct logfile *l)
 {
     if (!l->path)

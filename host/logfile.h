@@ -19,6 +19,8 @@ struct logfile {
 int logfile_open(struct logfile *l, const char *path, bool go_on);
 /* Appends; a full disk loses log text and nothing else. */
 void logfile_write(struct logfile *l, const void *data, size_t n);
+/* Drops what is behind `size`, if it is that long. */
+void logfile_truncate(struct logfile *l, size_t size);
 void logfile_close(struct logfile *l);
 /* The last (at most max) bytes of a log file, NUL-terminated, owned by the caller; "" if
  * unreadable. */

@@ -57,6 +57,7 @@ void netserver_destroy(struct netserver *ns)
         loop_del(&ns->sv->loop, &ns->bell);
     tap_close(&ns->nic);
     nettable_destroy(&ns->table);
+    netserver_forget(ns);
     char *const texts[] = {ns->name,
                            ns->tap,
                            ns->bridge,
@@ -67,6 +68,7 @@ void netserver_destroy(struct netserver *ns)
                            ns->loglevel,
                            ns->ip,
                            ns->reason,
+                           ns->written,
                            ns->upgrade.kernel,
                            ns->instances[0].kernel,
                            ns->instances[1].kernel};
@@ -343,6 +345,35 @@ void netserver_release(struct netserver *ns, unsigned slot)
     check_idle(ns);
 }
 
+void netserver_init(struct netserver *ns)
+{
+    ns->pause_ms = PAUSE_MIN_MS;
+    ns->restart.fire = restart_now;
+    ns->standby.fire = start_standby;
+    ns->idle.fire = idle_over;
+    ns->bell.fd = -1;
+    instance_init(&ns->instances[0], ns, CHANNEL_SERVER);
+    instance_init(&ns->instances[1], ns, CHANNEL_STANDBY);
+    ns->active = &ns->instances[0];
+}
+
+int netserver_listen(struct netserver *ns)
+{
+    ns->bell = (struct watch){
+        .fd = ns->table.region.eventfd[CHANNEL_APP][0], .events = EPOLLIN, .ready = rung};
+    return loop_add(&ns->sv->loop, &ns->bell);
+}
+
+void netserver_go_on(struct netserver *ns)
+{
+    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
+        netserver_promote(ns);
+    else if (!ns->active->domain && ns->users)
+        schedule_restart(ns);
+    netserver_want_standby(ns);
+    check_idle(ns); /* may free it */
+}
+
 struct netserver *netserver_new(struct supervisor *sv, const struct network *net,
                                 const struct qemu_config *like, const char *ip,
                                 const struct channel_grants *own, char **error)
@@ -361,22 +392,14 @@ struct netserver *netserver_new(struct supervisor *sv, const struct network *net
     ns->loglevel = copy(like->loglevel);
     ns->ip = copy(ip);
     ns->own = *own;
-    ns->pause_ms = PAUSE_MIN_MS;
-    ns->restart.fire = restart_now;
-    ns->standby.fire = start_standby;
-    ns->idle.fire = idle_over;
-    ns->bell.fd = -1;
-    instance_init(&ns->instances[0], ns, CHANNEL_SERVER);
-    instance_init(&ns->instances[1], ns, CHANNEL_STANDBY);
-    ns->active = &ns->instances[0];
-    int err = nettable_create(&ns->table, own);
+    netserver_init(ns);
+    char *key = netserver_key(ns->name);
+    int err = nettable_create(&ns->table, own, key);
+    free(key);
     if (!err)
         err = nettable_grow(&ns->table, CHANNELS_PER_DEVICE);
-    if (!err) {
-        ns->bell = (struct watch){
-            .fd = ns->table.region.eventfd[CHANNEL_APP][0], .events = EPOLLIN, .ready = rung};
-        err = loop_add(&sv->loop, &ns->bell);
-    }
+    if (!err)
+        err = netserver_listen(ns);
     if (err) {
         *error = xasprintf("the network server's channels cannot be made: %s", strerror(-err));
         ns->bell.fd = -1;

@@ -20,6 +20,8 @@
 #include "nettable.h"
 
 #define NETSERVER_MEMORY_MIB 32
+#define NETSERVER_TAP "tap"        /* its tap device's entry at the keeper */
+#define NETSERVER_STATE ".network" /* how the names of the files end */
 
 /* A network, as `run` names it: all NULL is the virtual switch. */
 struct network {
@@ -80,7 +82,8 @@ struct netserver {
     uint64_t pause_ms;
     struct upgrade upgrade;
     unsigned ends[NET_ENDS];
-    char *reason; /* of the last death, or NULL */
+    char *reason;  /* of the last death, or NULL */
+    char *written; /* what its file says */
     struct netserver *next;
 };
 
@@ -113,6 +116,21 @@ void netserver_destroy(struct netserver *ns);
  */
 void netserver_upgrade(struct netserver *ns, const char *kernel, struct client *c);
 
+/* ---- for the next supervisor (restore_netserver.c) ---- */
+
+/* Writes down what has changed. At the end of each round of the loop. */
+void netserver_commit(struct netserver *ns);
+/* Takes over the server that is written down in this file. NULL after a warning. */
+struct netserver *netserver_restore(struct supervisor *sv, const char *file);
+/* Takes over a domain that is one of its instances. */
+void netserver_restore_instance(struct netserver *ns, struct domain *d);
+/* When all is restored: goes on. */
+void netserver_resume(struct netserver *ns);
+/* How its entries at the keeper begin. Owned. */
+char *netserver_key(const char *name);
+/* Starts, or ends, what is due after the start of another supervisor. */
+void netserver_go_on(struct netserver *ns);
+
 /* What an instance says about itself; unchecked numbers. */
 struct net_server_page netserver_page(const struct netserver *ns, const struct domain *d);
 /* What `ps` says of the standby: "none", "starting" or "ready". */
@@ -128,6 +146,12 @@ static inline struct instance *netserver_other(struct netserver *ns)
 /* Whether its network is the virtual switch. */
 bool netserver_is_user(const struct netserver *ns);
 void netserver_set_reason(struct netserver *ns, char *owned);
+/* Timers, instances; what is common to a new server and one that is taken over. */
+void netserver_init(struct netserver *ns);
+/* Hears its instances. Returns 0 or -errno. */
+int netserver_listen(struct netserver *ns);
+/* Nothing is written down of it any more. */
+void netserver_forget(struct netserver *ns);
 /* The other instance, which is ready, is to serve from now on. */
 void netserver_promote(struct netserver *ns);
 /* Starts a standby after a moment, if there is to be one and none is there. */
@@ -148,12 +172,16 @@ void instance_retire(struct instance *i);
 
 /* netserver_plug.c. Plugs in the channels that the running instances do not have yet. */
 void netserver_plug(struct netserver *ns);
+/* The same, at the start of another supervisor, from the step that was under way. */
+void netserver_plug_on(struct netserver *ns);
 
 /* netserver_watch.c. Begins to watch the instances' heartbeats. */
 void netserver_watch(struct netserver *ns);
 
 /* netserver_upgrade.c. There is news of an instance: looks how the upgrade goes. */
 void upgrade_follow(struct netserver *ns);
+/* Another supervisor goes on with the handover that was under way. */
+void upgrade_go_on(struct netserver *ns);
 /* An instance has ended, during an upgrade or not. */
 void upgrade_ended(struct netserver *ns, const struct instance *i);
 /* The new instance cannot even be started. Takes the line over. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "keeper.h"
 #include "netserver.h"
 #include "qmp.h"
 
@@ -50,11 +51,22 @@ static int connect_all(struct instance *i, struct qemu_ivshmem *m, size_t *count
     return fd;
 }
 
+static void keep_tap(const struct netserver *ns)
+{
+    char *key = netserver_key(ns->name), *entry = xasprintf("%s " NETSERVER_TAP, key);
+    int err = keeper_put(entry, ns->nic.fd, ns->nic.n);
+
+    if (err)
+        warn("%s: its tap device would not outlive this supervisor: %s", ns->name, strerror(-err));
+    free(entry);
+    free(key);
+}
+
 /* The tap device stays open here: what comes while no instance reads it waits in it. */
 static void share_tap(struct netserver *ns, struct tap *out, char **error)
 {
-    if (!ns->nic.n)
-        tap_open(&ns->nic, ns->tap, ns->bridge, 1, error);
+    if (!ns->nic.n && !tap_open(&ns->nic, ns->tap, ns->bridge, 1, error))
+        keep_tap(ns);
     for (out->n = 0; !*error && out->n < ns->nic.n; out->n++) {
         out->fd[out->n] = fcntl(ns->nic.fd[out->n], F_DUPFD_CLOEXEC, 0);
         if (out->fd[out->n] < 0) {
@@ -96,7 +108,15 @@ static struct domain *launch(struct instance *i, struct domain_spec *spec, char 
     char *dir = xasprintf("%s/%s.domain", ns->sv->dir, ns->name);
 
     spec->name = name;
+    int held[NET_SLOTS + 1];
+
     spec->dir = dir; /* one log for all instances */
+    spec->server = ns;
+    spec->role = (int)i->role;
+    spec->held = held;
+    held[spec->held_count++] = i->table_keep;
+    for (unsigned n = 0; n < ns->table.made; n++)
+        held[spec->held_count++] = i->keep[n];
     struct domain *d = supervisor_start(ns->sv, spec, error);
     free(name);
     free(dir);
@@ -145,7 +165,6 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
         char *copy = xstrdup(kernel);
         free(i->kernel); /* may be what `kernel` points to */
         i->kernel = copy;
-        i->domain->server = ns;
         netserver_watch(ns);
     } else {
         close_keeps(i);
@@ -157,7 +176,7 @@ static void plugged(void *arg, const char *error)
 {
     struct instance *i = arg;
 
-    if (error && i->domain && domain_is_live(i->domain))
+    if (error && !qmp_is_repeated(error) && i->domain && domain_is_live(i->domain))
         domain_fail(i->domain, "its NIC cannot be plugged in: %s", error);
 }
 

@@ -36,8 +36,8 @@ static void stepped(void *arg, const char *error)
     struct instance *i = arg;
 
     if (!i->domain || !domain_is_live(i->domain))
-        return; /* its successor will have them from the start */
-    if (error) {
+        return;                             /* its successor will have them from the start */
+    if (error && !qmp_is_repeated(error)) { /* a dead supervisor may have done it already */
         failed(i, error);
         return;
     }
@@ -71,8 +71,10 @@ static void pass_socket(struct instance *i, unsigned slot, const char *id)
 {
     int fd = ivshmem_connect(&i->ns->table.channels[slot].region, i->role, &i->keep[slot]);
 
-    if (fd < 0)
-        failed(i, strerror(-fd));
+    int err = fd < 0 ? fd : domain_hold(i->domain, id, i->keep[slot]);
+
+    if (err)
+        failed(i, strerror(-err));
     else
         qmp_command(i->domain, "getfd", json_pack("{s:s}", "fdname", id), fd, stepped, i);
 }
@@ -106,4 +108,12 @@ void netserver_plug(struct netserver *ns)
         i->plug_step = 0;
         next(i);
     }
+}
+
+void netserver_plug_on(struct netserver *ns)
+{
+    for (unsigned n = 0; n < 2; n++)
+        if (ns->instances[n].domain && ns->instances[n].plugging)
+            next(&ns->instances[n]);
+    netserver_plug(ns);
 }

@@ -129,6 +129,13 @@ static void done(struct netserver *ns)
     finish(ns);
 }
 
+void upgrade_go_on(struct netserver *ns)
+{
+    ns->upgrade.limit.fire = too_late;
+    loop_timer(&ns->sv->loop, &ns->upgrade.limit, SERVE_LIMIT_MS);
+    upgrade_follow(ns);
+}
+
 /* Why the new instance, which has said what it is, will not do. Owned; NULL: it will. */
 static char *objection(const struct netserver *ns, const struct net_server_page *p)
 {

@@ -3,7 +3,13 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "keeper.h"
 
 static struct net_table *head(const struct nettable *t)
 {
@@ -61,11 +67,11 @@ static void own_block(struct nettable *t, unsigned block, uint16_t owner)
 static int take_block(struct nettable *t, unsigned slot)
 {
     for (unsigned i = 0; i < NET_BLOCKS && t->channels[slot].blocks < NET_BLOCKS_EACH; i++) {
-        unsigned block = (t->next_block + i) % NET_BLOCKS;
+        unsigned block = (t->kept->next_block + i) % NET_BLOCKS;
         if (!block_is_free(t, block))
             continue;
         own_block(t, block, (uint16_t)(slot + 1));
-        t->next_block = block + 1;
+        t->kept->next_block = block + 1;
         t->channels[slot].blocks++;
         return (int)block;
     }
@@ -139,14 +145,16 @@ void nettable_claim(struct nettable *t, unsigned slot, struct ctl_claim *c)
 
 /* ---- slots ---- */
 
-static void write_slot(struct nettable *t, unsigned slot, enum net_slot_state state)
+/* An odd sequence: a supervisor died here. */
+static void copy_slot(struct nettable *t, unsigned slot, enum net_slot_state state)
 {
     struct net_slot *shared = (struct net_slot *)at(t, NET_TABLE_GRANTS) + slot;
     struct net_channel *ch = &t->channels[slot];
 
-    __atomic_store_n(&shared->sequence, ++ch->sequence, __ATOMIC_RELAXED);
+    ch->sequence |= 1;
+    __atomic_store_n(&shared->sequence, ch->sequence, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_RELEASE);
-    shared->epoch = ++ch->epoch;
+    shared->epoch = ch->epoch;
     shared->state = state;
     shared->queues = ch->region.queues;
     shared->slots = ch->region.slots;
@@ -154,10 +162,73 @@ static void write_slot(struct nettable *t, unsigned slot, enum net_slot_state st
     __atomic_store_n(&shared->sequence, ++ch->sequence, __ATOMIC_RELEASE);
 }
 
-int nettable_create(struct nettable *t, const struct channel_grants *shared)
+static void write_slot(struct nettable *t, unsigned slot, enum net_slot_state state)
+{
+    t->channels[slot].epoch++;
+    copy_slot(t, slot, state);
+}
+
+void nettable_rewrite(struct nettable *t)
+{
+    for (unsigned i = 0; i < t->made; i++)
+        copy_slot(t, i, t->channels[i].state == SLOT_GRANTED ? NET_SLOT_GRANTED : NET_SLOT_FREE);
+    for (unsigned udp = 0; udp < 2; udp++)
+        for (unsigned port = 0; port < 65536; port++)
+            set_owner(t, udp, (uint16_t)port, t->owners[udp][port]);
+    __atomic_store_n(&head(t)->slots, t->made, __ATOMIC_RELEASE);
+    __atomic_store_n(&head(t)->active, (uint32_t)t->kept->active, __ATOMIC_RELEASE);
+}
+
+int nettable_map(struct nettable *t)
+{
+    void *p = mmap(NULL, sizeof(*t->kept), PROT_READ | PROT_WRITE, MAP_SHARED, t->memfd, 0);
+
+    if (p == MAP_FAILED)
+        return -errno;
+    t->kept = p;
+    t->channels = t->kept->channels;
+    t->owners = t->kept->owners;
+    t->blocks = t->kept->blocks;
+    return 0;
+}
+
+static int make_private(struct nettable *t)
+{
+    t->memfd = memfd_create("librettos-table", MFD_CLOEXEC);
+    if (t->memfd < 0 || ftruncate(t->memfd, sizeof(*t->kept)) < 0)
+        return -errno;
+    int err = nettable_map(t);
+    if (!err) {
+        t->kept->size = sizeof(*t->kept);
+        t->kept->active = CHANNEL_SERVER;
+    }
+    return err;
+}
+
+static int keep(const struct nettable *t, const char *what, const int *fds, unsigned n)
+{
+    char *key = xasprintf("%s %s", t->key, what);
+    int err = keeper_put(key, fds, n);
+
+    free(key);
+    return err;
+}
+
+static int keep_region(const struct nettable *t, const char *what, const struct ivshmem *r)
+{
+    int fds[FDPASS_MAX];
+
+    return keep(t, what, fds, ivshmem_descriptors(r, fds));
+}
+
+int nettable_create(struct nettable *t, const struct channel_grants *shared, const char *key)
 {
     memset(t, 0, sizeof(*t));
-    int err = ivshmem_create_region(&t->region, NET_TABLE_SLOT, 1, NET_TABLE_SIZE);
+    snprintf(t->key, sizeof(t->key), "%s", key);
+    t->memfd = t->region.memfd = -1;
+    int err = make_private(t);
+    if (!err)
+        err = ivshmem_create_region(&t->region, NET_TABLE_SLOT, 1, NET_TABLE_SIZE);
     if (err)
         return err;
     struct net_table *h = head(t);
@@ -169,14 +240,25 @@ int nettable_create(struct nettable *t, const struct channel_grants *shared)
     memcpy(h->ipv4, shared->ipv4, sizeof(h->ipv4));
     memcpy(h->ipv6, shared->ipv6, sizeof(h->ipv6));
     __atomic_store_n(&h->magic, NET_TABLE_MAGIC, __ATOMIC_RELEASE);
-    return 0;
+    err = keep_region(t, "table", &t->region);
+    return err ? err : keep(t, "private", &t->memfd, 1);
 }
 
 void nettable_destroy(struct nettable *t)
 {
+    char *prefix = xasprintf("%s ", t->key);
+
     while (t->made)
         ivshmem_destroy(&t->channels[--t->made].region);
     ivshmem_destroy(&t->region);
+    if (t->kept)
+        munmap(t->kept, sizeof(*t->kept));
+    if (t->memfd >= 0)
+        close(t->memfd);
+    t->kept = NULL;
+    t->memfd = -1;
+    keeper_clear(prefix);
+    free(prefix);
 }
 
 int nettable_grow(struct nettable *t, unsigned n)
@@ -187,8 +269,15 @@ int nettable_grow(struct nettable *t, unsigned n)
     for (; !err && t->made < before + n; t->made += !err) {
         struct net_channel *ch = &t->channels[t->made];
         err = ivshmem_create(&ch->region, t->made, CHANNEL_QUEUES_DEFAULT, CHANNEL_SLOTS_DEFAULT);
-        if (!err)
+        if (!err) {
+            char *what = xasprintf(NETTABLE_CHANNEL "%u", t->made);
+            err = keep_region(t, what, &ch->region);
+            free(what);
+        }
+        if (!err) {
             ch->state = SLOT_FREE;
+            t->kept->made = t->made + 1;
+        }
     }
     if (err)
         nettable_shrink(t, before);
@@ -200,6 +289,10 @@ void nettable_shrink(struct nettable *t, unsigned made)
 {
     while (t->made > made) {
         struct net_channel *ch = &t->channels[--t->made];
+        char *key = xasprintf("%s " NETTABLE_CHANNEL "%u", t->key, t->made);
+        t->kept->made = t->made;
+        keeper_drop(key);
+        free(key);
         ivshmem_destroy(&ch->region);
         ch->state = SLOT_MISSING; /* its epoch goes on if it is made again */
     }
@@ -311,6 +404,7 @@ void nettable_ring(const struct nettable *t)
 
 void nettable_activate(struct nettable *t, enum channel_role role)
 {
+    t->kept->active = role;
     __atomic_store_n(&head(t)->active, (uint32_t)role, __ATOMIC_RELEASE);
     nettable_ring(t);
 }

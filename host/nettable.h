@@ -9,6 +9,9 @@
  * A slot is MISSING (no channel was made yet), FREE, GRANTED, or LEAVING: its domain has ended, and
  * the server may still look at the region.
  *
+ * That private memory is kept by the keeper, as the regions and doorbells are: a next supervisor
+ * goes on with it (restore_nettable.c).
+ *
  * Ports of the shared address have one owner, a slot, and are owned in one of two ways: as part of
  * a block of ephemeral ports (TCP and UDP), or claimed one by one. All go with the slot's grant.
  */
@@ -35,19 +38,44 @@ struct net_channel {
     unsigned blocks, claims;      /* that it owns */
 };
 
+#define NETTABLE_CHANNEL "channel " /* and the slot: an entry at the keeper */
+#define NETTABLE_NOTE 1024u
+
+/* What outlives the supervisor; descriptors and pointers in it are worth nothing then. */
+struct nettable_kept {
+    uint32_t size; /* of this structure */
+    unsigned made;
+    unsigned next_block;
+    enum channel_role active;
+    struct net_channel channels[NET_SLOTS];
+    uint16_t owners[2][65536];
+    uint16_t blocks[NET_BLOCKS];
+    volatile unsigned current; /* which of the notes counts */
+    uint8_t note[2][NETTABLE_NOTE];
+};
+
 struct nettable {
     struct ivshmem region;
     uint32_t ping;
     unsigned made; /* channels: slots below are not MISSING */
-    unsigned next_block;
-    struct net_channel channels[NET_SLOTS];
-    uint16_t owners[2][65536]; /* TCP, UDP: slot + 1, or 0 */
-    uint16_t blocks[NET_BLOCKS];
+    char key[64];  /* how its entries at the keeper begin */
+    int memfd;
+    struct nettable_kept *kept;
+    struct net_channel *channels; /* these three are in there */
+    uint16_t (*owners)[65536];    /* TCP, UDP: slot + 1, or 0 */
+    uint16_t *blocks;
 };
 
-/* Makes a table without channels. `shared` tells the shared address: mac, IPs, prefixes. Returns 0
- * or -errno. */
-int nettable_create(struct nettable *t, const struct channel_grants *shared);
+/* Makes a table without channels. `shared` tells the shared address: mac, IPs, prefixes; key: see
+ * above, at most 63 bytes. Returns 0 or -errno. */
+int nettable_create(struct nettable *t, const struct channel_grants *shared, const char *key);
+/* Takes over the table that a dead supervisor left under this key. Returns 0 or -errno. */
+int nettable_restore(struct nettable *t, const char *key);
+/* The same, at the end of that: slots that are not `used` are revoked. */
+void nettable_sweep(struct nettable *t, const bool used[NET_SLOTS]);
+/* Keeps n bytes of the owner's, instead of the last ones. */
+void nettable_set_note(struct nettable *t, const void *note, size_t n);
+const void *nettable_note(const struct nettable *t);
 void nettable_destroy(struct nettable *t);
 
 /* Makes n further channels. Returns 0, -ENOSPC beyond NET_SLOTS, or -errno. */
@@ -85,6 +113,13 @@ void nettable_claim(struct nettable *t, unsigned slot, struct ctl_claim *c);
 int nettable_owner(const struct nettable *t, bool udp, uint16_t port);
 /* Whether the port is one that this slot claimed. */
 bool nettable_is_claimed(const struct nettable *t, unsigned slot, bool udp, uint16_t port);
+
+/* ---- for nettable.c's own other file ---- */
+
+/* Maps the private memory of t->memfd. Returns 0 or -errno. */
+int nettable_map(struct nettable *t);
+/* Writes what is private into the table once more. */
+void nettable_rewrite(struct nettable *t);
 
 /* The instances' words. */
 struct net_counters nettable_counters(const struct nettable *t, unsigned slot);

@@ -51,8 +51,9 @@ static bool plug_user(struct pathswitch *s, char **error)
         *error = xasprintf("no socket for the NIC: %s", strerror(errno));
         return false;
     }
-    d->port = vnet_connect(d->vnet, s->lease->host, fd[0], &err);
-    if (!d->port) {
+    err = vnet_connect(d->vnet, s->lease->host, fd[0]);
+    d->nic = err ? -1 : s->lease->host;
+    if (err) {
         *error = xasprintf("no port of the virtual switch: %s", strerror(-err));
         close(fd[1]);
         return false;
@@ -175,9 +176,9 @@ void nic_tidy(struct pathswitch *s, qmp_done *done)
     struct domain *d = s->domain;
 
     traffic_keep_nic(s);
-    if (d->port)
-        vnet_disconnect(d->vnet, d->port);
-    d->port = NULL;
+    if (d->nic >= 0)
+        vnet_disconnect(d->vnet, d->nic);
+    d->nic = -1;
     s->pooled = false;
     free(s->vfio);
     s->vfio = NULL;
@@ -188,10 +189,13 @@ bool channel_plug(struct pathswitch *s, qmp_done *done, char **error)
 {
     struct domain *d = s->domain;
 
-    if (!lease_add_channel(s->lease, error)) {
+    /* A dead supervisor may have got the slot, and have gone on from there. */
+    if (!(s->lease->server ? lease_connect(s->lease, error) : lease_add_channel(s->lease, error))) {
         lease_drop_channel(s->lease);
         return false;
     }
+    domain_commit(d);
+    domain_hold(d, "channel", s->lease->keep);
     getfd(d, "channel", s->lease->device.fd);
     s->lease->device.fd = -1;
     qmp_command(d, "chardev-add",

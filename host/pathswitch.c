@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "lease.h"
+#include "qmp.h"
 
 #define READY_MS 5000   /* for the domain to have a NIC's driver and link up */
 #define SERVER_MS 15000 /* the same for a channel: its server may have to start */
@@ -96,6 +97,7 @@ static void finish(struct pathswitch *s)
     s->error = NULL;
     free(s->why);
     s->why = NULL;
+    domain_commit(s->domain);
     next_waiting(s);
 }
 
@@ -129,7 +131,11 @@ static void unplug_asked(void *arg, const char *error)
 {
     struct pathswitch *s = arg;
 
-    if (error && domain_is_live(s->domain) && s->step == SWITCH_UNPLUG)
+    if (!error || !domain_is_live(s->domain) || s->step != SWITCH_UNPLUG)
+        return;
+    if (strstr(error, "not found"))
+        tidy(s);
+    else
         warn("%s: its NIC: %s", s->domain->name, error); /* being unplugged already, perhaps */
 }
 
@@ -270,6 +276,8 @@ static void plugged(void *arg, const char *error)
 
     if (!domain_is_live(s->domain) || s->step != SWITCH_PLUG)
         return;
+    if (error && qmp_is_repeated(error)) /* a dead supervisor had done it already */
+        error = NULL;
     if (error)
         fail(s, error);
     else if (s->wanted == CTL_PATH_DIRECT)
@@ -332,6 +340,7 @@ static void begin(struct pathswitch *s, enum ctl_path_kind wanted, const char *w
     }
     s->step = SWITCH_PLUG;
     loop_timer(&s->sv->loop, &s->timer, QEMU_MS);
+    domain_commit(s->domain);
     if (direct ? !plug_nic(s, &error) : !plug_channel(s, &error)) {
         fail(s, error);
         free(error);
@@ -342,9 +351,11 @@ static void begin(struct pathswitch *s, enum ctl_path_kind wanted, const char *w
 /* Frames that the switch had for the NIC before the network learned of the move. */
 static bool frames_wait(const struct pathswitch *s)
 {
-    const struct netport *p = s->domain->port;
+    const struct domain *d = s->domain;
+    struct switch_traffic t;
 
-    return p && !p->broken && buf_used(&p->tx) && now_ns() - s->begun_ns < LATE_MAX_NS;
+    return d->nic >= 0 && vnet_traffic(d->vnet, d->nic, &t) && t.waiting &&
+           now_ns() - s->begun_ns < LATE_MAX_NS;
 }
 
 /* What QEMU was told cannot be taken back: until it answers nobody else can have a switch. */
@@ -385,6 +396,45 @@ static void timer_fired(struct timer *t)
     case SWITCH_IDLE:
         break;
     }
+    domain_commit(s->domain);
+}
+
+void pathswitch_resume(struct pathswitch *s)
+{
+    char *error = NULL;
+
+    switch (s->step) {
+    case SWITCH_IDLE:
+        next_waiting(s);
+        break;
+    case SWITCH_PLUG:
+        loop_timer(&s->sv->loop, &s->timer, QEMU_MS);
+        if (s->wanted == CTL_PATH_SERVER) {
+            if (!channel_plug(s, plugged, &error)) {
+                fail(s, error);
+                free(error);
+                finish(s);
+            }
+            break;
+        }
+        fail(s, "the supervisor died in the midst of it");
+        s->has_end = true;
+        unplug(s);
+        break;
+    case SWITCH_ASKED:
+        loop_timer(&s->sv->loop, &s->timer, SERVER_MS + ANSWER_MS);
+        break;
+    case SWITCH_LATE:
+        loop_timer(&s->sv->loop, &s->timer, LATE_MS);
+        break;
+    case SWITCH_UNPLUG:
+        unplug(s);
+        break;
+    case SWITCH_TIDY:
+        tidy(s);
+        break;
+    }
+    domain_commit(s->domain);
 }
 
 /* ---- requests ---- */

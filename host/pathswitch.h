@@ -73,6 +73,9 @@ bool pathswitch_event(struct pathswitch *s, enum domain_event what, const void *
 void pathswitch_move(struct pathswitch *s, enum ctl_path_kind wanted, const char *why);
 /* It is in auto mode from now on (automode.c). */
 void automode_start(struct pathswitch *s);
+/* Goes on with the switch that was under way when another supervisor died, and what QEMU was told
+ * last may or may not have been done. */
+void pathswitch_resume(struct pathswitch *s);
 /* Adds what `ps` shows. */
 void pathswitch_describe(const struct pathswitch *s, json_t *o);
 

@@ -155,6 +155,14 @@ static void print_table(json_t *domains, bool all)
     }
 }
 
+static void print_supervisor(json_t *supervisor)
+{
+    int restarts = (int)json_integer_value(json_object_get(supervisor, "restarts"));
+
+    if (restarts)
+        printf("supervisor: restarts: %d\n", restarts);
+}
+
 static int print_stats(const char *name)
 {
     int status;
@@ -199,6 +207,7 @@ int cmd_ps(int argc, char **argv)
         putchar('\n');
     } else {
         print_table(domains, all);
+        print_supervisor(json_object_get(reply, "supervisor"));
     }
     json_decref(domains);
     json_decref(reply);

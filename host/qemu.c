@@ -4,16 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../abi/boot.h"
+#include "child.h"
 #include "dirs.h"
 
 int qemu_parse_version(const char *text, unsigned *major, unsigned *minor)
@@ -344,27 +342,11 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         add(argv, c->extra->v[i], NULL);
 }
 
-/*
- * In the child: becomes QEMU, with only the channels inherited, in a session of its own so that no
- * Ctrl-C reaches it. It dies with the supervisor, however that ends: nobody else could stop it.
- */
-static void become_qemu(const struct qemu_config *c, int log_fd, pid_t parent, char **argv)
+/* In the child: becomes QEMU, with only the channels inherited. */
+static void become_qemu(const struct qemu_config *c, char **argv)
 {
     const int channels[] = {c->control_fd, c->qmp_fd, c->console_fd, c->net_fd};
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    sigset_t none;
 
-    sigemptyset(&none);
-    signal(SIGPIPE, SIG_DFL); /* all that is not at its default in the supervisor */
-    signal(SIGHUP, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    setsid();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent || null < 0)
-        _exit(STATUS_CANNOT);
-    dup2(null, STDIN_FILENO);
-    dup2(log_fd, STDOUT_FILENO);
-    dup2(log_fd, STDERR_FILENO);
     for (size_t i = 0; i < ARRAY_SIZE(channels); i++)
         if (channels[i] >= 0)
             set_cloexec(channels[i], false);
@@ -380,13 +362,11 @@ static void become_qemu(const struct qemu_config *c, int log_fd, pid_t parent, c
 pid_t qemu_spawn(const struct qemu_config *c, int log_fd)
 {
     struct strv argv = {0};
-    pid_t parent = getpid();
 
     qemu_command(c, &argv);
-    pid_t pid = fork();
+    pid_t pid = child_start(log_fd);
     if (pid == 0)
-        become_qemu(c, log_fd, parent, argv.v);
-    int err = errno;
+        become_qemu(c, argv.v);
     strv_free(&argv);
-    return pid < 0 ? -err : pid;
+    return pid;
 }

@@ -20,4 +20,7 @@ typedef void qmp_done(void *arg, const char *error);
 void qmp_command(struct domain *d, const char *name, json_t *arguments, int fd, qmp_done *done,
                  void *arg);
 
+/* Whether this error only says that the thing of this name is there already. */
+bool qmp_is_repeated(const char *error);
+
 #endif

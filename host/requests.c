@@ -1,13 +1,18 @@
 /* What the supervisor does for the `librettos` command: the requests listed in supervisor.h. */
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "domain_state.h"
+#include "keeper.h"
 #include "lease.h"
 #include "pathswitch.h"
 #include "records.h"
+#include "supervisor.h"
 
 #define MAX_PORTS 64
 #define MAX_VOLUMES 16
@@ -34,7 +39,7 @@ static void put_json(struct client *c, uint16_t type, json_t *owned)
         free(text);
         text = xstrdup("{\"error\":\"the answer is too long\"}");
     }
-    frame_put(&c->tx, type, 0, text, strlen(text));
+    stream_put_frame(&c->stream, type, 0, text, strlen(text));
     free(text);
     json_decref(owned);
     client_flush(c);
@@ -65,7 +70,7 @@ void client_error(struct client *c, int status, const char *fmt, ...)
 
 /* ---- domains ---- */
 
-static struct domain *find_domain(struct supervisor *sv, const char *name)
+struct domain *supervisor_find(struct supervisor *sv, const char *name)
 {
     struct domain *d = sv->domains;
 
@@ -192,16 +197,16 @@ static void on_output(struct session *s, uint16_t type, const void *data, size_t
         session_consumed(s, (uint32_t)n);
         return;
     }
-    frame_put(&c->tx, type, 0, data, n);
-    client_flush(c);
+    stream_put_frame(&c->stream, type, 0, data, n);
+    client_later(c);
 }
 
 static void on_credit(struct session *s, uint32_t bytes)
 {
     struct client *c = s->arg;
 
-    frame_put_u32(&c->tx, CTL_CREDIT, 0, bytes);
-    client_flush(c);
+    stream_put_u32(&c->stream, CTL_CREDIT, 0, bytes);
+    client_later(c);
 }
 
 static void on_program_exit(struct session *s, const struct ctl_exit *e)
@@ -209,14 +214,14 @@ static void on_program_exit(struct session *s, const struct ctl_exit *e)
     struct client *c = s->arg;
 
     c->session = NULL;
-    frame_put(&c->tx, CTL_EXIT, 0, e, sizeof(*e));
+    stream_put_frame(&c->stream, CTL_EXIT, 0, e, sizeof(*e));
     if (c->role == CLIENT_EXEC)
         client_reply(c, json_pack("{s:b, s:i}", "ok", 1, "status", exit_status(e)));
     else
         client_flush(c);
 }
 
-static const struct session_listener listener = {
+const struct session_listener client_listener = {
     .started = on_started,
     .output = on_output,
     .in_credit = on_credit,
@@ -319,7 +324,7 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
         return NULL;
     }
     if (wanted) {
-        struct domain *d = find_domain(c->sv, wanted);
+        struct domain *d = supervisor_find(c->sv, wanted);
         if (d && domain_is_live(d)) {
             client_error(
                 c, STATUS_OURS,
@@ -332,39 +337,51 @@ static char *choose_name(struct client *c, const char *wanted, const char *base)
     }
     for (int i = is_reserved(base) ? 2 : 1;; i++) {
         char *name = i == 1 ? xstrdup(base) : xasprintf("%.56s-%d", base, i);
-        struct domain *d = find_domain(c->sv, name);
+        struct domain *d = supervisor_find(c->sv, name);
         if (!d || !domain_is_live(d))
             return name;
         free(name);
     }
 }
 
+void supervisor_adopt(struct supervisor *sv, struct domain *d)
+{
+    d->event = on_domain_event;
+    d->arg = sv;
+    if (d->id >= sv->next_domain)
+        sv->next_domain = d->id + 1;
+    d->next = sv->domains;
+    sv->domains = d;
+}
+
 struct domain *supervisor_start(struct supervisor *sv, struct domain_spec *spec, char **error)
 {
-    struct domain *old = find_domain(sv, spec->name), *d = NULL;
+    struct domain *old = supervisor_find(sv, spec->name), *d = NULL;
     char *dir = spec->dir ? xstrdup(spec->dir) : xasprintf("%s/%s.domain", sv->dir, spec->name);
 
+    char *state = xasprintf("%s/%u" DOMAIN_STATE, sv->dir, sv->next_domain);
+
     spec->dir = dir;
+    spec->id = sv->next_domain++;
+    spec->state_file = keeper_attached() ? state : NULL;
     if (old && domain_is_live(old))
         *error = xasprintf("a domain named %s runs already", spec->name);
     else
         d = domain_start(&sv->loop, sv->vnet, spec, error);
     free(dir);
+    free(state);
     if (!d)
         return NULL;
     if (old)
         forget(sv, old);
     trim_records(sv);
-    d->event = on_domain_event;
-    d->arg = sv;
-    d->next = sv->domains;
-    sv->domains = d;
+    supervisor_adopt(sv, d);
     return d;
 }
 
 void supervisor_exchange_names(struct supervisor *sv, struct domain *d, const char *name)
 {
-    struct domain *other = find_domain(sv, name);
+    struct domain *other = supervisor_find(sv, name);
     char *mine = d->name;
 
     d->name = xstrdup(name);
@@ -380,7 +397,7 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
 {
     struct supervisor *sv = c->sv;
     char *error = NULL;
-    struct lease *lease = lease_open(sv, rq, spec, &error);
+    struct lease *lease = spec->lease = lease_open(sv, rq, spec, &error);
     struct domain *d = lease ? supervisor_start(sv, spec, &error) : NULL;
 
     if (lease)
@@ -394,8 +411,8 @@ static void start_domain(struct client *c, struct domain_spec *spec, const struc
         }
         return;
     }
-    d->lease = lease;
     lease->path = pathswitch_new(sv, d, rq->mode);
+    domain_commit(d);
     c->role = CLIENT_RUN;
     c->domain = d;
     c->session = domain_main_session(d);
@@ -411,7 +428,7 @@ static void request_run(struct client *c, json_t *rq)
     struct qemu_volume volumes[MAX_VOLUMES];
     struct program program;
     struct strv qemu_args = {0};
-    struct domain_spec spec = {.listener = &listener, .arg = c};
+    struct domain_spec spec = {.listener = &client_listener, .arg = c};
     struct qemu_config *q = &spec.qemu;
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
@@ -466,7 +483,7 @@ static void request_run(struct client *c, json_t *rq)
 static struct domain *named_domain(struct client *c, json_t *rq)
 {
     const char *name = json_string_value(json_object_get(rq, "name"));
-    struct domain *d = name ? find_domain(c->sv, name) : NULL;
+    struct domain *d = name ? supervisor_find(c->sv, name) : NULL;
 
     if (d && domain_is_live(d))
         return d;
@@ -486,7 +503,7 @@ static void request_exec(struct client *c, json_t *rq)
     if (!take_program(rq, &program)) {
         client_error(c, STATUS_OURS, "malformed request");
     } else {
-        c->session = domain_exec(d, &program.spec, &listener, c, &err);
+        c->session = domain_exec(d, &program.spec, &client_listener, c, &err);
         if (c->session) {
             c->role = CLIENT_EXEC;
             c->domain = d;
@@ -505,7 +522,8 @@ static void request_ps(struct client *c)
     /* One frame each: all together may be longer than one can be. */
     for (struct domain *d = c->sv->domains; d; d = d->next)
         client_event(c, json_pack("{s:s, s:o}", "event", "domain", "domain", describe(d)));
-    client_reply(c, json_pack("{s:b}", "ok", 1));
+    client_reply(c, json_pack("{s:b, s:{s:i, s:i}}", "ok", 1, "supervisor", "pid", (int)getpid(),
+                              "restarts", (int)c->sv->restarts));
 }
 
 static void request_stop(struct client *c, json_t *rq)
@@ -539,8 +557,10 @@ static void request_upgrade(struct client *c, json_t *rq)
         client_error(c, STATUS_OURS,
                      "%s is no network server; `librettos ps` lists them (kind: network server)",
                      d->name);
-    else if (d)
-        netserver_upgrade(d->server, json_string_value(json_object_get(rq, "kernel")), c);
+    if (!d || !d->server)
+        return;
+    c->role = CLIENT_UPGRADE;
+    netserver_upgrade(d->server, json_string_value(json_object_get(rq, "kernel")), c);
 }
 
 static void request_signal(struct client *c, json_t *rq)
@@ -578,6 +598,32 @@ static void request_switch(struct client *c, json_t *rq)
         pathswitch_request(c, d, rq);
 }
 
+/* Makes room for the next supervisor, of the build that the command is of. */
+static void request_restart(struct client *c, json_t *rq)
+{
+    const char *binary;
+    int version, fd;
+
+    if (json_unpack(rq, "{s:i, s:s}", "state_version", &version, "binary", &binary)) {
+        client_error(c, STATUS_OURS, "malformed request");
+    } else if ((uint32_t)version != supervisor_state_version()) {
+        client_error(
+            c, STATUS_OURS,
+            "%s is of a build that would not understand what the running supervisor leaves "
+            ": stop the domains first",
+            binary);
+    } else if ((fd = open(binary, O_PATH | O_CLOEXEC)) < 0 || access(binary, X_OK) < 0) {
+        client_error(c, STATUS_OURS, "%s: %s", binary, strerror(errno));
+    } else {
+        keeper_put(KEEPER_BINARY, &fd, 1);
+        c->role = CLIENT_RESTART;
+        c->sv->exit_status = KEEPER_AGAIN;
+        c->sv->loop.stop = true;
+    }
+    if (c->role == CLIENT_RESTART)
+        close(fd);
+}
+
 static int handle_request(struct client *c, const struct frame *f)
 {
     json_t *rq = json_loadb((const char *)f->payload, f->length, 0, NULL);
@@ -602,6 +648,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_upgrade(c, rq);
     else if (!strcmp(op, "stats"))
         request_stats(c, rq);
+    else if (!strcmp(op, "restart"))
+        request_restart(c, rq);
     else
         client_error(c, STATUS_OURS, "unknown request %s", op);
     json_decref(rq);

@@ -18,6 +18,8 @@
  *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
  *           "drain_ns", "total_ns"
  *   stats   name; reply: "stats"
+ *   restart state_version, binary; the reply comes from the next supervisor, which the keeper
+ *           starts from that file
  *
  * In run and exec the command sends IN, CREDIT, SIGNAL, WINSIZE and SHUTDOWN frames in between.
  * When a command goes away without SHUTDOWN (it was killed), its domain goes on.
@@ -25,12 +27,17 @@
 #ifndef HOST_SUPERVISOR_H
 #define HOST_SUPERVISOR_H
 
+#include <stdint.h>
+
+/* Of all that one supervisor leaves for the next: they understand each other if this is equal. */
+uint32_t supervisor_state_version(void);
+
 /*
- * Runs the supervisor until there is nothing more to do. ready_fd (or -1): gets one byte when the
- * socket accepts connections; closed without one if another supervisor runs already. Returns the
- * exit status of the process.
+ * Runs the supervisor until there is nothing more to do. keeper_fd: the way to the keeper, which
+ * started it after `restarts` others. ready_fd (or -1): gets one byte when the socket accepts
+ * connections. Returns the exit status of the process.
  */
-int supervisor_main(int ready_fd);
+int supervisor_main(int keeper_fd, unsigned restarts, int ready_fd);
 
 /*
  * Connects to the supervisor; with `start`, starts one if none runs. Returns the socket, -ENOENT if

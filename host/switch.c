@@ -61,12 +61,12 @@ static struct switch_port *lookup(const struct net_switch *sw, const uint8_t *ma
 static void send_to(struct switch_port *port, const uint8_t *frame, size_t n)
 {
     if (!port->deliver(port, frame, n)) {
-        port->stats.drop_full++;
+        port->traffic.drop_full++;
         return;
     }
     port->dirty = true;
-    port->stats.tx_frames++;
-    port->stats.tx_bytes += n;
+    port->traffic.tx_frames++;
+    port->traffic.tx_bytes += n;
 }
 
 void switch_input(struct net_switch *sw, struct switch_port *from, const uint8_t *frame, size_t n)
@@ -74,15 +74,15 @@ void switch_input(struct net_switch *sw, struct switch_port *from, const uint8_t
     /* Destination address at 0, source at 6; bit 0 of the first byte marks a group address. */
     if (n < ETH_HEADER || n > ETH_FRAME_MAX || (frame[6] & 1) ||
         (from->only_mac && memcmp(frame + 6, from->only_mac, 6))) {
-        from->stats.drop_bad++;
+        from->traffic.drop_bad++;
         return;
     }
-    from->stats.rx_frames++;
-    from->stats.rx_bytes += n;
+    from->traffic.rx_frames++;
+    from->traffic.rx_bytes += n;
     learn(sw, frame + 6, from->index);
     struct switch_port *to = frame[0] & 1 ? NULL : lookup(sw, frame);
     if (to == from) {
-        from->stats.drop_local++;
+        from->traffic.drop_local++;
         return;
     }
     if (to) {

@@ -13,6 +13,16 @@
 #define SWITCH_PORTS 128
 #define SWITCH_MACS 256 /* learned addresses; a power of two */
 
+/* What went through a port. */
+struct switch_traffic {
+    uint64_t rx_frames, rx_bytes; /* from the port into the switch */
+    uint64_t tx_frames, tx_bytes; /* out through the port */
+    uint64_t drop_full;           /* no room in the port */
+    uint64_t drop_bad;            /* too short, too long, or with a source it may not use */
+    uint64_t drop_local;          /* for the port it came from */
+    uint64_t waiting;             /* bytes that its other end has not taken yet */
+};
+
 struct switch_port {
     /* Takes a whole frame (it is copied or sent at once). False: no room, the frame is dropped. */
     bool (*deliver)(struct switch_port *port, const uint8_t *frame, size_t n);
@@ -23,13 +33,7 @@ struct switch_port {
     const uint8_t *only_mac; /* the one source address it may use, or NULL */
     int index;               /* in the switch, set by switch_add_port() */
     bool dirty;              /* has frames to flush */
-    struct {
-        uint64_t rx_frames, rx_bytes; /* from the port into the switch */
-        uint64_t tx_frames, tx_bytes; /* out through the port */
-        uint64_t drop_full;           /* no room in the port */
-        uint64_t drop_bad;            /* too short, too long, or with a source it may not use */
-        uint64_t drop_local;          /* for the port it came from */
-    } stats;
+    struct switch_traffic traffic;
 };
 
 struct net_switch {

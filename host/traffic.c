@@ -19,10 +19,10 @@ static void add(struct traffic *sum, const struct traffic *t)
 }
 
 /* The switch's view is the opposite one. */
-static struct traffic of_port(const struct switch_port *p)
+static struct traffic of_port(const struct switch_traffic *t)
 {
-    return (struct traffic){p->stats.tx_frames, p->stats.tx_bytes,  p->stats.rx_frames,
-                            p->stats.rx_bytes,  p->stats.drop_full, p->stats.drop_bad};
+    return (struct traffic){t->tx_frames, t->tx_bytes,  t->rx_frames,
+                            t->rx_bytes,  t->drop_full, t->drop_bad};
 }
 
 /* A tap device's counters, opposite too; zeros if there is no such device. */
@@ -48,8 +48,10 @@ static struct traffic of_tap(const char *name)
 
 static struct traffic of_nic(const struct domain *d)
 {
-    if (d->port)
-        return of_port(&d->port->port);
+    struct switch_traffic t;
+
+    if (d->nic >= 0 && vnet_traffic(d->vnet, d->nic, &t))
+        return of_port(&t);
     if (d->lease && *d->lease->tap_name)
         return of_tap(d->lease->tap_name);
     return (struct traffic){0};

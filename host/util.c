@@ -249,6 +249,23 @@ int write_file_atomic(const char *path, const void *p, size_t n)
     return err;
 }
 
+void hex_encode(const void *p, size_t n, char *out)
+{
+    for (size_t i = 0; i < n; i++)
+        snprintf(out + 2 * i, 3, "%02x", ((const uint8_t *)p)[i]);
+}
+
+int hex_decode(const char *text, void *p, size_t n)
+{
+    if (strlen(text) != 2 * n || strspn(text, "0123456789abcdef") != 2 * n)
+        return -EINVAL;
+    for (size_t i = 0; i < n; i++) {
+        const char digits[3] = {text[2 * i], text[2 * i + 1], 0};
+        ((uint8_t *)p)[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return 0;
+}
+
 int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
 {
     uint64_t v = 0;

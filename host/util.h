@@ -86,6 +86,10 @@ int write_all(int fd, const void *p, size_t n);
 /* Replaces path with these bytes, atomically (a temporary file beside it, then rename). */
 int write_file_atomic(const char *path, const void *p, size_t n);
 
+/* n bytes as 2 n hexadecimal digits and a NUL, and back: 0, or -EINVAL for another text. */
+void hex_encode(const void *p, size_t n, char *out);
+int hex_decode(const char *text, void *p, size_t n);
+
 /* Parses a whole decimal number within [min, max]. Returns 0 or -EINVAL. */
 int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
 

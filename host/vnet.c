@@ -1,288 +1,214 @@
-/* The network of vnet.h: everything that knows libslirp. */
+/* The supervisor's side of the virtual network: numbers, and messages to its process. */
 #include "vnet.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <slirp/libslirp.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "udprelay.h"
+#include "child.h"
+#include "keeper.h"
+#include "vswitch.h"
 
-#define NET4 0x0a000200u /* 10.0.2.0/24 */
-#define PREFIX6 "fd00:4c69:6272::"
-#define RESUME_MS 2
-#define LISTEN_BACKLOG 1024
-#define GATEWAY 2u
-#define UDP_FORWARDS 256
+#define KEY "vnet "        /* and the pid: its entry at the keeper */
+#define ANSWER_TIMEOUT_S 5 /* it answers in microseconds, or is stuck */
+#define STEADY_NS 1000000000u
+#define RESTART_MS 1000 /* of one that died sooner */
 
 struct vnet {
+    struct watch watch; /* our end of the process's socket, fd -1: it does not run */
     struct loop *loop;
-    struct net_switch sw;
-    struct switch_port slirp_port;
-    struct poller poller;
-    struct timer resume;
-    struct pollfds *fds; /* during a fill or poll */
-    bool polled;         /* libslirp's descriptors were waited for this time */
-    bool resolved;       /* it may have learned an address that packets wait for */
-    Slirp *slirp;
-    bool used[VNET_HOSTS];
-    struct netport *ports[VNET_HOSTS];
-    struct udprelay *relays[UDP_FORWARDS];
-};
-
-/* ---- libslirp's callbacks ---- */
-
-static ssize_t send_packet(const void *frame, size_t n, void *opaque)
-{
-    struct vnet *v = opaque;
-
-    switch_input(&v->sw, &v->slirp_port, frame, n);
-    return (ssize_t)n;
-}
-
-static void guest_error(const char *msg, void *opaque)
-{
-    (void)msg; /* a guest could fill the log; bad packets are libslirp's to drop */
-    (void)opaque;
-}
-
-static int64_t clock_get_ns(void *opaque)
-{
-    (void)opaque;
-    return (int64_t)now_ns();
-}
-
-struct slirp_timer {
-    struct timer timer;
-    struct vnet *v;
-    SlirpTimerCb cb;
+    pid_t pid;
+    uint32_t next_id;
+    uint64_t started_ns;
+    struct timer restart;
+    bool allow_host_loopback;
+    void (*died)(void *arg);
     void *arg;
+    bool used[VNET_HOSTS];
 };
 
-static void timer_fired(struct timer *t)
-{
-    struct slirp_timer *s = (struct slirp_timer *)t;
+/* ---- its process ---- */
 
-    s->cb(s->arg);
-    switch_flush(&s->v->sw);
+/* In the child: becomes the process, with the one socket. */
+static void become_switch(int sock, bool allow_host_loopback)
+{
+    char *fd = xasprintf("%d", sock);
+
+    set_cloexec(sock, false);
+    execl("/proc/self/exe", "librettos", "supervisor", "--switch-fd", fd,
+          allow_host_loopback ? "--host-loopback" : NULL, NULL);
+    _exit(STATUS_CANNOT);
 }
 
-static void *timer_new(SlirpTimerCb cb, void *arg, void *opaque)
+static char *key_of(const struct vnet *v)
 {
-    struct slirp_timer *s = xcalloc(1, sizeof(*s));
-
-    s->timer.fire = timer_fired;
-    s->v = opaque;
-    s->cb = cb;
-    s->arg = arg;
-    return s;
+    return xasprintf(KEY "%d", v->pid);
 }
 
-static void timer_free(void *timer, void *opaque)
+static int keep_process(const struct vnet *v)
 {
-    struct vnet *v = opaque;
+    char *key = key_of(v);
+    int err = keeper_put(key, &v->watch.fd, 1);
 
-    loop_timer_stop(v->loop, timer);
-    free(timer);
+    free(key);
+    return err;
 }
 
-static void timer_mod(void *timer, int64_t expire_ms, void *opaque)
+static void forget_process(const struct vnet *v)
 {
-    struct vnet *v = opaque;
-    int64_t now_ms = (int64_t)(now_ns() / 1000000u);
+    char *key = key_of(v);
 
-    loop_timer(v->loop, timer, expire_ms > now_ms ? (uint64_t)(expire_ms - now_ms) : 0);
+    keeper_drop(key);
+    free(key);
 }
 
-static void register_fd(int fd, void *opaque)
+/* Takes over the socket of a running process. Returns 0 or -errno; it is closed then. */
+static int adopt(struct vnet *v, int sock, pid_t pid)
 {
-    (void)fd;
-    (void)opaque;
-}
+    struct timeval limit = {.tv_sec = ANSWER_TIMEOUT_S};
 
-static void notify(void *opaque)
-{
-    (void)opaque;
-}
-
-static const SlirpCb callbacks = {
-    .send_packet = send_packet,
-    .guest_error = guest_error,
-    .clock_get_ns = clock_get_ns,
-    .timer_new = timer_new,
-    .timer_free = timer_free,
-    .timer_mod = timer_mod,
-    .register_poll_fd = register_fd,
-    .unregister_poll_fd = register_fd,
-    .notify = notify,
-};
-
-/* ---- waiting for libslirp's sockets ---- */
-
-static int add_poll(int fd, int events, void *opaque)
-{
-    struct vnet *v = opaque;
-    struct pollfds *p = v->fds;
-    short e = 0;
-
-    if (events & SLIRP_POLL_IN)
-        e |= POLLIN;
-    if (events & SLIRP_POLL_OUT)
-        e |= POLLOUT;
-    if (events & SLIRP_POLL_PRI)
-        e |= POLLPRI;
-    if (p->n == p->cap) {
-        p->cap *= 2;
-        p->v = xrealloc(p->v, p->cap * sizeof(*p->v));
+    setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+    v->watch.fd = sock;
+    v->pid = pid;
+    v->started_ns = now_ns();
+    int err = loop_add(v->loop, &v->watch);
+    if (err) {
+        close(sock);
+        v->watch.fd = -1;
     }
-    p->v[p->n] = (struct pollfd){.fd = fd, .events = e};
-    return (int)p->n++;
+    return err;
 }
 
-static int get_revents(int i, void *opaque)
+/* Takes over the process that the keeper knows of. Returns 0, -ENOENT, or -errno. */
+static int find_process(struct vnet *v)
 {
-    struct vnet *v = opaque;
-    short e = v->fds->v[i].revents;
-    int out = 0;
+    char name[KEEPER_NAME];
+    int pid, sock, n = -ENOENT;
 
-    if (e & POLLIN)
-        out |= SLIRP_POLL_IN;
-    if (e & POLLOUT)
-        out |= SLIRP_POLL_OUT;
-    if (e & POLLPRI)
-        out |= SLIRP_POLL_PRI;
-    if (e & POLLERR)
-        out |= SLIRP_POLL_ERR;
-    if (e & POLLHUP)
-        out |= SLIRP_POLL_HUP;
-    return out;
+    for (unsigned i = 0; keeper_list(i, name); i++)
+        if (sscanf(name, KEY "%d", &pid) == 1 && (n = keeper_get(name, &sock, 1)) == 1)
+            return adopt(v, sock, pid);
+    return n < 0 ? n : -ENOENT;
 }
 
-static void fill(struct poller *p, struct pollfds *fds, uint32_t *timeout_ms)
+/* Returns 0 or -errno. */
+static int start_process(struct vnet *v)
 {
-    struct vnet *v = (struct vnet *)((char *)p - offsetof(struct vnet, poller));
+    int pair[2];
 
-    /* A guest's queue is full: read nothing more that would have to be dropped. */
-    v->polled = !switch_is_full(&v->sw, &v->slirp_port);
-    v->fds = fds;
-    if (v->polled)
-        slirp_pollfds_fill(v->slirp, timeout_ms, add_poll, v);
-    else if (*timeout_ms > RESUME_MS)
-        *timeout_ms = RESUME_MS;
-    /* Packets that wait for an address are sent at the end of a poll, not when it arrives. */
-    if (v->resolved)
-        *timeout_ms = 0;
-    v->resolved = false;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return -errno;
+    pid_t pid = child_start(STDERR_FILENO);
+    if (pid == 0)
+        become_switch(pair[1], v->allow_host_loopback);
+    close(pair[1]);
+    if (pid < 0) {
+        close(pair[0]);
+        return (int)pid;
+    }
+    int err = adopt(v, pair[0], pid);
+    return err ? err : keep_process(v);
 }
 
-static void polled(struct poller *p, struct pollfds *fds, bool failed)
+static void end_process(struct vnet *v)
 {
-    struct vnet *v = (struct vnet *)((char *)p - offsetof(struct vnet, poller));
-
-    v->fds = fds;
-    slirp_pollfds_poll(v->slirp, failed || !v->polled, get_revents, v);
-    switch_flush(&v->sw);
-    bool paused = false;
-    for (int i = 0; i < VNET_HOSTS; i++)
-        paused |= v->ports[i] && v->ports[i]->paused;
-    if (paused && !v->resume.at_ns)
-        loop_timer(v->loop, &v->resume, RESUME_MS);
+    if (v->watch.fd < 0)
+        return;
+    loop_del(v->loop, &v->watch);
+    close(v->watch.fd);
+    v->watch.fd = -1;
+    forget_process(v);
+    child_kill(v->pid);
 }
 
-static void resume(struct timer *t)
+static void start_again(struct timer *t)
 {
-    struct vnet *v = (struct vnet *)((char *)t - offsetof(struct vnet, resume));
+    struct vnet *v = (struct vnet *)((char *)t - offsetof(struct vnet, restart));
+    int err = start_process(v);
 
-    for (int i = 0; i < VNET_HOSTS; i++)
-        if (v->ports[i])
-            netport_resume(v->ports[i]);
+    if (err) {
+        warn("the virtual network does not start: %s", strerror(-err));
+        loop_timer(v->loop, &v->restart, RESTART_MS);
+        return;
+    }
+    v->died(v->arg);
 }
 
-/* ARP, or ICMPv6, which may be an answer of neighbour discovery. */
-static bool tells_address(const uint8_t *frame, size_t n)
+/* It says nothing unasked: this is its end. */
+static void hung_up(struct watch *w, uint32_t events)
 {
-    return (frame[12] == 0x08 && frame[13] == 0x06) ||
-           (frame[12] == 0x86 && frame[13] == 0xdd && n > 20 && frame[20] == IPPROTO_ICMPV6);
+    struct vnet *v = (struct vnet *)w;
+    bool early = now_ns() - v->started_ns < STEADY_NS;
+
+    (void)events;
+    warn("the process of the virtual network died; starting another");
+    end_process(v);
+    loop_timer(v->loop, &v->restart, early ? RESTART_MS : 0);
 }
 
-static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t n)
+/* Sends a request, with fd unless that is -1, and waits for the answer. Returns its error. */
+static int ask(struct vnet *v, struct vswitch_request *rq, int fd, struct switch_traffic *traffic)
 {
-    struct vnet *v = (struct vnet *)((char *)port - offsetof(struct vnet, slirp_port));
+    struct vswitch_answer answer = {0};
+    unsigned none = 0;
 
-    for (int i = 0; i < UDP_FORWARDS; i++)
-        if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
-            return true;
-    slirp_input(v->slirp, frame, (int)n);
-    v->resolved |= tells_address(frame, n);
-    return true;
+    if (v->watch.fd < 0)
+        return -ENETDOWN;
+    rq->id = ++v->next_id;
+    ssize_t n = fdpass_send(v->watch.fd, rq, sizeof(*rq), &fd, fd >= 0, 0);
+    do
+        n = n > 0 ? fdpass_recv(v->watch.fd, &answer, sizeof(answer), NULL, &none, 0) : n;
+    while (n > 0 && answer.id != rq->id);
+    if (n <= 0) {
+        kill(v->pid, SIGKILL); /* if it is only stuck; hung_up() does the rest */
+        return -ENETDOWN;
+    }
+    if (traffic)
+        *traffic = answer.traffic;
+    return answer.error;
 }
 
-/* ---- the network ---- */
-
-static struct in_addr addr4(uint32_t host)
+static int tell(struct vnet *v, enum vswitch_op op, int host)
 {
-    return (struct in_addr){htonl(NET4 | host)};
+    return ask(v, &(struct vswitch_request){.op = op, .host = host}, -1, NULL);
 }
 
-static struct in6_addr addr6(uint8_t host)
-{
-    struct in6_addr a;
-
-    inet_pton(AF_INET6, PREFIX6, &a);
-    a.s6_addr[15] = host;
-    return a;
-}
-
-struct vnet *vnet_new(struct loop *loop, bool allow_host_loopback)
+struct vnet *vnet_new(struct loop *loop, bool allow_host_loopback, void (*died)(void *arg),
+                      void *arg)
 {
     struct vnet *v = xcalloc(1, sizeof(*v));
-    SlirpConfig config = {
-        .version = 3,
-        .in_enabled = true,
-        .vnetwork = addr4(0),
-        .vnetmask = {htonl(0xffffff00)},
-        .vhost = addr4(2),
-        .vnameserver = addr4(3),
-        .vdhcp_start = addr4(VNET_FIRST_HOST + VNET_HOSTS),
-        .in6_enabled = true,
-        .vprefix_addr6 = addr6(0),
-        .vprefix_len = 64,
-        .vhost6 = addr6(2),
-        .vnameserver6 = addr6(3),
-        .if_mtu = SWITCH_MTU,
-        .if_mru = SWITCH_MTU,
-        .disable_host_loopback = !allow_host_loopback,
-    };
 
-    v->loop = loop;
-    v->poller = (struct poller){.fill = fill, .polled = polled};
-    v->resume.fire = resume;
-    v->slirp_port.deliver = slirp_deliver;
-    switch_add_port(&v->sw, &v->slirp_port);
-    v->slirp = slirp_new(&config, &callbacks, v);
-    if (!v->slirp) {
-        warn("libslirp cannot be started");
-        free(v);
-        return NULL;
-    }
-    loop->poller = &v->poller;
-    return v;
+    *v =
+        (struct vnet){.watch = {.fd = -1, .events = EPOLLIN, .ready = hung_up},
+                      .loop = loop,
+                      .restart.fire = start_again,
+                      .next_id = (uint32_t)now_ns(), /* answers to a dead supervisor are not ours */
+                      .allow_host_loopback = allow_host_loopback,
+                      .died = died,
+                      .arg = arg};
+    int err = find_process(v);
+    if (err)
+        err = start_process(v);
+    if (!err)
+        return v;
+    warn("the virtual network does not start: %s", strerror(-err));
+    free(v);
+    return NULL;
 }
 
 void vnet_free(struct vnet *v)
 {
-    loop_timer_stop(v->loop, &v->resume);
-    v->loop->poller = NULL;
-    for (int i = 0; i < UDP_FORWARDS; i++)
-        if (v->relays[i])
-            udprelay_close(v->relays[i]);
-    slirp_cleanup(v->slirp);
+    loop_timer_stop(v->loop, &v->restart);
+    end_process(v);
     free(v);
 }
+
+/* ---- numbers ---- */
 
 int vnet_alloc(struct vnet *v)
 {
@@ -300,7 +226,7 @@ int vnet_alloc_address(struct vnet *v, const char *ipv4)
 
     if (inet_pton(AF_INET, ipv4, &a) != 1)
         return -EINVAL;
-    int64_t host = (int64_t)ntohl(a.s_addr) - (NET4 + VNET_FIRST_HOST);
+    int64_t host = (int64_t)ntohl(a.s_addr) - ntohl(vnet_addr4(VNET_FIRST_HOST).s_addr);
     if (host < 0 || host >= VNET_SERVER)
         return -EINVAL;
     if (v->used[host])
@@ -309,218 +235,75 @@ int vnet_alloc_address(struct vnet *v, const char *ipv4)
     return (int)host;
 }
 
+void vnet_take(struct vnet *v, int host)
+{
+    v->used[host] = true;
+}
+
+pid_t vnet_pid(const struct vnet *v)
+{
+    return v->watch.fd < 0 ? 0 : v->pid;
+}
+
 void vnet_release(struct vnet *v, int host)
 {
     v->used[host] = false;
 }
 
-void vnet_mac(int host, uint8_t mac[6])
+/* ---- ports and forwards ---- */
+
+int vnet_connect(struct vnet *v, int host, int fd)
 {
-    const uint8_t m[6] = {0x02, 'L', 'O', 'S', 0, (uint8_t)(VNET_FIRST_HOST + host)};
+    int err = ask(v, &(struct vswitch_request){.op = VSWITCH_CONNECT, .host = host}, fd, NULL);
 
-    memcpy(mac, m, sizeof(m));
-}
-
-void vnet_grants(int host, struct channel_grants *g)
-{
-    struct in_addr ip = addr4((uint32_t)(VNET_FIRST_HOST + host)), gateway = addr4(GATEWAY);
-    struct in6_addr ip6 = addr6((uint8_t)(VNET_FIRST_HOST + host)), gateway6 = addr6(GATEWAY);
-
-    *g = (struct channel_grants){.mtu = SWITCH_MTU, .ipv4_prefix = 24, .ipv6_prefix = 64};
-    vnet_mac(host, g->mac);
-    memcpy(g->ipv4, &ip, sizeof(g->ipv4));
-    memcpy(g->ipv4_gateway, &gateway, sizeof(g->ipv4_gateway));
-    memcpy(g->ipv6, &ip6, sizeof(g->ipv6));
-    memcpy(g->ipv6_gateway, &gateway6, sizeof(g->ipv6_gateway));
-}
-
-char *vnet_boot_arg(int host)
-{
-    int n = VNET_FIRST_HOST + host;
-
-    return xasprintf("10.0.2.%d/24,gw=10.0.2.2,dns=10.0.2.3," PREFIX6 "%x/64,gw6=" PREFIX6 "2", n,
-                     (unsigned)n);
-}
-
-char *vnet_address(int host)
-{
-    return xasprintf("10.0.2.%d", VNET_FIRST_HOST + host);
-}
-
-struct netport *vnet_connect(struct vnet *v, int host, int fd, int *err)
-{
-    struct netport *p = v->ports[host];
-    uint8_t mac[6];
-
-    if (p) { /* the network server's, which was held */
-        *err = netport_attach(p, fd);
-        return *err ? NULL : p;
-    }
-    p = xcalloc(1, sizeof(*p));
-    vnet_mac(host, mac);
-    *err = netport_open(p, v->loop, &v->sw, fd, mac);
-    if (*err) {
-        free(p);
-        return NULL;
-    }
-    if (host == VNET_SERVER) {
-        p->port.only_mac = NULL;
-        p->held = p->lasting = true;
-    }
-    v->ports[host] = p;
-    return p;
-}
-
-void vnet_disconnect(struct vnet *v, struct netport *p)
-{
-    for (int i = 0; i < VNET_HOSTS; i++)
-        if (v->ports[i] == p)
-            v->ports[i] = NULL;
-    netport_close(p);
-    free(p);
-}
-
-void vnet_hold_server(struct vnet *v)
-{
-    if (v->ports[VNET_SERVER])
-        netport_hold(v->ports[VNET_SERVER]);
-}
-
-void vnet_server_ready(struct vnet *v)
-{
-    if (v->ports[VNET_SERVER])
-        netport_release(v->ports[VNET_SERVER]);
-}
-
-void vnet_remove_server(struct vnet *v)
-{
-    if (v->ports[VNET_SERVER])
-        vnet_disconnect(v, v->ports[VNET_SERVER]);
-}
-
-/* Fills in a socket address from the numeric address of a forward. Returns its length, 0 if bad. */
-static socklen_t host_address(const struct vnet_forward *f, struct sockaddr_storage *ss)
-{
-    struct sockaddr_in *in = (struct sockaddr_in *)ss;
-    struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-
-    memset(ss, 0, sizeof(*ss));
-    if (inet_pton(AF_INET, f->host_ip, &in->sin_addr) == 1) {
-        in->sin_family = AF_INET;
-        in->sin_port = htons(f->host_port);
-        return sizeof(*in);
-    }
-    if (inet_pton(AF_INET6, f->host_ip, &in6->sin6_addr) == 1) {
-        in6->sin6_family = AF_INET6;
-        in6->sin6_port = htons(f->host_port);
-        return sizeof(*in6);
-    }
-    return 0;
-}
-
-/* libslirp binds with SO_REUSEADDR but reports errno unreliably; a probe tells what is wrong. */
-static int probe(const struct sockaddr_storage *ss, socklen_t len)
-{
-    int one = 1, err = 0;
-    int fd = socket(ss->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0)
-        return -errno;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, (const struct sockaddr *)ss, len) < 0 || listen(fd, 1) < 0)
-        err = -errno;
     close(fd);
     return err;
 }
 
-/*
- * libslirp listens with a backlog of one, so that of many clients that connect at once most wait
- * for seconds (their SYNs or first data are dropped). It does not tell its descriptor; we look for
- * it.
- */
-static void widen_backlog(const struct sockaddr_storage *want, socklen_t want_len)
+void vnet_disconnect(struct vnet *v, int host)
 {
-    DIR *d = opendir("/proc/self/fd");
-    struct dirent *e;
-
-    while (d && (e = readdir(d))) {
-        struct sockaddr_storage ss = {0};
-        socklen_t len = sizeof(ss), n = sizeof(int);
-        int fd = atoi(e->d_name), listening = 0;
-        if (!getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) && listening &&
-            !getsockname(fd, (struct sockaddr *)&ss, &len) && len == want_len &&
-            !memcmp(&ss, want, len))
-            listen(fd, LISTEN_BACKLOG);
-    }
-    if (d)
-        closedir(d);
+    tell(v, VSWITCH_DISCONNECT, host);
 }
 
-static int forward_udp(struct vnet *v, int host, const struct sockaddr *addr, socklen_t len,
-                       uint16_t port)
+void vnet_hold_server(struct vnet *v)
 {
-    struct udprelay_guest guest = {
-        .gateway_mac = {0x52, 0x55, NET4 >> 24, (NET4 >> 16) & 255, (NET4 >> 8) & 255, GATEWAY},
-        .ip = NET4 | (uint32_t)(VNET_FIRST_HOST + host),
-        .gateway = NET4 | GATEWAY,
-        .port = port,
-    };
-    int err = -ENOSPC;
+    tell(v, VSWITCH_HOLD, VNET_SERVER);
+}
 
-    vnet_mac(host, guest.mac);
-    for (int i = 0; i < UDP_FORWARDS; i++)
-        if (!v->relays[i]) {
-            v->relays[i] = udprelay_open(v->loop, &v->sw, &v->slirp_port, addr, len, &guest, &err);
-            break;
-        }
-    return err;
+void vnet_server_ready(struct vnet *v)
+{
+    tell(v, VSWITCH_READY, VNET_SERVER);
+}
+
+void vnet_remove_server(struct vnet *v)
+{
+    tell(v, VSWITCH_DISCONNECT, VNET_SERVER);
 }
 
 int vnet_forward(struct vnet *v, int host, const struct vnet_forward *f)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = host_address(f, &ss);
-    struct sockaddr_in guest = {.sin_family = AF_INET,
-                                .sin_port = htons(f->guest_port),
-                                .sin_addr = addr4((uint32_t)(VNET_FIRST_HOST + host))};
-    struct sockaddr_in6 guest6 = {.sin6_family = AF_INET6,
-                                  .sin6_port = htons(f->guest_port),
-                                  .sin6_addr = addr6((uint8_t)(VNET_FIRST_HOST + host))};
-    bool is6 = ss.ss_family == AF_INET6;
+    struct vswitch_request rq = {.op = VSWITCH_FORWARD, .host = host, .forward = *f};
 
-    if (!len)
-        return -EINVAL;
-    if (f->udp)
-        return forward_udp(v, host, (struct sockaddr *)&ss, len, f->guest_port);
-    int err = probe(&ss, len);
-    if (err)
-        return err;
-    if (slirp_add_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
-                           is6 ? (struct sockaddr *)&guest6 : (struct sockaddr *)&guest,
-                           is6 ? sizeof(guest6) : sizeof(guest),
-                           is6 ? SLIRP_HOSTFWD_V6ONLY : 0) < 0)
-        return -EADDRINUSE;
-    widen_backlog(&ss, len);
-    return 0;
+    return ask(v, &rq, -1, NULL);
 }
 
-static void unforward_udp(struct vnet *v, const struct sockaddr *addr, socklen_t len)
+void vnet_unforward(struct vnet *v, int host, const struct vnet_forward *f)
 {
-    for (int i = 0; i < UDP_FORWARDS; i++)
-        if (v->relays[i] && udprelay_is(v->relays[i], addr, len)) {
-            udprelay_close(v->relays[i]);
-            v->relays[i] = NULL;
-        }
+    struct vswitch_request rq = {.op = VSWITCH_UNFORWARD, .host = host, .forward = *f};
+
+    ask(v, &rq, -1, NULL);
 }
 
-void vnet_unforward(struct vnet *v, const struct vnet_forward *f)
+void vnet_sweep(struct vnet *v, bool server_in_use)
 {
-    struct sockaddr_storage ss;
-    socklen_t len = host_address(f, &ss);
+    struct vswitch_request rq = {.op = VSWITCH_SWEEP};
 
-    if (len && f->udp)
-        unforward_udp(v, (struct sockaddr *)&ss, len);
-    else if (len)
-        slirp_remove_hostxfwd(v->slirp, (struct sockaddr *)&ss, len,
-                              ss.ss_family == AF_INET6 ? SLIRP_HOSTFWD_V6ONLY : 0);
+    for (int i = 0; i < VNET_HOSTS; i++)
+        rq.in_use[i] = i == VNET_SERVER ? server_in_use : v->used[i];
+    ask(v, &rq, -1, NULL);
+}
+
+bool vnet_traffic(struct vnet *v, int host, struct switch_traffic *t)
+{
+    return !ask(v, &(struct vswitch_request){.op = VSWITCH_TRAFFIC, .host = host}, -1, t);
 }

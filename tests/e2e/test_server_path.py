@@ -12,7 +12,7 @@ import time
 import pytest
 
 from conftest import BUILD, free_port, run, wait_for
-from test_supervisor import descendants, gone, supervisor_pid
+from test_supervisor import gone, machines, supervisor_pid
 
 ECHO = os.path.join(BUILD, "netecho")
 SLEEP = ("/bin/sleep", "1000")
@@ -183,7 +183,7 @@ def test_many_domains_come_and_go(librettos):
     rng = random.Random(1)
     librettos("run", "--name", "first", "/bin/true")
     pid = supervisor_pid(librettos)
-    wait_for(lambda: not descendants(pid), 10, "the first to end")
+    wait_for(lambda: not machines(librettos), 10, "the first to end")
     fds = len(os.listdir(f"/proc/{pid}/fd"))
     ports, free_memory, served = {}, [], 0
 
@@ -222,6 +222,6 @@ def test_many_domains_come_and_go(librettos):
     for i in rng.sample(sorted(ports), DOMAINS):
         stop(i)
     wait_for(lambda: librettos.server()["server"]["attached"] == 0, 5, "all slots to be free")
-    wait_for(lambda: not descendants(pid), 10, "the server to end")
+    wait_for(lambda: not machines(librettos), 10, "the server to end")
     # libslirp needs some seconds to give up a connection that a domain left open when it was stopped.
     wait_for(lambda: len(os.listdir(f"/proc/{pid}/fd")) <= fds, 30, "descriptors to be closed")

@@ -1,8 +1,8 @@
 /* A hostile domain: arbitrary bytes on the control channel and on QMP. */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "host/lease.h"
@@ -20,8 +20,8 @@ static void on_event(struct domain *d, enum domain_event what, const void *data)
         pathswitch_event(d->arg, what, data);
         return;
     }
-    if (!table.made && (nettable_create(&table, &grants) || nettable_grow(&table, 1) ||
-                        nettable_grant(&table, 0, 1, &grants)))
+    if (!table.made && (nettable_create(&table, &grants, "network fuzz") ||
+                        nettable_grow(&table, 1) || nettable_grant(&table, 0, 1, &grants)))
         abort();
     memcpy(&c, data, sizeof(c));
     nettable_claim(&table, 0, &c);
@@ -46,7 +46,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct supervisor sv;
     struct lease lease = {.sv = &sv, .server_path = true, .host = -1};
-    static int null = -1;
+    static bool begun;
+    int fd[2], qmp[2];
+    struct buf bytes = {0};
     struct domain d = {.loop = &sv.loop,
                        .name = (char *)"fuzz",
                        .event = on_event,
@@ -54,16 +56,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                        .next_session = 2};
     struct session *s = xcalloc(1, sizeof(*s));
 
-    if (null < 0) {
-        loop_init(&sv.loop);
-        null = open("/dev/null", O_WRONLY);
-    }
+    if (!begun)
+        begun = !loop_init(&sv.loop);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp) ||
+        stream_open(&d.control, &sv.loop, fd[0], &domain_control_sizes, control_ready) ||
+        stream_open(&d.qmp, &sv.loop, qmp[0], &domain_qmp_sizes, qmp_ready))
+        abort();
     *s = (struct session){.id = 1, .in_credit = CTL_WINDOW, .domain = &d, .listener = &listener};
     d.sessions = s;
     d.output_log.fd = -1;
-    d.control.domain = d.qmp.domain = &d;
-    d.control.watch.fd = -1;
-    d.qmp.watch.fd = null;
+    d.nic = -1;
     /* In the middle of a switch, to a path that the input chooses. */
     d.arg = lease.path = pathswitch_new(&sv, &d, MODE_SERVER);
     lease.path->log_ns = UINT64_MAX;
@@ -78,9 +81,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     } else if (size) {
         struct ctl_hello hello = {.version = CTL_VERSION};
         if (data[0] & 2)
-            frame_put(&d.control.rx, CTL_HELLO, 0, &hello, sizeof(hello));
-        buf_append(&d.control.rx, data + 1, size - 1);
-        control_parse(&d);
+            frame_put(&bytes, CTL_HELLO, 0, &hello, sizeof(hello));
+        buf_append(&bytes, data + 1, size - 1);
+        set_nonblock(fd[1]);
+        if (send(fd[1], bytes.data, bytes.len, 0) > 0 && stream_read(&d.control) > 0)
+            control_parse(&d);
     }
     loop_timer_stop(&sv.loop, &d.deadline);
     d.state = DOMAIN_FAILED;
@@ -88,10 +93,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pathswitch_end(lease.path);
     pathswitch_free(lease.path);
     session_free_all(&d);
-    buf_free(&d.control.rx);
-    buf_free(&d.control.tx);
-    buf_free(&d.qmp.tx);
-    buf_free(&d.exec);
+    stream_close(&d.control);
+    stream_close(&d.qmp);
+    close(fd[1]);
+    close(qmp[1]);
+    buf_free(&bytes);
     free(d.reason);
     return 0;
 }

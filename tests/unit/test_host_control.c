@@ -159,6 +159,14 @@ static void exited(struct session *s, const struct ctl_exit *e)
 static const struct session_listener listener = {
     .started = started, .output = output, .in_credit = in_credit, .exited = exited};
 
+static void begin(struct domain *d)
+{
+    struct strv none = {0};
+    struct exec_spec spec = {.cwd = "/", .user = "", .program = "p", .argv = &none, .env = &none};
+
+    assert_int_equal(control_begin(d, &spec), 0);
+}
+
 static int setup(void **state)
 {
     struct fixture *x = xcalloc(1, sizeof(*x));
@@ -174,11 +182,11 @@ static int setup(void **state)
     d->arg = x;
     d->next_session = 2;
     d->output_log.fd = d->kernel_log.fd = -1;
-    d->qmp.watch.fd = d->console.watch.fd = -1;
-    d->qmp.domain = d->control.domain = d;
-    d->control.watch = (struct watch){.fd = fd[0], .events = EPOLLIN, .ready = control_ready};
-    assert_int_equal(loop_add(&x->loop, &d->control.watch), 0);
-    frame_put(&d->exec, CTL_EXEC, 1, "exec", 4);
+    d->nic = -1;
+    d->qmp.watch.fd = d->console.watch.fd = d->qmp.memfd = d->console.memfd = -1;
+    assert_int_equal(
+        stream_open(&d->control, &x->loop, fd[0], &domain_control_sizes, control_ready), 0);
+    begin(d);
     d->sessions = xcalloc(1, sizeof(*d->sessions));
     *d->sessions = (struct session){
         .id = 1, .in_credit = CTL_WINDOW, .domain = d, .listener = &listener, .arg = x};
@@ -192,10 +200,9 @@ static int teardown(void **state)
 
     loop_timer_stop(&x->loop, &x->d.deadline);
     session_free_all(&x->d);
-    channel_close(&x->d.control);
+    stream_close(&x->d.control);
     close(x->peer);
     loop_close(&x->loop);
-    buf_free(&x->d.exec);
     buf_free(&x->from_supervisor);
     free(x->d.name);
     free(x->d.reason);

@@ -23,6 +23,7 @@
 #include "host/lease.h"
 #include "host/qmp.h"
 #include "host/records.h"
+#include "host/vswitch.h"
 
 struct fixture {
     struct supervisor sv;
@@ -44,6 +45,12 @@ static int descriptors(void)
     return n;
 }
 
+static void network_died(void *arg)
+{
+    (void)arg;
+    fail_msg("the process of the virtual network died");
+}
+
 static int setup(void **state)
 {
     struct fixture *x = xcalloc(1, sizeof(*x));
@@ -53,7 +60,8 @@ static int setup(void **state)
     x->sv.dir = xstrdup(mkdtemp(dir));
     x->sv.linger_ms = 86400000;
     assert_int_equal(loop_init(&x->sv.loop), 0);
-    x->sv.vnet = vnet_new(&x->sv.loop, false);
+    x->sv.vnet = vnet_new(&x->sv.loop, false, network_died, x);
+    assert_non_null(x->sv.vnet);
     loop_once(&x->sv.loop, 0);
     x->qemu = xasprintf("%s/qemu", x->sv.dir);
     assert_int_equal(write_file_atomic(x->qemu, script, strlen(script)), 0);
@@ -68,19 +76,10 @@ static int setup(void **state)
     return 0;
 }
 
-/* Waits for processes that end, as SIGCHLD makes the supervisor do. */
-static void reap(struct fixture *x)
-{
-    for (struct domain *d = x->sv.domains; d; d = d->next)
-        domain_reap(d);
-}
-
 static void run_for(struct fixture *x, unsigned ms)
 {
-    for (uint64_t until = now_ns() + ms * 1000000ull; now_ns() < until;) {
-        loop_once(&x->sv.loop, 5);
-        reap(x);
-    }
+    for (uint64_t until = now_ns() + ms * 1000000ull; now_ns() < until;)
+        loop_once(&x->sv.loop, 1);
 }
 
 /* Runs until nothing lives any more, but for servers whose domains are told to stay. */
@@ -91,10 +90,8 @@ static void end_all(struct fixture *x)
         if (domain_is_live(d))
             domain_kill(d);
     for (struct domain *d = x->sv.domains; d; d = d->next)
-        while (domain_is_live(d)) {
-            usleep(1000);
-            domain_reap(d);
-        }
+        while (domain_is_live(d))
+            loop_once(&x->sv.loop, 5);
 }
 
 static int teardown(void **state)
@@ -151,13 +148,11 @@ static struct domain *start(struct fixture *x, const char *name, struct lease_re
         .forward_count = port ? 1 : 0,
         .listener = &nobody,
     };
-    struct lease *l = lease_open(&x->sv, &rq, &spec, error);
+    struct lease *l = spec.lease = lease_open(&x->sv, &rq, &spec, error);
     struct domain *d = l ? supervisor_start(&x->sv, &spec, error) : NULL;
 
     if (l)
         lease_started(l);
-    if (d)
-        d->lease = l;
     return d;
 }
 
@@ -321,7 +316,7 @@ static void a_standby_takes_over(void **state)
         assert_int_equal(told_active(ns), new->role);
         assert_int_equal(page(old)->state, NET_SERVER_DOWN);
         assert_string_equal(new->domain->name, "net");
-        assert_non_null(new->domain->port);
+        assert_int_equal(new->domain->nic, VNET_SERVER);
         assert_int_equal(ns->ends[NET_END_CRASH], n);
         says(x, new, NET_SERVER_UP);
         run_for(x, 20);
@@ -416,7 +411,7 @@ static void an_upgrade_that_is_undone(void **state)
     run_for(x, 50);
     assert_ptr_equal(ns->active, old);
     assert_int_equal(told_active(ns), old->role);
-    assert_non_null(old->domain->port);
+    assert_int_equal(old->domain->nic, VNET_SERVER);
     assert_string_equal(old->domain->name, "net");
     assert_string_equal(ns->kernel, kernel);
     assert_int_equal(ns->ends[NET_END_UPGRADE], 0);
@@ -548,8 +543,6 @@ static void the_old_one_goes_on_after_the_end_of_the_new_one(void **state)
     while (told_active(ns) == new->role) {
         page(old)->pong = page(new)->pong = ((struct net_table *)ns->table.region.memory)->ping;
         loop_once(&x->sv.loop, 5);
-        if (told_active(ns) == new->role)
-            reap(x);
     }
     assert_int_equal(kill(pid, 0), -1); /* reaped */
     assert_ptr_equal(ns->active, old);
@@ -662,7 +655,7 @@ static void addresses(void **state)
     must_fail(x, rq, NULL, "another domain has");
     end(x, a);
     a = must_start(x, "a", rq);
-    assert_non_null(a->port);
+    assert_true(a->nic >= 0);
     assert_null(a->lease->server);
 }
 
@@ -702,13 +695,12 @@ static void a_port_of_another_domain_cannot_be_published(void **state)
 /* From now on the test is the server's QEMU, as far as QMP goes. */
 static void take_qmp(struct fixture *x)
 {
-    struct channel *q = &x->sv.servers->active->domain->qmp;
+    struct stream *q = &x->sv.servers->active->domain->qmp;
     int pair[2];
 
-    channel_close(q);
+    stream_close(q);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-    q->watch = (struct watch){.fd = pair[0], .events = EPOLLIN, .ready = qmp_ready};
-    assert_int_equal(loop_add(&x->sv.loop, &q->watch), 0);
+    assert_int_equal(stream_open(q, &x->sv.loop, pair[0], &domain_qmp_sizes, qmp_ready), 0);
     if (x->peer >= 0)
         close(x->peer);
     x->peer = pair[1];
@@ -927,7 +919,7 @@ static void places_on_the_command_line(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         T(a_server_comes_and_goes_with_its_domains),
@@ -959,5 +951,7 @@ int main(void)
     };
 
     signal(SIGPIPE, SIG_IGN);
+    if (argc == 4 && !strcmp(argv[2], "--switch-fd")) /* the process of the virtual network */
+        return vswitch_main(atoi(argv[3]), false);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,7 @@ static int setup(void **state)
 {
     struct nettable *t = xcalloc(1, sizeof(*t));
 
-    assert_int_equal(nettable_create(t, &server_own), 0);
+    assert_int_equal(nettable_create(t, &server_own, "network test"), 0);
     assert_int_equal(nettable_grow(t, 8), 0);
     *state = t;
     return 0;
