@@ -15,7 +15,7 @@ from conftest import run, wait_for
 from test_no_connection_lost import GUEST, HOST, PREFIX, bridge, prepare  # noqa: F401
 
 REDIS = ("redis-server", "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0")
-KINDS = ("kill", "switch", "switch", "panic", "upgrade", "restart")
+KINDS = ("kill", "switch", "switch", "panic", "upgrade", "restart", "supervisor")
 OTHER_GUEST = "10.81.0.3"
 DATAGRAMS = 500  # per second
 
