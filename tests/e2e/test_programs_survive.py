@@ -58,7 +58,7 @@ def test_a_redis_replica_follows_its_master(librettos, tmp_path):
 @pytest.fixture
 def download(tmp_path):
     """(a port of this host's loopback address that serves a file over HTTP, the file's SHA-256)."""
-    data = os.urandom(1 << 20) * 60
+    data = os.urandom(1 << 20) * 90
     requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
