@@ -14,8 +14,10 @@ from machines import Namespace
 from test_tap import Inside
 
 HOST, GUEST, PREFIX = "10.81.0.1", "10.81.0.2", 24
-FEW = {"control": 3, "switch": 6, "kill": 3, "panic": 2, "hang": 1, "restart": 1, "upgrade": 3}
-FULL = {"control": 20, "switch": 100, "kill": 20, "panic": 20, "hang": 5, "restart": 5, "upgrade": 20}
+FEW = {"control": 3, "switch": 6, "kill": 3, "panic": 2, "hang": 1, "restart": 1, "upgrade": 3,
+       "supervisor": 1}
+FULL = {"control": 20, "switch": 100, "kill": 20, "panic": 20, "hang": 5, "restart": 5, "upgrade": 20,
+        "supervisor": 5}
 CONNECTIONS, MIB, RATE = 200, 100, 4
 
 
