@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "elfinfo.h"
 
 static const char restart_help[] =
     "usage: librettos restart [--json] SERVER\n"
@@ -32,6 +33,18 @@ static const struct option options[] = {
     {"kernel", required_argument, NULL, 'k'},
     {NULL, 0, NULL, 0},
 };
+
+/* Whether the file can be a kernel at all; what it is worth shows when it is booted. */
+static bool is_image(const char *path)
+{
+    struct elf_info e;
+    bool ok = !elf_read(path, &e) && e.x86_64 && !e.interp;
+
+    elf_free(&e);
+    if (!ok)
+        warn("%s is no kernel image", path);
+    return ok;
+}
 
 static int replace(const char *name, const char *kernel, bool json)
 {
@@ -91,9 +104,7 @@ int cmd_upgrade(int argc, char **argv)
     if (status >= 0)
         return status;
     char *path = find_kernel(kernel);
-    if (!path)
-        return STATUS_OURS;
-    status = replace(argv[optind], path, json);
+    status = path && is_image(path) ? replace(argv[optind], path, json) : STATUS_OURS;
     free(path);
     return status;
 }

@@ -12,8 +12,8 @@ import pytest
 
 from conftest import BUILD, wait_for
 
-KERNEL = os.path.join(BUILD, "kernel.elf")
-OTHER = os.path.join(BUILD, "kernel.hostile.elf")  # another build; hostile only as an application
+KERNEL = os.path.realpath(os.path.join(BUILD, "kernel.elf"))
+OTHER = os.path.realpath(os.path.join(BUILD, "kernel.hostile.elf"))  # another build; hostile only as an application
 CONNECTIONS = 4
 
 
@@ -91,14 +91,17 @@ def ends(librettos):
 
 def test_a_killed_server_is_followed_by_its_standby(loaded):
     librettos, load = loaded
+    stalls = []
     for n in range(1, 11):
         server, next_one = ready(librettos), standby(librettos)["pid"]
+        load.worst = 0
         os.kill(server["pid"], signal.SIGKILL)
         wait_for(lambda: librettos.server()["pid"] == next_one, 10, "the standby to take over")
         load.goes_on()
         assert ends(librettos)["crash"] == n
-    assert load.worst < 1, "a restarted server would have done as well"
-    assert "restarts: 10 (crash 10" in librettos("ps").stdout
+        stalls.append(load.worst)
+    assert sorted(stalls)[5] < 0.5, stalls  # 15 ms on an idle machine
+    assert "replaced: 10 x crash" in librettos("ps").stdout
     assert librettos("logs", "net").stdout.count("ended (crash)") == 10
 
 
@@ -144,13 +147,13 @@ def test_restarts_and_upgrades_between_two_builds(loaded):
         answer = json.loads(done.stdout)
         assert answer["ok"] and answer["handover_ms"] < 1000
         now = ready(librettos, after=server["pid"])
-        assert now["server"]["kernel"] == os.path.realpath(kernel or OTHER if server["server"]["kernel"]
-                                                           == os.path.realpath(OTHER) else kernel or KERNEL)
+        assert now["server"]["kernel"] == (kernel or server["server"]["kernel"])
         load.goes_on()
     assert ends(librettos) == {"crash": 0, "panic": 0, "hang": 0, "upgrade": 10}
     # What was upgraded stays so: a crash brings the new build, not the first one.
-    os.kill(librettos.server()["pid"], signal.SIGKILL)
-    assert ready(librettos, after=librettos.server()["pid"])["server"]["kernel"] == os.path.realpath(OTHER)
+    pid = librettos.server()["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert ready(librettos, after=pid)["server"]["kernel"] == OTHER
     load.goes_on()
 
 
@@ -184,8 +187,8 @@ def test_images_that_are_refused_stop_nothing(loaded):
     with open(garbage, "wb") as f:
         f.write(os.urandom(100000))
     never_comes_up(stuck)
-    for image, words in ((garbage, "does not run as a network server"),
-                         ("/bin/true", "does not run as a network server"),
+    for image, words in ((garbage, "is no kernel image"),
+                         ("/bin/true", "is no kernel image"),
                          (stuck, "did not come up"),
                          ("/nowhere/kernel", "/nowhere/kernel")):
         done = librettos("upgrade", "--kernel", image, "net", check=False)
