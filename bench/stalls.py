@@ -13,10 +13,13 @@ import events  # noqa: E402
 import stub  # noqa: E402
 from conftest import Librettos  # noqa: E402
 
-COUNTS = {"control": 15, "switch": 30, "kill": 8, "panic": 8, "hang": 4, "restart": 5, "upgrade": 10}
+COUNTS = {"control": 15, "switch": 30, "kill": 8, "panic": 8, "hang": 4, "restart": 5, "upgrade": 10,
+          "supervisor": 5}
 ALONE = {"control": 3, "kill": 5}  # without a standby
-LOAD = ("-c", 200, "-b", 500, "-r", 4)
-COLOURS = ("#888888", "#2a7ab0", "#c0622f", "#a03050", "#202020", "#6ab04a", "#8050a0")
+# A thousand requests a second: with more the queues of the machine's processors would hide the short stalls.
+LOAD = ("-c", 200, "-i", "150-250", "-b", 150, "-r", 1)
+COLOURS = ("#888888", "#2a7ab0", "#c0622f", "#a03050", "#202020", "#6ab04a", "#8050a0",
+           "#c0a020")
 
 
 def start(folder, standby, *options):

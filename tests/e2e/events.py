@@ -12,7 +12,8 @@ import tempfile
 import time
 
 import stub
-from conftest import BUILD
+from conftest import BUILD, wait_for
+from test_supervisor import supervisor_pid
 
 PEER = os.path.join(BUILD, "holdpeer")
 PEER_PORT = 7000
@@ -159,7 +160,15 @@ def upgrade(system):
     system.kernels.reverse()
 
 
-KINDS = {k.__name__: k for k in (control, switch, kill, panic, hang, restart, upgrade)}
+def supervisor(system):
+    """kill -9 of the supervisor; it is over when the next one knows the server."""
+    before = supervisor_pid(system.librettos)
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: supervisor_pid(system.librettos) not in (None, before), 30, "the next supervisor")
+    system.await_server(lambda now: True)
+
+
+KINDS = {k.__name__: k for k in (control, switch, kill, panic, hang, restart, upgrade, supervisor)}
 CRASHES = {"kill", "panic", "hang"}  # a server that has them often is started again with a pause
 
 

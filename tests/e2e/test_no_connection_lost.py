@@ -4,18 +4,22 @@ network server: no connection is reset, no byte is wrong.
 LIBRETTOS_TEST_EVENTS=full has as many events as the project promises to survive; or name counts,
 kill=20,control=5.
 """
+import json
 import os
 
 import pytest
 
 import events
 import stub
+from conftest import BUILD
 from machines import Namespace
 from test_tap import Inside
 
 HOST, GUEST, PREFIX = "10.81.0.1", "10.81.0.2", 24
-FEW = {"control": 3, "switch": 6, "kill": 3, "panic": 2, "hang": 1, "restart": 1, "upgrade": 3}
-FULL = {"control": 20, "switch": 100, "kill": 20, "panic": 20, "hang": 5, "restart": 5, "upgrade": 20}
+FEW = {"control": 3, "switch": 6, "kill": 3, "panic": 2, "hang": 1, "restart": 1, "upgrade": 3,
+       "supervisor": 1}
+FULL = {"control": 20, "switch": 100, "kill": 20, "panic": 20, "hang": 5, "restart": 5, "upgrade": 20,
+        "supervisor": 5}
 CONNECTIONS, MIB, RATE = 200, 100, 4
 
 
@@ -53,11 +57,25 @@ def prepare(librettos, tmp_path):
     librettos.env.setdefault("LIBRETTOS_STANDBY_MS", "200")
 
 
-def survive(system, load):
+def note(network, caused):
+    """Puts each event's stalls (ms) into BUILD/stalls.json, beside those of the other network."""
+    path = os.path.join(BUILD, "stalls.json")
+    noted = {}
+    if os.path.exists(path):
+        with open(path) as f:
+            noted = json.load(f)
+    noted[network] = {kind: {"outage_ms": outages, "request_ms": requests}
+                      for kind, (outages, requests) in events.by_kind(caused).items()}
+    with open(path, "w") as f:
+        json.dump(noted, f, indent=1)
+
+
+def survive(network, system, load):
     caused = [events.cause(system, kind) for kind in events.in_turns(counts())]
     record = load.end()
     events.find_stalls(record, caused)
     print("\n" + events.table(caused))
+    note(network, caused)
     assert record.errors == []
     assert record.data["requests"] == record.data["responses"] > 0
     assert record.data["up"]["bytes"] == record.data["down"]["bytes"] == bulk_mib() << 20
@@ -77,7 +95,7 @@ def test_published_on_the_virtual_switch(librettos, tmp_path):
     port = librettos.start("peer", events.PEER, events.PEER_PORT, port=events.PEER_PORT)
     load = events.Load("127.0.0.1", port, *load_options())
     try:
-        survive(events.System(librettos, "peer"), load)
+        survive("virtual switch", events.System(librettos, "peer"), load)
     finally:
         load.abandon()
 
@@ -89,6 +107,6 @@ def test_on_a_bridge(bridge, tmp_path):
     load = events.Load(GUEST, events.PEER_PORT, *load_options(),
                        popen=lambda command, **kw: bridge.ns.popen(*command, **kw))
     try:
-        survive(events.System(bridge, "peer", server="net-br0"), load)
+        survive("bridge", events.System(bridge, "peer", server="net-br0"), load)
     finally:
         load.abandon()

@@ -15,7 +15,7 @@ from conftest import run, wait_for
 from test_no_connection_lost import GUEST, HOST, PREFIX, bridge, prepare  # noqa: F401
 
 REDIS = ("redis-server", "--save", "", "--protected-mode", "no", "--repl-diskless-sync-delay", "0")
-KINDS = ("kill", "switch", "switch", "panic", "upgrade", "restart")
+KINDS = ("kill", "switch", "switch", "panic", "upgrade", "restart", "supervisor")
 OTHER_GUEST = "10.81.0.3"
 DATAGRAMS = 500  # per second
 
@@ -58,7 +58,7 @@ def test_a_redis_replica_follows_its_master(librettos, tmp_path):
 @pytest.fixture
 def download(tmp_path):
     """(a port of this host's loopback address that serves a file over HTTP, the file's SHA-256)."""
-    data = os.urandom(1 << 20) * 60
+    data = os.urandom(1 << 20) * 90
     requests = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
