@@ -220,7 +220,10 @@ static void setup(void)
     t->magic = NET_TABLE_MAGIC;
     t->version = NET_TABLE_VERSION;
     t->active = CHANNEL_SERVER;
-    table_dev = (struct channel_device){.mem = table, .size = NET_TABLE_SIZE, .ring = server_rings};
+    table_dev = (struct channel_device){.mem = table,
+                                        .size = NET_TABLE_SIZE,
+                                        .id = CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_SERVER),
+                                        .ring = server_rings};
     net_server_init();
     ASSERT(net_server_add_table(&table_dev) == 0);
     for (unsigned i = 0; i < APPS; i++) {
