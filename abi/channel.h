@@ -104,8 +104,8 @@
 #define CHANNEL_ALIGN 64u        /* producers align data to it: no line is shared by two frames */
 
 #define CHANNEL_SIZE_DEFAULT (1u << 21)
-#define CHANNEL_QUEUES_DEFAULT 4u /* vectors of a device; a domain uses one per CPU */
-#define CHANNEL_SLOTS_DEFAULT 256u
+#define CHANNEL_QUEUES_DEFAULT 4u   /* vectors of a device; a domain uses one per CPU */
+#define CHANNEL_SLOTS_DEFAULT 1024u /* what a NIC holds, whose burst is to find room */
 
 /* ivshmem peer ids: CHANNEL_PEER(slot, role). The slot is the channel's number at its server. */
 #define CHANNEL_PEER(slot, role) ((slot)*4u + (role))

@@ -16,7 +16,7 @@
 #define RECENT_NS 1000000000u /* frames are remembered for so long */
 #define RECENT_MAX (1u << 20) /* and so many bytes of them */
 /* What came so long before a machine spoke may be behind its words, unless it is as old as that. */
-#define HEARD_NS 20000000u
+#define HEARD_NS 8000000u
 #define STALE_NS 100000000u
 
 struct recent {

@@ -267,7 +267,8 @@ static void test_a_slow_server_is_waited_for(void **state)
 
     (void)state;
     net.dead = true;
-    for (uint32_t i = 0; i < 700; i++) /* the ring has 256 slots: the rest waits in the backlog */
+    for (uint32_t i = 0; i < 700;
+         i++) /* the ring of this test is shorter: the rest waits in the backlog */
         assert_int_equal(sock_send(s, &i, 4, "10.0.0.2", 9), 4);
     net.dead = false;
     server_run();

@@ -19,8 +19,8 @@ static void layouts(void **state)
         assert_true(l.data + l.data_size <= l.stride && l.data >= 256 * 16);
         assert_true(l.data_size >= CHANNEL_FRAME_MAX);
     }
-    assert_true(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 14, CHANNEL_SLOTS_DEFAULT));
-    assert_false(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 15, CHANNEL_SLOTS_DEFAULT));
+    assert_true(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 12, CHANNEL_SLOTS_DEFAULT));
+    assert_false(channel_layout(&l, CHANNEL_SIZE_DEFAULT, 13, CHANNEL_SLOTS_DEFAULT));
     assert_false(channel_layout(&l, 1 << 20, 0, 256));
     assert_false(channel_layout(&l, 1 << 24, CHANNEL_QUEUES_MAX + 1, 256));
     assert_false(channel_layout(&l, 1 << 20, 1, 100));
