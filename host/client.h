@@ -61,7 +61,8 @@ void client_reply(struct client *c, json_t *owned);
 void client_error(struct client *c, int status, const char *fmt, ...) PRINTF(3, 4);
 void client_event(struct client *c, json_t *owned);
 void client_flush(struct client *c);
-/* The same, but sent in a later round of the loop: after what led to them was committed. */
+/* Sends them in a later round of the loop. Until then they are as little committed as what led to
+ * them: that is done together, with the domain's session. */
 void client_later(struct client *c);
 
 /* ---- connections (clients.c) ---- */

@@ -59,7 +59,6 @@ void client_flush(struct client *c)
 
 void client_later(struct client *c)
 {
-    client_commit(c);
     loop_want(&c->sv->loop, &c->stream.watch, EPOLLIN | EPOLLOUT);
 }
 
@@ -107,7 +106,7 @@ static void client_ready(struct watch *w, uint32_t events)
     if (n < 0 || c->stream.overflow)
         client_close(c);
     else
-        stream_flush(&c->stream);
+        client_flush(c);
 }
 
 static void add(struct supervisor *sv, struct client *c, uint32_t id)
@@ -173,7 +172,8 @@ static void take_note(struct client *c, const struct client_note *n)
     if (*n->domain)
         c->domain = supervisor_find(c->sv, n->domain);
     if (c->domain && n->session)
-        c->session = domain_listen(c->domain, (uint16_t)n->session, &client_listener, c);
+        c->session =
+            domain_listen(c->domain, (uint16_t)n->session, &client_listener, c, &c->stream);
     if (c->domain && c->role == CLIENT_SWITCH && n->switching && c->domain->lease)
         c->domain->lease->path->client = c;
     if (*n->domain && !c->domain)

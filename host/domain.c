@@ -87,16 +87,20 @@ static int channel_open(struct domain *d, struct stream *s, const struct stream_
     return err;
 }
 
+void console_lines(struct domain *d)
+{
+    logfile_write(&d->kernel_log, stream_head(&d->console), stream_used(&d->console));
+    stream_consume(&d->console, stream_used(&d->console));
+    stream_commit(&d->console, NULL, 0);
+}
+
 /* Returns what stream_read() does. */
 static ssize_t read_console(struct domain *d)
 {
     ssize_t n = stream_read(&d->console);
 
-    if (n > 0) {
-        logfile_write(&d->kernel_log, stream_head(&d->console), stream_used(&d->console));
-        stream_consume(&d->console, stream_used(&d->console));
-        stream_commit(&d->console, NULL, 0);
-    }
+    if (n > 0)
+        console_lines(d);
     return n;
 }
 
@@ -405,7 +409,8 @@ static void add_main_session(struct domain *d, const struct domain_spec *spec)
                           .in_credit = CTL_WINDOW,
                           .domain = d,
                           .listener = spec->listener,
-                          .arg = spec->arg};
+                          .arg = spec->arg,
+                          .peer = spec->peer};
     d->sessions = s;
 }
 

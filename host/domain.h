@@ -59,6 +59,11 @@ struct session {
     struct domain *domain;
     const struct session_listener *listener;
     void *arg; /* the listener's */
+    /* The stream on which the listener passes frames on, or NULL: its cursors are committed with
+     * the domain's. Restored ones wait for domain_listen(). */
+    struct stream *peer;
+    bool has_cursors;
+    uint32_t rx_head, tx_tail;
     struct session *next;
 };
 
@@ -126,6 +131,7 @@ struct domain_spec {
     struct exec_spec exec;                   /* no program: a server */
     const struct session_listener *listener; /* of the main session */
     void *arg;
+    struct stream *peer;
 };
 
 /*
@@ -168,12 +174,14 @@ void domain_get_stats(struct domain *d);
 
 /* Starts a further program. NULL with *err set: -ENOTCONN before HELLO, -E2BIG, -EMFILE. */
 struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
-                            const struct session_listener *listener, void *arg, int *err);
+                            const struct session_listener *listener, void *arg, struct stream *peer,
+                            int *err);
 struct session *domain_main_session(struct domain *d);
-/* Gives a session that goes on a listener, at the start of another supervisor. NULL: it has ended.
- */
+/* Gives a session that goes on a listener, at the start of another supervisor. The peer's cursors
+ * are set to what was committed last. NULL: it has ended. */
 struct session *domain_listen(struct domain *d, uint16_t id,
-                              const struct session_listener *listener, void *arg);
+                              const struct session_listener *listener, void *arg,
+                              struct stream *peer);
 /* Sends standard input; n == 0 is end of file. Returns -EPROTO if it exceeds the credit. */
 int session_input(struct session *s, const void *data, size_t n);
 /* Returns credit for output that was consumed. -EPROTO if more than was unread. */
@@ -201,6 +209,8 @@ void qmp_quit(struct domain *d);
 /* The domain has ended: what waits is answered with an error. */
 void qmp_abort(struct domain *d);
 void console_ready(struct watch *w, uint32_t events);
+/* Writes what was read into the log. */
+void console_lines(struct domain *d);
 void domain_deadline_passed(struct timer *t);
 /* Gives everything back but the record. */
 void domain_release(struct domain *d);

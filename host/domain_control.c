@@ -84,14 +84,19 @@ static void complete_welcome(struct domain *d)
 }
 
 struct session *domain_listen(struct domain *d, uint16_t id,
-                              const struct session_listener *listener, void *arg)
+                              const struct session_listener *listener, void *arg,
+                              struct stream *peer)
 {
     struct session *s = find(d, id);
 
-    if (s) {
-        s->listener = listener;
-        s->arg = arg;
-    }
+    if (!s)
+        return NULL;
+    if (s->has_cursors && d->control.committed > peer->committed &&
+        stream_set_cursors(peer, s->rx_head, s->tx_tail))
+        return NULL;
+    s->listener = listener;
+    s->arg = arg;
+    s->peer = peer;
     return s;
 }
 
@@ -322,7 +327,8 @@ void control_ready(struct watch *w, uint32_t events)
 /* ---- to the domain ---- */
 
 struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
-                            const struct session_listener *listener, void *arg, int *err)
+                            const struct session_listener *listener, void *arg, struct stream *peer,
+                            int *err)
 {
     size_t count = 0;
 
@@ -348,6 +354,7 @@ struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
                           .domain = d,
                           .listener = listener,
                           .arg = arg,
+                          .peer = peer,
                           .next = d->sessions};
     d->sessions = s;
     control_flush(d);
@@ -391,6 +398,7 @@ void session_detach(struct session *s)
 {
     s->listener = NULL;
     s->arg = NULL;
+    s->peer = NULL;
     session_consumed(s, s->out_unread);
 }
 

@@ -14,8 +14,10 @@
 #include "qmp.h"
 
 struct session_note {
-    uint16_t id, started;
+    uint16_t id;
+    uint8_t started, has_cursors;
     uint32_t out_unread, in_credit;
+    uint32_t rx_head, tx_tail; /* of the listener's stream */
 };
 
 struct domain_note {
@@ -65,8 +67,11 @@ void domain_commit(struct domain *d)
     for (struct session *s = d->sessions; s && n.count < MAX_SESSIONS; s = s->next)
         n.sessions[n.count++] = (struct session_note){.id = s->id,
                                                       .started = s->started,
+                                                      .has_cursors = s->peer != NULL,
                                                       .out_unread = s->out_unread,
-                                                      .in_credit = s->in_credit};
+                                                      .in_credit = s->in_credit,
+                                                      .rx_head = s->peer ? s->peer->rx.head : 0,
+                                                      .tx_tail = s->peer ? s->peer->tx.tail : 0};
     stream_commit(&d->control, &n,
                   offsetof(struct domain_note, sessions) + n.count * sizeof(n.sessions[0]));
 }
@@ -106,6 +111,9 @@ static void take_note(struct domain *d, const struct domain_note *n)
                               .started = n->sessions[i].started,
                               .out_unread = n->sessions[i].out_unread,
                               .in_credit = n->sessions[i].in_credit,
+                              .has_cursors = n->sessions[i].has_cursors,
+                              .rx_head = n->sessions[i].rx_head,
+                              .tx_tail = n->sessions[i].tx_tail,
                               .domain = d,
                               .next = d->sessions};
         d->sessions = s;
@@ -314,6 +322,14 @@ static int revive(struct domain *d)
     take_note(d, n);
     d->qmp_id = (uint32_t)now_ns(); /* no answer to a question of the dead one is taken for ours */
     return domain_watch_end(d);
+}
+
+void domain_resume(struct domain *d)
+{
+    console_lines(d);
+    qmp_lines(d);
+    if (control_parse(d))
+        stream_hang_up(&d->control);
 }
 
 const struct lease_note *domain_lease_note(const struct domain *d)

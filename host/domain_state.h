@@ -19,6 +19,8 @@
 struct domain *domain_restore(struct loop *loop, struct vnet *vnet, const char *file,
                               json_t *state);
 
+/* When its sessions have their listeners again: handles what was read already. */
+void domain_resume(struct domain *d);
 /* What was committed about its lease. */
 const struct lease_note *domain_lease_note(const struct domain *d);
 /* Of the note: part of what two builds must agree on. */

@@ -428,7 +428,7 @@ static void request_run(struct client *c, json_t *rq)
     struct qemu_volume volumes[MAX_VOLUMES];
     struct program program;
     struct strv qemu_args = {0};
-    struct domain_spec spec = {.listener = &client_listener, .arg = c};
+    struct domain_spec spec = {.listener = &client_listener, .arg = c, .peer = &c->stream};
     struct qemu_config *q = &spec.qemu;
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
@@ -503,7 +503,7 @@ static void request_exec(struct client *c, json_t *rq)
     if (!take_program(rq, &program)) {
         client_error(c, STATUS_OURS, "malformed request");
     } else {
-        c->session = domain_exec(d, &program.spec, &client_listener, c, &err);
+        c->session = domain_exec(d, &program.spec, &client_listener, c, &c->stream, &err);
         if (c->session) {
             c->role = CLIENT_EXEC;
             c->domain = d;

@@ -111,11 +111,13 @@ static void resume_networks(struct supervisor *sv)
     }
 }
 
-static void resume_switches(struct supervisor *sv)
+static void resume_domains(struct supervisor *sv)
 {
-    for (struct domain *d = sv->domains; d; d = d->next)
+    for (struct domain *d = sv->domains; d; d = d->next) {
+        domain_resume(d);
         if (d->lease && domain_is_live(d))
             lease_resume(d->lease);
+    }
 }
 
 /* Nobody hears what these sessions say: they must not wait for that. */
@@ -196,7 +198,7 @@ void supervisor_restore(struct supervisor *sv)
     vnet_sweep(sv->vnet, server_in_use(sv));
     clients_restore(sv);
     detach_sessions(sv);
-    resume_switches(sv);
+    resume_domains(sv);
     resume_networks(sv);
     say_what_was_found(sv);
 }

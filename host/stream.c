@@ -9,7 +9,7 @@
 
 #include "keeper.h"
 
-#define MAGIC 0x314d5453u /* "STM1": another layout needs another number */
+#define MAGIC 0x324d5453u /* "STM2": another layout needs another number */
 #define PAGE 4096u
 #define SLOT_ALIGN 64u
 
@@ -29,9 +29,12 @@ struct stream_memory {
 
 /* How far the owner has got. */
 struct slot {
+    uint64_t number;
     uint32_t rx_head, tx_tail;
     uint8_t note[];
 };
+
+static uint64_t commits; /* so far, here and in the processes before */
 
 static size_t slot_size(const struct stream_sizes *z)
 {
@@ -152,6 +155,8 @@ int stream_restore(struct stream *s, struct loop *loop, int fd, int memfd,
         const struct slot *now = slot(s->memory, s->memory->current);
         s->rx.head = now->rx_head;
         s->tx.tail = now->tx_tail;
+        s->committed = now->number;
+        commits = now->number > commits ? now->number : commits;
         s->rx.tail = finish(&s->memory->rx);
         s->tx.head = finish(&s->memory->tx);
         err = is_sane(&s->rx) && is_sane(&s->tx) ? 0 : -EPROTO;
@@ -304,12 +309,20 @@ void stream_commit(struct stream *s, const void *note, size_t n)
     unsigned next = !s->memory->current;
     struct slot *to = slot(s->memory, next);
 
+    to->number = s->committed = ++commits;
     to->rx_head = s->rx.head;
     to->tx_tail = s->tx.tail;
     if (n)
         memcpy(to->note, note, n);
     __atomic_signal_fence(__ATOMIC_SEQ_CST); /* killed before this line: the last one counts */
     s->memory->current = next;
+}
+
+int stream_set_cursors(struct stream *s, uint32_t rx_head, uint32_t tx_tail)
+{
+    s->rx.head = rx_head;
+    s->tx.tail = tx_tail;
+    return is_sane(&s->rx) && is_sane(&s->tx) ? 0 : -EPROTO;
 }
 
 const void *stream_note(const struct stream *s)

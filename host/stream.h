@@ -7,7 +7,9 @@
  * in that memory: the kernel itself notes how many bytes it moved, so a process that is killed
  * within the call loses nothing. What was handled, what is to be written because of it, and the
  * note take effect together, by stream_commit(), which writes them beside the last ones and then
- * turns to them in one store. What was handled and not committed is handled once more.
+ * turns to them in one store. What was handled and not committed is handled once more. Where one
+ * stream's frames become another's, the other's note has this one's cursors too, and the later of
+ * the two commits counts.
  *
  * Buffers are rings that are mapped twice in a row: what is in them is always in one piece.
  */
@@ -31,7 +33,8 @@ struct stream {
     int memfd;
     struct stream_memory *memory;
     struct stream_ring rx, tx;
-    bool overflow; /* something did not fit into tx and was not sent: the stream is broken */
+    uint64_t committed; /* when: all commits of all streams are numbered in their order */
+    bool overflow;      /* something did not fit into tx and was not sent: the stream is broken */
 };
 
 /* How large a stream is: rx and tx powers of two, of at least a page; note in bytes. */
@@ -82,6 +85,9 @@ static inline size_t stream_unsent(const struct stream *s)
 }
 /* Makes all of the above, and n bytes of note, what a next process begins with. */
 void stream_commit(struct stream *s, const void *note, size_t n);
+/* At the start of another process: what was handled, and what is to be written, as another stream's
+ * note has it, that was committed later. -EPROTO if that cannot be. */
+int stream_set_cursors(struct stream *s, uint32_t rx_head, uint32_t tx_tail);
 /* The note that was committed last; zeros at first. */
 const void *stream_note(const struct stream *s);
 /* Writes what was put, as far as the socket takes it, and the rest when it does. Commit first. */

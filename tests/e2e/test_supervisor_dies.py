@@ -24,6 +24,7 @@ def keeper_pid(librettos):
 def kill_supervisor(librettos):
     """Returns when the next one answers."""
     before = supervisor_pid(librettos)
+    assert before, log_of(librettos)
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: supervisor_pid(librettos) not in (None, before), 10, "the next supervisor")
     librettos("ps")
@@ -179,7 +180,7 @@ def test_an_attached_program_goes_on(librettos):
 
 def test_a_stream_loses_no_byte(librettos):
     """Standard input to standard output, as fast as it goes, while supervisors die."""
-    data = random.Random(3).randbytes(24 << 20)
+    data = random.Random(3).randbytes(int(os.environ.get("LIBRETTOS_STREAM_MIB", "24")) << 20)
     client = librettos.popen("run", "--name", "cat", "/bin/cat", stdin=subprocess.PIPE,
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     result = []
@@ -188,13 +189,13 @@ def test_a_stream_loses_no_byte(librettos):
     for t in threads:
         t.start()
     kills = 0
-    while threads[0].is_alive() and kills < 20:
-        time.sleep(0.3)
+    while threads[0].is_alive() and kills < 100:
+        time.sleep(1.2 if kills % 8 == 7 else 0.3)  # too many early deaths are a crash loop
         kill_supervisor(librettos)
         kills += 1
     for t in threads:
         t.join(timeout=120)
-    assert client.wait(timeout=20) == 0, client.stderr.read()
+    assert client.wait(timeout=20) == 0, client.stderr.read() + log_of(librettos).encode()
     assert result[0] == data and kills > 1
 
 

@@ -338,13 +338,13 @@ static void further_programs_get_sessions(void **state)
     struct exec_spec spec = {.cwd = "/", .user = "", .program = "p", .argv = &argv, .env = &env};
     int err;
 
-    assert_null(domain_exec(&x->d, &spec, &listener, x, &err));
+    assert_null(domain_exec(&x->d, &spec, &listener, x, NULL, &err));
     assert_int_equal(err, -ENOTCONN);
     hello(x);
-    struct session *s = domain_exec(&x->d, &spec, &listener, x, &err);
+    struct session *s = domain_exec(&x->d, &spec, &listener, x, NULL, &err);
     assert_non_null(s);
     assert_int_equal(s->id, 2);
-    s = domain_exec(&x->d, &spec, &listener, x, &err);
+    s = domain_exec(&x->d, &spec, &listener, x, NULL, &err);
     assert_int_equal(s->id, 3);
     while (hear(x).session != 3)
         ;
