@@ -343,14 +343,14 @@ class Load:
                     sent += 1
                     ahead = sent / self.rate - (time.monotonic() - begun)
                     if ahead > 0:
-                        time.sleep(ahead)
+                        self.stop.wait(ahead)
         except (OSError, AssertionError) as e:
             self.errors.append(e)
 
     def end(self):
         self.stop.set()
         self.thread.join(15)
-        assert not self.errors, self.errors
+        assert not self.thread.is_alive() and not self.errors, self.errors
 
 
 def test_auto_mode_follows_the_load(librettos):
