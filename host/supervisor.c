@@ -15,6 +15,7 @@
 #include "dirs.h"
 #include "keeper.h"
 #include "lease.h"
+#include "pathswitch.h"
 
 #define LINGER_MS 30000
 #define LISTENER "listener" /* its entry at the keeper */
@@ -130,6 +131,19 @@ static int open_signals(struct supervisor *sv)
     return fd < 0 ? -errno : loop_add(&sv->loop, &sv->signals);
 }
 
+/* Its NIC at the virtual switch is dead. */
+static void nic_died(struct domain *d)
+{
+    struct pathswitch *s = d->lease ? d->lease->path : NULL;
+
+    if (d->server)
+        domain_kill(d); /* the next instance has another */
+    else if (s && s->has_channel)
+        pathswitch_move(s, CTL_PATH_SERVER, "the process of the virtual network died");
+    else
+        domain_fail(d, "the process of the virtual network died");
+}
+
 /* The virtual network began anew: what hung on the old one is over, forwards are made again. */
 static void network_died(void *arg)
 {
@@ -138,12 +152,9 @@ static void network_died(void *arg)
     for (struct domain *d = sv->domains; d; d = d->next) {
         if (!domain_is_live(d))
             continue;
-        if (d->server && d->nic >= 0)
-            domain_kill(d); /* its next instance gets another NIC */
-        else if (d->nic >= 0)
-            domain_fail(d, "the process of the virtual network died");
-        else
-            domain_publish(d);
+        domain_publish(d);
+        if (d->nic >= 0)
+            nic_died(d);
     }
 }
 

@@ -249,16 +249,19 @@ def test_the_network_process_dies(librettos):
     """What hangs on it ends with a word, the rest gets another."""
     port = librettos.start("server", ECHO, 7, port=7)
     librettos.start("direct", "--path", "direct", ECHO, 7, port=7)
+    both = librettos.start("both", ECHO, 8, port=8)
+    librettos("switch", "both", "direct")
     os.kill(processes(librettos, "librettos-vnet")[0], signal.SIGKILL)
-    wait_for(lambda: [d["name"] for d in librettos.ps()] == ["server"], 10, "the direct one to end")
+    wait_for(lambda: {d["name"] for d in librettos.ps()} == {"server", "both"}, 10, "the direct one to end")
     assert "virtual network died" in librettos("ps", "-a").stdout
 
     def again():
         try:
-            return echoed(port)
+            return echoed(port) and echoed(both)
         except OSError:
             return False
-    wait_for(again, 20, "the other one to be reached again")
+    wait_for(again, 20, "the others to be reached again")
+    assert [d["path"] for d in librettos.ps()] == ["server", "server"]
 
 
 def test_supervisors_that_all_die(librettos):
