@@ -51,7 +51,7 @@ struct nettable_kept {
     uint16_t owners[2][65536];
     uint16_t blocks[NET_BLOCKS];
     volatile unsigned current; /* which of the notes counts */
-    uint8_t note[2][NETTABLE_NOTE];
+    _Alignas(8) uint8_t note[2][NETTABLE_NOTE];
 };
 
 struct nettable {
