@@ -48,12 +48,17 @@ static void make(uint8_t frame[64], const uint8_t *to, const uint8_t *from, uint
     frame[20] = number;
 }
 
-static void send_to_port(uint8_t number)
+static void put_to_port(uint8_t number)
 {
     uint8_t frame[64];
 
     make(frame, mac, peer, number);
     switch_input(&sw, &other, frame, sizeof(frame));
+}
+
+static void send_to_port(uint8_t number)
+{
+    put_to_port(number);
     switch_flush(&sw);
 }
 
@@ -158,6 +163,82 @@ static void a_port_is_handed_over(void **state)
     close(b);
 }
 
+/* What was sent just before goes to both: the old one may not have passed it on. */
+static void the_last_frames_are_handed_over_too(void **state)
+{
+    int a = machine();
+
+    (void)state;
+    send_to_port(1);
+    assert_string_equal(got(a), "1");
+    int b = machine();
+    send_to_port(2);
+    assert_string_equal(got(a), "");
+    assert_string_equal(got(b), ""); /* it is not ready */
+    arrived = 0;
+    machine_says(a);
+    assert_int_equal(arrived, 1); /* the old one's last word */
+    netport_release(&port);
+    assert_string_equal(got(b), "12");
+    close(a);
+    close(b);
+}
+
+/* It dies in the moment in which it is to hand over. */
+static void a_port_whose_machine_hung_up_is_handed_over(void **state)
+{
+    int a = machine();
+
+    (void)state;
+    send_to_port(1);
+    close(a);
+    put_to_port(2);
+    int b = machine();
+    netport_release(&port);
+    assert_string_equal(got(b), "12");
+    close(b);
+}
+
+/* A machine that hangs says nothing any more: what came for it since is for the next one, however
+ * long it took to notice. */
+static void what_came_for_a_hung_machine_is_kept(void **state)
+{
+    int a = machine();
+
+    (void)state;
+    send_to_port(9);
+    machine_says(a);
+    usleep(50000);
+    for (uint8_t number = 1; number <= 4; number++) {
+        send_to_port(number);
+        usleep(60000);
+    }
+    netport_hold(&port);
+    int b = machine();
+    netport_release(&port);
+    const char *numbers = got(b);
+    assert_true(!strcmp(numbers, "1234") || !strcmp(numbers, "91234"));
+    close(a);
+    close(b);
+}
+
+/* One that was heard of afterwards has passed on what is older. */
+static void what_a_dead_machine_has_passed_on_is_not_sent_again(void **state)
+{
+    int a = machine();
+
+    (void)state;
+    send_to_port(1);
+    machine_says(a);
+    usleep(120000);
+    netport_hold(&port);
+    int b = machine();
+    netport_release(&port);
+    assert_string_equal(got(b), "");
+    close(a);
+    close(b);
+}
+
 static void a_machine_that_dies_before_it_is_ready_loses_nothing(void **state)
 {
     int a = machine();
@@ -183,6 +264,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(what_a_dead_machine_may_have_lost_is_sent_again),
         T(a_port_is_handed_over),
+        T(the_last_frames_are_handed_over_too),
+        T(a_port_whose_machine_hung_up_is_handed_over),
+        T(what_came_for_a_hung_machine_is_kept),
+        T(what_a_dead_machine_has_passed_on_is_not_sent_again),
         T(a_machine_that_dies_before_it_is_ready_loses_nothing),
     };
 
