@@ -115,10 +115,8 @@ static void tick(struct timer *t)
 
 static void from_env(const char *name, uint64_t *value)
 {
-    const char *env = getenv(name);
-
-    if (env && parse_u64(env, 1, 1000000000000u, value))
-        warn("%s=%s is no number", name, env);
+    if (env_u64(name, 1, 1000000000000u, value))
+        warn("%s=%s is no number", name, getenv(name));
 }
 
 void automode_start(struct pathswitch *s)

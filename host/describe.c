@@ -103,10 +103,8 @@ static json_t *describe_server(const struct domain *d)
     }
     json_object_set_new(o, "role", json_string(ns->active->domain == d ? "active" : "standby"));
     json_object_set_new(o, "standby", json_string(netserver_standby_state(ns)));
-    json_object_set_new(o, "kernel",
-                        json_string(ns->instances[ns->instances[1].domain == d].kernel));
+    json_object_set_new(o, "kernel", json_string(netserver_instance(ns, d)->kernel));
     json_object_set_new(o, "ends", ends);
-
     json_object_set_new(o, "up", json_boolean(p.state == NET_SERVER_UP));
     put(o, "domains", ns->users);
     put(o, "channels", ns->table.made);

@@ -238,21 +238,16 @@ static void server_path(struct lease *l, struct domain_spec *spec, char **error)
     }
 }
 
-static char *copy(const char *s)
-{
-    return s ? xstrdup(s) : NULL;
-}
-
 static void remember(struct lease *l, const struct lease_request *rq, const struct qemu_config *q)
 {
-    l->tap = copy(rq->net.tap);
-    l->bridge = copy(rq->net.bridge);
-    l->ip = copy(rq->ip);
-    l->like = (struct qemu_config){.binary = copy(q->binary),
-                                   .kernel = copy(q->kernel),
-                                   .accel = copy(q->accel),
-                                   .cpu = copy(q->cpu),
-                                   .loglevel = copy(q->loglevel),
+    l->tap = xstrdup_opt(rq->net.tap);
+    l->bridge = xstrdup_opt(rq->net.bridge);
+    l->ip = xstrdup_opt(rq->ip);
+    l->like = (struct qemu_config){.binary = xstrdup_opt(q->binary),
+                                   .kernel = xstrdup_opt(q->kernel),
+                                   .accel = xstrdup_opt(q->accel),
+                                   .cpu = xstrdup_opt(q->cpu),
+                                   .loglevel = xstrdup_opt(q->loglevel),
                                    .cpus = q->cpus};
 }
 

@@ -20,11 +20,6 @@ static bool same(const char *a, const char *b)
     return a && b ? !strcmp(a, b) : a == b;
 }
 
-static char *copy(const char *s)
-{
-    return s ? xstrdup(s) : NULL;
-}
-
 struct netserver *netserver_find(struct supervisor *sv, const struct network *net)
 {
     struct netserver *ns = sv->servers;
@@ -68,7 +63,6 @@ void netserver_destroy(struct netserver *ns)
                            ns->loglevel,
                            ns->ip,
                            ns->reason,
-                           ns->written,
                            ns->upgrade.kernel,
                            ns->instances[0].kernel,
                            ns->instances[1].kernel};
@@ -115,8 +109,7 @@ static uint64_t standby_delay(void)
 
     if (env && !strcmp(env, "off"))
         return UINT64_MAX;
-    if (env)
-        parse_u64(env, 0, 86400000, &ms);
+    env_u64("LIBRETTOS_STANDBY_MS", 0, 86400000, &ms);
     return ms;
 }
 
@@ -159,9 +152,14 @@ const char *netserver_standby_state(const struct netserver *ns)
     return !i->domain ? "none" : instance_is_ready(i) ? "ready" : "starting";
 }
 
+const struct instance *netserver_instance(const struct netserver *ns, const struct domain *d)
+{
+    return &ns->instances[ns->instances[1].domain == d];
+}
+
 struct net_server_page netserver_page(const struct netserver *ns, const struct domain *d)
 {
-    return nettable_server(&ns->table, ns->instances[ns->instances[1].domain == d].role);
+    return nettable_server(&ns->table, netserver_instance(ns, d)->role);
 }
 
 void netserver_promote(struct netserver *ns)
@@ -195,13 +193,11 @@ static void idle_over(struct timer *t)
 /* Nobody uses it any more: it may go. */
 static void check_idle(struct netserver *ns)
 {
-    const char *env = getenv("LIBRETTOS_SERVER_IDLE_MS");
     uint64_t ms = IDLE_MS;
 
     if (ns->users)
         return;
-    if (env)
-        parse_u64(env, 0, 86400000, &ms);
+    env_u64("LIBRETTOS_SERVER_IDLE_MS", 0, 86400000, &ms);
     if (ns->active->domain || netserver_other(ns)->domain)
         loop_timer(&ns->sv->loop, &ns->idle, ms);
     else
@@ -218,22 +214,30 @@ static void write_down(struct netserver *ns, const struct instance *i, const str
                                                      : NET_END_CRASH;
 
     ns->ends[why] += i == ns->active && !ns->upgrade.handing_over;
-    netserver_set_reason(ns, copy(d->reason));
+    netserver_set_reason(ns, xstrdup_opt(d->reason));
     domain_note(d, "---- %s ended (%s): %s; %u domains, %llu frames in, %llu out\n", d->name,
                 net_end_names[why], d->reason ? d->reason : "no reason known", p.attached,
                 (unsigned long long)p.rx_frames, (unsigned long long)p.tx_frames);
 }
 
+/* Nobody serves, and the other instance can: it does from now on. */
+static bool take_over(struct netserver *ns)
+{
+    bool can = !ns->active->domain && ns->users && instance_is_ready(netserver_other(ns));
+
+    if (can)
+        netserver_promote(ns);
+    return can;
+}
+
 void netserver_ended(struct netserver *ns, struct domain *d)
 {
     struct instance *i = &ns->instances[ns->instances[1].domain == d];
-    bool ready = instance_is_ready(netserver_other(ns)), serving = i == ns->active;
 
-    if (!i->retired && !(ns->idle_stop && serving))
+    if (!i->retired && !(ns->idle_stop && i == ns->active))
         write_down(ns, i, d);
     instance_ended(i);
-    upgrade_ended(ns, i);
-    serving = i == ns->active; /* unless the upgrade was undone just now */
+    upgrade_ended(ns, i); /* may make the other one the active one */
     if (!ns->instances[0].domain && !ns->instances[1].domain) {
         ns->idle_stop = false;
         nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
@@ -244,11 +248,8 @@ void netserver_ended(struct netserver *ns, struct domain *d)
     }
     if (ns->sv->loop.stop)
         return;
-    if (serving && ready && ns->users) {
-        netserver_promote(ns);
-    } else if (serving && ns->users) {
+    if (i == ns->active && ns->users && !take_over(ns))
         schedule_restart(ns);
-    }
     netserver_want_standby(ns);
 }
 
@@ -272,8 +273,7 @@ static void rung(struct watch *w, uint32_t events)
     nettable_reclaim(&ns->table, usable_slots(ns));
     upgrade_follow(ns);
     instance_take_tap(ns);
-    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
-        netserver_promote(ns); /* it became ready before the dead one was to be started again */
+    take_over(ns); /* it became ready before the dead one was to be started again, perhaps */
     if (ns->active->domain &&
         nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP) {
         if (netserver_is_user(ns))
@@ -328,7 +328,7 @@ int netserver_grant(struct netserver *ns, unsigned queues, struct channel_grants
             free(why);
             ns->users--;
             nettable_revoke(&ns->table, (unsigned)slot);
-            nettable_reclaim(&ns->table, ns->active->domain ? ns->active->plugged : 0);
+            nettable_reclaim(&ns->table, usable_slots(ns));
             err = -EIO;
         }
     }
@@ -366,9 +366,7 @@ int netserver_listen(struct netserver *ns)
 
 void netserver_go_on(struct netserver *ns)
 {
-    if (!ns->active->domain && ns->users && instance_is_ready(netserver_other(ns)))
-        netserver_promote(ns);
-    else if (!ns->active->domain && ns->users)
+    if (!take_over(ns) && !ns->active->domain && ns->users)
         schedule_restart(ns);
     netserver_want_standby(ns);
     check_idle(ns); /* may free it */
@@ -383,14 +381,14 @@ struct netserver *netserver_new(struct supervisor *sv, const struct network *net
 
     ns->sv = sv;
     ns->name = device ? xasprintf("net-%s", device) : xstrdup("net");
-    ns->tap = copy(net->tap);
-    ns->bridge = copy(net->bridge);
-    ns->binary = copy(like->binary);
-    ns->kernel = copy(like->kernel);
-    ns->accel = copy(like->accel);
-    ns->cpu = copy(like->cpu);
-    ns->loglevel = copy(like->loglevel);
-    ns->ip = copy(ip);
+    ns->tap = xstrdup_opt(net->tap);
+    ns->bridge = xstrdup_opt(net->bridge);
+    ns->binary = xstrdup_opt(like->binary);
+    ns->kernel = xstrdup_opt(like->kernel);
+    ns->accel = xstrdup_opt(like->accel);
+    ns->cpu = xstrdup_opt(like->cpu);
+    ns->loglevel = xstrdup_opt(like->loglevel);
+    ns->ip = xstrdup_opt(ip);
     ns->own = *own;
     netserver_init(ns);
     char *key = netserver_key(ns->name);

@@ -82,8 +82,8 @@ struct netserver {
     uint64_t pause_ms;
     struct upgrade upgrade;
     unsigned ends[NET_ENDS];
-    char *reason;  /* of the last death, or NULL */
-    char *written; /* what its file says */
+    char *reason;     /* of the last death, or NULL */
+    uint64_t written; /* of what changes in its file: as it was written last */
     struct netserver *next;
 };
 
@@ -131,6 +131,8 @@ char *netserver_key(const char *name);
 /* Starts, or ends, what is due after the start of another supervisor. */
 void netserver_go_on(struct netserver *ns);
 
+/* The one of its instances that this domain is. */
+const struct instance *netserver_instance(const struct netserver *ns, const struct domain *d);
 /* What an instance says about itself; unchecked numbers. */
 struct net_server_page netserver_page(const struct netserver *ns, const struct domain *d);
 /* What `ps` says of the standby: "none", "starting" or "ready". */

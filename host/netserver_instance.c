@@ -8,6 +8,7 @@
 
 #include "keeper.h"
 #include "netserver.h"
+#include "pathswitch.h"
 #include "qmp.h"
 
 void instance_init(struct instance *i, struct netserver *ns, enum channel_role role)
@@ -106,10 +107,9 @@ static struct domain *launch(struct instance *i, struct domain_spec *spec, char 
     struct netserver *ns = i->ns;
     char *name = i == ns->active ? xstrdup(ns->name) : xasprintf("%s-standby", ns->name);
     char *dir = xasprintf("%s/%s.domain", ns->sv->dir, ns->name);
-
-    spec->name = name;
     int held[NET_SLOTS + 1];
 
+    spec->name = name;
     spec->dir = dir; /* one log for all instances */
     spec->server = ns;
     spec->role = (int)i->role;
@@ -184,8 +184,7 @@ void instance_take_tap(struct netserver *ns)
 {
     struct instance *i = ns->active;
     uint32_t other = nettable_server(&ns->table, netserver_other(ns)->role).state;
-    const uint8_t *m = ns->own.mac;
-    char mac[18], *error = NULL;
+    char *error = NULL;
     struct tap tap;
 
     if (!i->domain || i->has_nic || other == NET_SERVER_STARTING || other == NET_SERVER_UP)
@@ -193,21 +192,13 @@ void instance_take_tap(struct netserver *ns)
     i->has_nic = true;
     share_tap(ns, &tap, &error);
     if (error) {
+        tap_close(&tap);
         domain_fail(i->domain, "%s", error);
         free(error);
         return;
     }
-    snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-    qmp_command(i->domain, "getfd", json_pack("{s:s}", "fdname", "tap"), tap.fd[0], NULL, NULL);
-    qmp_command(i->domain, "netdev_add",
-                json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", QEMU_NETDEV, "fd", "tap",
-                          "vhost", 0),
-                -1, NULL, NULL);
-    qmp_command(i->domain, "device_add",
-                json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "driver", "virtio-net-pci", "id",
-                          QEMU_NIC, "bus", QEMU_NIC_PORT, "netdev", QEMU_NETDEV, "mac", mac,
-                          "romfile", "", "disable-legacy", "on"),
-                -1, plugged, i);
+    nic_add_tap(i->domain, &tap);
+    nic_add_virtio(i->domain, ns->own.mac, false, tap.n, plugged, i);
 }
 
 void instance_ended(struct instance *i)

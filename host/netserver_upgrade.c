@@ -14,13 +14,15 @@
 
 static void answer(struct netserver *ns, json_t *owned)
 {
-    if (ns->upgrade.client)
-        client_reply(ns->upgrade.client, owned);
-    else
-        json_decref(owned);
-    if (ns->upgrade.client)
-        client_flush(ns->upgrade.client);
+    struct client *c = ns->upgrade.client;
+
     ns->upgrade.client = NULL;
+    if (!c) {
+        json_decref(owned);
+        return;
+    }
+    client_reply(c, owned);
+    client_flush(c);
 }
 
 static void finish(struct netserver *ns)

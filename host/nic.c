@@ -18,11 +18,11 @@
 
 unsigned nic_pool_size(void)
 {
-    const char *env = getenv("LIBRETTOS_DIRECT_DEVICES");
     uint64_t n = POOL_DEFAULT;
 
-    if (env && parse_u64(env, 0, VNET_HOSTS, &n))
-        warn("LIBRETTOS_DIRECT_DEVICES=%s is no number of devices; it is %u", env, POOL_DEFAULT);
+    if (env_u64("LIBRETTOS_DIRECT_DEVICES", 0, VNET_HOSTS, &n))
+        warn("LIBRETTOS_DIRECT_DEVICES=%s is no number of devices; it is %u",
+             getenv("LIBRETTOS_DIRECT_DEVICES"), POOL_DEFAULT);
     return (unsigned)n;
 }
 
@@ -69,49 +69,55 @@ static bool plug_user(struct pathswitch *s, char **error)
 
 /* ---- at a bridge ---- */
 
-/* Returns the number of queues, 0 with *error set. */
-static unsigned plug_tap(struct pathswitch *s, char **error)
+void nic_add_tap(struct domain *d, struct tap *tap)
 {
-    struct domain *d = s->domain;
     struct buf names = {0};
-    struct tap tap;
 
-    if (tap_open(&tap, NULL, s->lease->bridge, d->cpus, error))
-        return 0;
-    unsigned n = tap.n;
-    memcpy(s->lease->tap_name, tap.name, sizeof(tap.name));
-    for (unsigned i = 0; i < n; i++) {
+    for (unsigned i = 0; i < tap->n; i++) {
         char *name = xasprintf("nic%u", i);
-        getfd(d, name, tap.fd[i]); /* taken over */
+        getfd(d, name, tap->fd[i]);
         buf_printf(&names, "%s%s", i ? ":" : "", name);
         free(name);
     }
     buf_append(&names, "", 1);
     qmp_command(d, "netdev_add",
                 json_pack("{s:s, s:s, s:s, s:b}", "type", "tap", "id", QEMU_NETDEV,
-                          n > 1 ? "fds" : "fd", (char *)names.data, "vhost", 0),
+                          tap->n > 1 ? "fds" : "fd", (char *)names.data, "vhost", 0),
                 -1, NULL, NULL);
     buf_free(&names);
-    return n;
 }
 
-static void add_virtio(struct pathswitch *s, unsigned queues, qmp_done *done)
+/* Returns the number of queues, 0 with *error set. */
+static unsigned plug_tap(struct pathswitch *s, char **error)
 {
-    const uint8_t *m = s->lease->grants.mac;
+    struct tap tap;
+
+    if (tap_open(&tap, NULL, s->lease->bridge, s->domain->cpus, error))
+        return 0;
+    memcpy(s->lease->tap_name, tap.name, sizeof(tap.name));
+    nic_add_tap(s->domain, &tap);
+    return tap.n;
+}
+
+/* ---- the device ---- */
+
+void nic_add_virtio(struct domain *d, const uint8_t m[6], bool user_net, unsigned queues,
+                    qmp_done *done, void *arg)
+{
     char mac[18];
     snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "driver", "virtio-net-pci", "id",
                           QEMU_NIC, "bus", QEMU_NIC_PORT, "netdev", QEMU_NETDEV, "mac", mac,
                           "romfile", "", "disable-legacy", "on");
 
-    if (s->lease->user_net) {
+    if (user_net) {
         json_object_set_new(o, "host_mtu", json_integer(SWITCH_MTU));
         json_object_set_new(o, "rx_queue_size", json_integer(1024));
     } else if (queues > 1) {
         json_object_set_new(o, "mq", json_true());
         json_object_set_new(o, "vectors", json_integer(2 * queues + 2));
     }
-    qmp_command(s->domain, "device_add", o, -1, done, s);
+    qmp_command(d, "device_add", o, -1, done, arg);
 }
 
 /* ---- a PCI device of the host ---- */
@@ -162,7 +168,7 @@ bool nic_plug(struct pathswitch *s, qmp_done *done, char **error)
         return plug_vfio(s, done, error);
     if (s->lease->user_net ? !plug_user(s, error) : !(queues = plug_tap(s, error)))
         return false;
-    add_virtio(s, queues, done);
+    nic_add_virtio(s->domain, s->lease->grants.mac, s->lease->user_net, queues, done, s);
     return true;
 }
 

@@ -88,6 +88,11 @@ bool nic_plug(struct pathswitch *s, void (*done)(void *arg, const char *error), 
 void nic_unplug(struct pathswitch *s, void (*done)(void *arg, const char *error));
 /* The device is gone: takes its other end away. */
 void nic_tidy(struct pathswitch *s, void (*done)(void *arg, const char *error));
+/* The commands of which a NIC in the port for one consists, for a network server's too: a tap
+ * device, whose descriptors are taken over, as its other end; and the device. */
+void nic_add_tap(struct domain *d, struct tap *tap);
+void nic_add_virtio(struct domain *d, const uint8_t mac[6], bool user_net, unsigned queues,
+                    void (*done)(void *arg, const char *error), void *arg);
 /* How many NICs the pool has, and how many of them are in use. */
 unsigned nic_pool_size(void);
 unsigned nic_pool_used(const struct supervisor *sv);

@@ -47,11 +47,6 @@ void lease_take_note(const struct lease *l, struct lease_note *n)
     snprintf(n->why, sizeof(n->why), "%s", s->why ? s->why : "");
 }
 
-static char *copy(const char *s)
-{
-    return s && *s ? xstrdup(s) : NULL;
-}
-
 /* Everything that does not change. False if the state is damaged. */
 static bool load(struct lease *l, json_t *state)
 {
@@ -75,14 +70,14 @@ static bool load(struct lease *l, json_t *state)
     l->user_net = user_net;
     l->net0 = xstrdup(net0);
     l->address = xstrdup(address);
-    l->tap = copy(tap);
-    l->bridge = copy(bridge);
-    l->ip = copy(ip);
-    l->like = (struct qemu_config){.binary = copy(binary),
-                                   .kernel = copy(kernel),
-                                   .accel = copy(accel),
-                                   .cpu = copy(cpu),
-                                   .loglevel = copy(loglevel),
+    l->tap = xstrdup_opt(tap);
+    l->bridge = xstrdup_opt(bridge);
+    l->ip = xstrdup_opt(ip);
+    l->like = (struct qemu_config){.binary = xstrdup_opt(binary),
+                                   .kernel = xstrdup_opt(kernel),
+                                   .accel = xstrdup_opt(accel),
+                                   .cpu = xstrdup_opt(cpu),
+                                   .loglevel = xstrdup_opt(loglevel),
                                    .cpus = (unsigned)cpus};
     return true;
 }
@@ -121,8 +116,8 @@ static void restore_path(struct lease *l, struct domain *d, const struct lease_n
     s->count = n->count;
     s->begun_ns = n->begun_ns;
     s->past = n->past;
-    s->vfio = copy(n->vfio);
-    s->why = copy(n->why);
+    s->vfio = *n->vfio ? xstrdup(n->vfio) : NULL;
+    s->why = *n->why ? xstrdup(n->why) : NULL;
 }
 
 bool lease_restore(struct supervisor *sv, struct domain *d, json_t *state,

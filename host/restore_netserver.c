@@ -54,20 +54,32 @@ static json_t *save(const struct netserver *ns)
         "kernel1", ns->instances[1].kernel);
 }
 
+/* Of what changes in the file: nearly never, while this is looked at all the time. */
+static uint64_t fingerprint(const struct netserver *ns)
+{
+    const char *const texts[] = {ns->kernel, ns->upgrade.kernel, ns->instances[0].kernel,
+                                 ns->instances[1].kernel};
+    uint64_t hash = FNV_START;
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        hash = texts[i] ? fnv1a(hash, texts[i], strlen(texts[i]) + 1) : fnv1a(hash, "\1", 1);
+    return hash;
+}
+
 static void write_state(struct netserver *ns)
 {
+    uint64_t now = fingerprint(ns);
+
+    if (now == ns->written)
+        return;
     json_t *state = save(ns);
     char *text = json_dumps(state, JSON_INDENT(1)), *file = file_of(ns);
+    int err = text ? write_file_atomic(file, text, strlen(text)) : -EINVAL;
 
+    if (err)
+        warn("%s: %s", file, strerror(-err));
+    ns->written = now;
     json_decref(state);
-    if (text && (!ns->written || strcmp(text, ns->written))) {
-        int err = write_file_atomic(file, text, strlen(text));
-        if (err)
-            warn("%s: %s", file, strerror(-err));
-        free(ns->written);
-        ns->written = text;
-        text = NULL;
-    }
     free(text);
     free(file);
 }
@@ -111,11 +123,6 @@ void netserver_commit(struct netserver *ns)
 
 /* ---- reading ---- */
 
-static char *copy(const char *s)
-{
-    return s && *s ? xstrdup(s) : NULL;
-}
-
 /* False if the state is damaged. */
 static bool load(struct netserver *ns, json_t *state)
 {
@@ -131,17 +138,17 @@ static bool load(struct netserver *ns, json_t *state)
         version != VERSION || !name_is_valid(name) || hex_decode(own, &ns->own, sizeof(ns->own)))
         return false;
     ns->name = xstrdup(name);
-    ns->tap = copy(tap);
-    ns->bridge = copy(bridge);
-    ns->binary = copy(binary);
-    ns->kernel = copy(kernel);
-    ns->accel = copy(accel);
-    ns->cpu = copy(cpu);
-    ns->loglevel = copy(loglevel);
-    ns->ip = copy(ip);
-    ns->upgrade.kernel = copy(upgrade);
-    ns->instances[0].kernel = copy(kernel0);
-    ns->instances[1].kernel = copy(kernel1);
+    ns->tap = xstrdup_opt(tap);
+    ns->bridge = xstrdup_opt(bridge);
+    ns->binary = xstrdup_opt(binary);
+    ns->kernel = xstrdup_opt(kernel);
+    ns->accel = xstrdup_opt(accel);
+    ns->cpu = xstrdup_opt(cpu);
+    ns->loglevel = xstrdup_opt(loglevel);
+    ns->ip = xstrdup_opt(ip);
+    ns->upgrade.kernel = xstrdup_opt(upgrade);
+    ns->instances[0].kernel = xstrdup_opt(kernel0);
+    ns->instances[1].kernel = xstrdup_opt(kernel1);
     return true;
 }
 
@@ -151,7 +158,7 @@ static void take_note(struct netserver *ns, const struct server_note *n)
     ns->pause_ms = n->pause_ms;
     ns->upgrade.handing_over = n->handing_over;
     ns->upgrade.began_ns = n->began_ns;
-    ns->reason = copy(n->reason);
+    ns->reason = *n->reason ? xstrdup(n->reason) : NULL;
     for (unsigned i = 0; i < NET_ENDS; i++)
         ns->ends[i] = n->ends[i];
     ns->active = &ns->instances[ns->table.kept->active == CHANNEL_STANDBY];

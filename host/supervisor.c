@@ -221,12 +221,10 @@ int supervisor_main(int keeper_fd, unsigned restarts, int ready_fd)
                             .linger_ms = LINGER_MS,
                             .linger.fire = linger_over,
                             .restarts = restarts};
-    const char *linger = getenv("LIBRETTOS_LINGER_MS");
 
     if (!sv.dir)
         return STATUS_OURS;
-    if (linger)
-        parse_u64(linger, 0, 86400000, &sv.linger_ms);
+    env_u64("LIBRETTOS_LINGER_MS", 0, 86400000, &sv.linger_ms);
     prctl(PR_SET_NAME, "librettos-super");
     set_cloexec(keeper_fd, true);
     keeper_attach(keeper_fd);

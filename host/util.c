@@ -42,6 +42,11 @@ void *xrealloc(void *p, size_t n)
 {
     return check(realloc(p, n ? n : 1));
 }
+char *xstrdup_opt(const char *s)
+{
+    return s ? xstrdup(s) : NULL;
+}
+
 char *xstrdup(const char *s)
 {
     return check(strdup(s));
@@ -281,6 +286,13 @@ int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out)
         return -EINVAL;
     *out = v;
     return 0;
+}
+
+int env_u64(const char *name, uint64_t min, uint64_t max, uint64_t *out)
+{
+    const char *text = getenv(name);
+
+    return text ? parse_u64(text, min, max, out) : 0;
 }
 
 void set_nonblock(int fd)

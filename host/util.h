@@ -30,6 +30,7 @@ void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
+char *xstrdup_opt(const char *s); /* NULL for NULL */
 char *xstrndup(const char *s, size_t n);
 char *xasprintf(const char *fmt, ...) PRINTF(1, 2);
 
@@ -92,6 +93,8 @@ int hex_decode(const char *text, void *p, size_t n);
 
 /* Parses a whole decimal number within [min, max]. Returns 0 or -EINVAL. */
 int parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *out);
+/* The same from an environment variable; 0, and *out as it was, if there is none. */
+int env_u64(const char *name, uint64_t min, uint64_t max, uint64_t *out);
 
 /* Sets or clears O_NONBLOCK / FD_CLOEXEC. */
 void set_nonblock(int fd);

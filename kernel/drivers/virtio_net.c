@@ -174,20 +174,6 @@ static void detach(struct net_path *path)
         stop(net);
 }
 
-static int start(struct net_path *path);
-
-static const struct path_ops vnet_ops = {
-    .transmit = vnet_transmit,
-    .flush = vnet_flush,
-    .reclaim = vnet_reclaim,
-    .set_mac = vnet_set_mac,
-    .set_multicast = vnet_set_multicast,
-    .drained = drained,
-    .stats = stats,
-    .start = start,
-    .detach = detach,
-};
-
 /* --- set-up ----------------------------------------------------------------------------------- */
 
 /* Every receive descriptor owns a page: all of them together get 1/64 of memory. */
@@ -337,6 +323,18 @@ static int start(struct net_path *path)
     }
     return err;
 }
+
+static const struct path_ops vnet_ops = {
+    .transmit = vnet_transmit,
+    .flush = vnet_flush,
+    .reclaim = vnet_reclaim,
+    .set_mac = vnet_set_mac,
+    .set_multicast = vnet_set_multicast,
+    .drained = drained,
+    .stats = stats,
+    .start = start,
+    .detach = detach,
+};
 
 static int vnet_probe(struct virtio_device *dev)
 {

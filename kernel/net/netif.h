@@ -168,9 +168,8 @@ int netif_attach_path(struct netif *n, struct net_path *p);
 /* Takes a path away; transmit goes on by another one, if there is one. What the path's rings hold
  * is given a moment to leave. Thread context. */
 void netif_detach_path(struct netif *n, struct net_path *p);
-/* For drivers at probe: attaches the path to the interface that has its MAC address, or to a new
- * one
- * ("eth0" for the first). Thread context. */
+/* For drivers at probe: attaches the path to the interface with its MAC address, or to a new one,
+ * "eth0" for the first. Thread context. */
 int netif_register_path(struct net_path *p);
 /* The kind of path to use from now on, if its link is up. Thread context. */
 void netif_prefer(struct netif *n, enum path_kind kind);
@@ -216,6 +215,9 @@ void netif_transmit(struct netif *n, struct pkt *p);
 void netif_transmit_frame(struct netif *n, struct pkt *p);
 /* Has its path give back what it has sent (struct path_ops, reclaim). Inside a batch. */
 void netif_reclaim(struct netif *n, bool tell);
+
+/* Whether what was queued for the path has left its rings. Thread context. */
+bool path_is_drained(struct net_path *path);
 
 /* Receive: a driver hands over a list of frames (linked by next) that arrived together. Takes
  * ownership. bh context. Runs GRO over the list, then the stack, inside one net_batch. */

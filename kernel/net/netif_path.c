@@ -232,7 +232,7 @@ int netif_attach_path(struct netif *n, struct net_path *p)
     return 0;
 }
 
-static bool is_drained(struct net_path *p)
+bool path_is_drained(struct net_path *p)
 {
     return !p->ops->drained || p->ops->drained(p);
 }
@@ -241,7 +241,7 @@ static void wait_drained(struct net_path *p, nsec_t limit)
 {
     nsec_t deadline = time_now() + limit;
 
-    while (!is_drained(p) && time_now() < deadline)
+    while (!path_is_drained(p) && time_now() < deadline)
         thread_sleep_until(time_now() + LOOK_INTERVAL, false);
 }
 
@@ -319,7 +319,7 @@ static bool others_drained(struct netif *n)
     spin_lock_bh(&net_config_lock);
     for (int i = 0; i < NETIF_PATHS && drained; i++)
         if (n->paths[i] && n->paths[i] != n->path && n->paths[i]->link_up)
-            drained = is_drained(n->paths[i]);
+            drained = path_is_drained(n->paths[i]);
     spin_unlock_bh(&net_config_lock);
     return drained;
 }

@@ -19,7 +19,7 @@ void send_buffer_init(struct send_buffer *b, struct socket *s,
     b->release = release;
 }
 
-static void add(struct send_buffer *b, struct pkt *p)
+void send_buffer_charge(struct send_buffer *b, struct pkt *p)
 {
     p->payer = b;
     p->charge = pkt_cost(p);
@@ -56,15 +56,10 @@ void send_buffer_close(struct send_buffer *b)
     subtract(b, 1);
 }
 
-void send_buffer_charge(struct send_buffer *b, struct pkt *p)
-{
-    add(b, p);
-}
-
 void send_buffer_charge_part(struct pkt *part, const struct pkt *of)
 {
     if (of->payer)
-        add(of->payer, part);
+        send_buffer_charge(of->payer, part);
 }
 
 void send_buffer_pay_back(struct pkt *p)

@@ -69,11 +69,6 @@ static void take_over(void)
     server_pause(false);
 }
 
-static bool has_sent(struct net_path *path)
-{
-    return !path || !path->ops->drained || path->ops->drained(path);
-}
-
 /* What was taken out of the channels is sent, what the NIC has received is delivered: it polls
  * while we wait. What it has not sent by then is given up and comes back by its loans: the other
  * instance sends it. */
@@ -86,7 +81,7 @@ static void hand_over(void)
     server_pause(true);
     do
         thread_sleep_until(time_now() + HAND_OVER_LOOK, false);
-    while ((server_has_lent() || !has_sent(path)) && time_now() < limit);
+    while ((server_has_lent() || (path && !path_is_drained(path))) && time_now() < limit);
     if (path && path->ops->detach)
         path->ops->detach(path);
     netif_drain(server.nic);

@@ -285,9 +285,10 @@ static void follow_table(struct work *w)
         if (server.slots[i])
             news |= follow_slot(server.slots[i]);
     WRITE_ONCE(page->attached, server.attached);
-    if (READ_ONCE(page->state) != NET_SERVER_UP && somebody_waits()) {
+    bool starting = READ_ONCE(page->state) != NET_SERVER_UP;
+    if (starting && somebody_waits()) {
         timer_arm(&server.timer, time_now() + ANSWER_LOOK);
-    } else if (READ_ONCE(page->state) != NET_SERVER_UP) {
+    } else if (starting) {
         __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
         klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
         bh_schedule(&server.bh); /* nothing was taken without a NIC */

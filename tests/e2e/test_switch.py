@@ -52,6 +52,10 @@ class Probe:
         except (OSError, AssertionError) as e:
             self.error = e
 
+    def goes_on(self, what):
+        before = self.count
+        wait_for(lambda: self.count > before + 10, 10, what)
+
     def worst(self, begin, end):
         """Seconds of the longest request that was under way in that time."""
         return max((took for at, took in list(self.times) if at + took >= begin and at <= end), default=0)
@@ -160,11 +164,9 @@ def test_a_domain_that_started_on_the_direct_path(librettos):
         assert switch(librettos, "r", "server")["moved"]
         assert path_of(librettos, "r") == "server"
         released(librettos, "r")
-        count = probe.count
-        wait_for(lambda: probe.count > count + 10, 10, "answers on the server path")
+        probe.goes_on("answers on the server path")
         assert switch(librettos, "r", "direct")["moved"]
-        count = probe.count
-        wait_for(lambda: probe.count > count + 10, 10, "answers on the direct path")
+        probe.goes_on("answers on the direct path")
     probe.end()
 
 
@@ -179,14 +181,12 @@ def test_the_link_goes_and_comes(librettos):
         qmp("set_link", name="nic0", up=False)
         wait_for(lambda: path_of(librettos, "r") == "server", 5, "the server path")
         assert "lost its link" in domain(librettos, "r")["last_switch"]["what"]
-        count = probe.count
-        wait_for(lambda: probe.count > count + 10, 10, "answers on the server path")
+        probe.goes_on("answers on the server path")
         print(f"stall of a lost link: {1000 * probe.worst(begin, time.monotonic()):.1f} ms")
         begin = time.monotonic()
         qmp("set_link", name="nic0", up=True)
         wait_for(lambda: path_of(librettos, "r") == "direct", 5, "the direct path")
-        count = probe.count
-        wait_for(lambda: probe.count > count + 10, 10, "answers on the direct path")
+        probe.goes_on("answers on the direct path")
         print(f"stall of a link that came back: {1000 * probe.worst(begin, time.monotonic()):.1f} ms")
     # Without a link there is no way to the direct path.
     switch(librettos, "r", "server")
@@ -204,8 +204,7 @@ def test_the_device_is_pulled_out(librettos):
     qmp("device_del", id="nic0")
     wait_for(lambda: path_of(librettos, "r") == "server", 5, "the server path")
     assert "taken away" in domain(librettos, "r")["last_switch"]["what"]
-    count = probe.count
-    wait_for(lambda: probe.count > count + 10, 10, "answers on the server path")
+    probe.goes_on("answers on the server path")
     print(f"stall of a NIC that was pulled out: {1000 * probe.worst(begin, time.monotonic()):.1f} ms")
     released(librettos, "r")
     assert switch(librettos, "r", "direct")["moved"]  # with another one
@@ -226,8 +225,7 @@ def test_the_server_dies_while_a_domain_has_its_own_nic(librettos):
     time.sleep(0.3)
     print(f"stall of a server it does not use: {1000 * probe.worst(begin, time.monotonic()):.1f} ms")
     assert switch(librettos, "r", "server")["moved"]
-    count = probe.count
-    wait_for(lambda: probe.count > count + 10, 10, "answers by the new server")
+    probe.goes_on("answers by the new server")
     released(librettos, "r")
     switch(librettos, "r", "direct")
     os.kill(librettos.server()["pid"], signal.SIGKILL)

@@ -141,9 +141,9 @@ void trap_from_kernel(uint32_t vector, struct user_regs *regs)
 
 void trap_paranoid(uint32_t vector, struct user_regs *regs)
 {
+    /* Returns if there is no panic: then somebody outside wants to know where we are. */
     if (vector == TRAP_NMI)
-        panic_nmi(); /* returns if there is no panic: then somebody outside wants to know where we
-                        are */
+        panic_nmi();
     die(vector, regs, regs->orig_rax, read_cr2());
 }
 
