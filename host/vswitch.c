@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "netport.h"
+#include "synack.h"
 #include "udprelay.h"
 
 #define RESUME_MS 2
@@ -34,6 +35,7 @@ struct vswitch {
     bool polled;         /* libslirp's descriptors were waited for this time */
     bool resolved;       /* it may have learned an address that packets wait for */
     Slirp *slirp;
+    struct synack_memory synacks;
     struct netport *ports[VNET_HOSTS];
     struct udprelay *relays[UDP_FORWARDS];
     struct forward *forwards;
@@ -221,7 +223,8 @@ static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t
     for (int i = 0; i < UDP_FORWARDS; i++)
         if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
             return true;
-    slirp_input(v->slirp, frame, (int)n);
+    uint8_t copy[SYNACK_MAX];
+    slirp_input(v->slirp, synack_without_repeated_mss(&v->synacks, frame, n, copy), (int)n);
     v->resolved |= tells_address(frame, n);
     return true;
 }
