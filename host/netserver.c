@@ -51,6 +51,8 @@ void netserver_destroy(struct netserver *ns)
     if (ns->bell.fd >= 0)
         loop_del(&ns->sv->loop, &ns->bell);
     tap_close(&ns->nic);
+    port_close(&ns->instances[0]);
+    port_close(&ns->instances[1]);
     nettable_destroy(&ns->table);
     netserver_forget(ns);
     char *const texts[] = {ns->name,
@@ -171,8 +173,9 @@ void netserver_promote(struct netserver *ns)
     supervisor_exchange_names(ns->sv, new->domain, ns->name);
     if (netserver_is_user(ns))
         domain_take_nic(new->domain, old->domain);
+    port_enter(new, old);
     nettable_activate(&ns->table, new->role);
-    instance_take_tap(ns);
+    instance_take_network(ns);
 }
 
 /* ---- its end ---- */
@@ -248,7 +251,9 @@ void netserver_ended(struct netserver *ns, struct domain *d)
     }
     if (ns->sv->loop.stop)
         return;
-    if (i == ns->active && ns->users && !take_over(ns))
+    bool wanted = i == ns->active && ns->users, replaced = wanted && take_over(ns);
+    port_close(i);
+    if (wanted && !replaced)
         schedule_restart(ns);
     netserver_want_standby(ns);
 }
@@ -272,7 +277,7 @@ static void rung(struct watch *w, uint32_t events)
         ;
     nettable_reclaim(&ns->table, usable_slots(ns));
     upgrade_follow(ns);
-    instance_take_tap(ns);
+    instance_take_network(ns);
     take_over(ns); /* it became ready before the dead one was to be started again, perhaps */
     if (ns->active->domain &&
         nettable_server(&ns->table, ns->active->role).state == NET_SERVER_UP) {

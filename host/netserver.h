@@ -47,6 +47,8 @@ struct instance {
     unsigned plug_step;
     bool plugging, plug_failed;
     bool has_nic;                    /* a tap device is read by one machine only */
+    struct tap port;                 /* on a bridge: a device of its own */
+    int port_up;                     /* ... carries frames; -1: not known */
     bool retired;                    /* its end is wanted */
     bool hung;                       /* it is being ended because it did not answer */
     int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
@@ -71,7 +73,7 @@ struct netserver {
     char *binary, *kernel, *accel, *cpu, *loglevel; /* of the domain it was first started for */
     char *ip;                  /* its own address as a boot argument, NULL: it has none */
     struct channel_grants own; /* the same as numbers: what domains share */
-    struct tap nic;            /* a tap network's device, for all instances */
+    struct tap nic;            /* --tap: the device, for all instances */
     struct nettable table;
     struct watch bell; /* an instance has news in the table */
     struct instance instances[2], *active;
@@ -163,14 +165,24 @@ void netserver_want_standby(struct netserver *ns);
  * until it is promoted. False with *error an owned line. */
 void instance_init(struct instance *i, struct netserver *ns, enum channel_role role);
 bool instance_start(struct instance *i, const char *kernel, char **error);
-/* Gives the active instance the tap device, when the other one does not use it any more. */
-void instance_take_tap(struct netserver *ns);
+/* Takes the network from the instance that does not serve any more, if it is so. */
+void instance_take_network(struct netserver *ns);
 /* Its QEMU has ended. */
 void instance_ended(struct instance *i);
 /* Ready to serve: a standby that is up. */
 bool instance_is_ready(const struct instance *i);
 /* Ends it; nobody is told. */
 void instance_retire(struct instance *i);
+
+/* netserver_bridge.c. All do nothing on other networks. Makes an instance's port, with descriptors
+ * for its QEMU in *out. */
+void port_open(struct instance *i, struct tap *out, char **error);
+/* When its QEMU has ended, or did not begin. */
+void port_close(struct instance *i);
+/* The network is to be found behind this instance's port; the old one may still send. */
+void port_enter(struct instance *i, struct instance *old);
+/* It does not any more. */
+void port_leave(struct instance *i);
 
 /* netserver_plug.c. Plugs in the channels that the running instances do not have yet. */
 void netserver_plug(struct netserver *ns);

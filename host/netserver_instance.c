@@ -66,19 +66,16 @@ static void keep_tap(const struct netserver *ns)
 /* The tap device stays open here: what comes while no instance reads it waits in it. */
 static void share_tap(struct netserver *ns, struct tap *out, char **error)
 {
-    if (!ns->nic.n && !tap_open(&ns->nic, ns->tap, ns->bridge, 1, error))
+    *out = (struct tap){0};
+    if (!ns->nic.n && !tap_open(&ns->nic, ns->tap, NULL, 1, error))
         keep_tap(ns);
-    for (out->n = 0; !*error && out->n < ns->nic.n; out->n++) {
-        out->fd[out->n] = fcntl(ns->nic.fd[out->n], F_DUPFD_CLOEXEC, 0);
-        if (out->fd[out->n] < 0) {
-            *error = xasprintf("tap device: %s", strerror(errno));
-            break;
-        }
-    }
+    int err = *error ? 0 : tap_copy(&ns->nic, out);
+    if (err)
+        *error = xasprintf("tap device: %s", strerror(-err));
 }
 
-/* How the server of the virtual switch, or of a tap device, is on its network. */
-static void describe_nic(const struct instance *i, struct domain_spec *spec, char **error)
+/* How a server is on its network. */
+static void describe_nic(struct instance *i, struct domain_spec *spec, char **error)
 {
     struct netserver *ns = i->ns;
 
@@ -86,8 +83,10 @@ static void describe_nic(const struct instance *i, struct domain_spec *spec, cha
     spec->net0 = ns->ip;
     spec->nic = netserver_is_user(ns) ? VNET_SERVER : -1;
     spec->nic_later = i != ns->active;
-    spec->qemu.nic_later = spec->nic < 0 && spec->nic_later;
-    if (spec->nic < 0 && !spec->nic_later)
+    spec->qemu.nic_later = ns->tap && spec->nic_later;
+    if (ns->bridge)
+        port_open(i, &spec->tap, error);
+    if (ns->tap && !spec->nic_later)
         share_tap(ns, &spec->tap, error);
 }
 
@@ -160,7 +159,7 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
     i->answered_ns = 0;
     i->plugging = i->plug_failed = i->retired = i->hung = false;
     i->plugged = i->domain ? ns->table.made : 0;
-    i->has_nic = netserver_is_user(ns) || !spec.nic_later;
+    i->has_nic = !spec.qemu.nic_later;
     if (i->domain) {
         char *copy = xstrdup(kernel);
         free(i->kernel); /* may be what `kernel` points to */
@@ -168,6 +167,7 @@ bool instance_start(struct instance *i, const char *kernel, char **error)
         netserver_watch(ns);
     } else {
         close_keeps(i);
+        port_close(i);
     }
     return i->domain;
 }
@@ -180,15 +180,12 @@ static void plugged(void *arg, const char *error)
         domain_fail(i->domain, "its NIC cannot be plugged in: %s", error);
 }
 
-void instance_take_tap(struct netserver *ns)
+static void take_tap(struct netserver *ns)
 {
     struct instance *i = ns->active;
-    uint32_t other = nettable_server(&ns->table, netserver_other(ns)->role).state;
     char *error = NULL;
     struct tap tap;
 
-    if (!i->domain || i->has_nic || other == NET_SERVER_STARTING || other == NET_SERVER_UP)
-        return;
     i->has_nic = true;
     share_tap(ns, &tap, &error);
     if (error) {
@@ -199,6 +196,18 @@ void instance_take_tap(struct netserver *ns)
     }
     nic_add_tap(i->domain, &tap);
     nic_add_virtio(i->domain, ns->own.mac, false, tap.n, plugged, i);
+}
+
+void instance_take_network(struct netserver *ns)
+{
+    struct instance *other = netserver_other(ns);
+    uint32_t state = nettable_server(&ns->table, other->role).state;
+    bool serves = state == NET_SERVER_STARTING || state == NET_SERVER_UP;
+
+    if (!serves || other->hung)
+        port_leave(other);
+    if (!serves && ns->active->domain && !ns->active->has_nic)
+        take_tap(ns);
 }
 
 void instance_ended(struct instance *i)

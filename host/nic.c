@@ -95,6 +95,10 @@ static unsigned plug_tap(struct pathswitch *s, char **error)
     if (tap_open(&tap, NULL, s->lease->bridge, s->domain->cpus, error))
         return 0;
     memcpy(s->lease->tap_name, tap.name, sizeof(tap.name));
+    tap_close_aside(&s->tap);
+    int err = tap_copy(&tap, &s->tap);
+    if (err)
+        warn("%s: %s: %s", s->domain->name, tap.name, strerror(-err)); /* no harm yet */
     nic_add_tap(s->domain, &tap);
     return tap.n;
 }

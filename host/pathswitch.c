@@ -114,6 +114,7 @@ static void tidied(void *arg, const char *error)
     struct pathswitch *s = arg;
 
     (void)error; /* a VFIO device has no netdev; one that could not be added neither */
+    tap_close_aside(&s->tap);
     if (!domain_is_live(s->domain) || s->step != SWITCH_TIDY)
         return;
     finish(s);
@@ -554,6 +555,7 @@ void pathswitch_free(struct pathswitch *s)
     free(s->error);
     free(s->last);
     free(s->vfio);
+    tap_close_aside(&s->tap);
     free(s);
 }
 

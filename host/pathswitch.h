@@ -40,6 +40,7 @@ struct pathswitch {
     bool has_nic, has_channel; /* devices of the machine */
     bool has_end;              /* the NIC's other end is there */
     bool pooled;               /* the NIC is one of the pool */
+    struct tap tap;            /* the NIC's, to be closed last; n == 0: none */
     char *vfio;                /* address of the PCI device that is its NIC, or NULL */
     struct traffic past;       /* of NICs that it no longer has */
     /* Auto mode: what the last sample saw. */

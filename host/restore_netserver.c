@@ -16,6 +16,7 @@
 struct instance_note {
     uint32_t plugged, plug_step;
     uint8_t plugging, plug_failed, retired, hung, has_nic;
+    char port[16];
     uint64_t started_ns;
 };
 
@@ -115,6 +116,7 @@ void netserver_commit(struct netserver *ns)
                                                 .hung = from->hung,
                                                 .has_nic = from->has_nic,
                                                 .started_ns = from->started_ns};
+        memcpy(n.instances[i].port, from->port.name, sizeof(from->port.name));
     }
     snprintf(n.reason, sizeof(n.reason), "%s", ns->reason ? ns->reason : "");
     nettable_set_note(&ns->table, &n, sizeof(n));
@@ -214,6 +216,8 @@ void netserver_restore_instance(struct netserver *ns, struct domain *d)
     i->retired = note->instances[n].retired;
     i->hung = note->instances[n].hung;
     i->has_nic = note->instances[n].has_nic;
+    memcpy(i->port.name, note->instances[n].port, sizeof(i->port.name));
+    i->port_up = -1;
     i->started_ns = note->instances[n].started_ns;
     if (!i->kernel)
         i->kernel = xstrdup(ns->kernel);
@@ -264,7 +268,8 @@ void netserver_resume(struct netserver *ns)
     if (ns->instances[0].domain || ns->instances[1].domain) {
         netserver_watch(ns);
         netserver_plug_on(ns);
-        instance_take_tap(ns);
+        port_enter(ns->active, netserver_other(ns));
+        instance_take_network(ns);
     } else {
         nettable_server_died(&ns->table, CHANNELS_PER_DEVICE);
     }

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <linux/sockios.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -20,25 +23,40 @@ static void name_request(struct ifreq *ifr, const char *name)
     snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", name);
 }
 
-/* Sets the device up and makes it a port of the bridge. Returns 0 or -errno. */
-static int join_bridge(const char *dev, const char *bridge)
+static int open_control(void)
+{
+    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    return s < 0 ? -errno : s;
+}
+
+int tap_set_up(const char *dev, bool up)
 {
     struct ifreq ifr;
-    int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    int err = s < 0 ? -errno : 0;
+    int s = open_control(), err = s < 0 ? s : 0;
 
-    if (!err && bridge) {
-        name_request(&ifr, bridge);
-        ifr.ifr_ifindex = (int)if_nametoindex(dev);
-        err = ioctl(s, SIOCBRADDIF, &ifr) < 0 ? -errno : 0;
-    }
     name_request(&ifr, dev);
     if (!err && ioctl(s, SIOCGIFFLAGS, &ifr) < 0)
         err = -errno;
-    if (!err && !(ifr.ifr_flags & IFF_UP)) {
-        ifr.ifr_flags |= IFF_UP;
+    if (!err && !(ifr.ifr_flags & IFF_UP) == up) {
+        ifr.ifr_flags ^= IFF_UP;
         err = ioctl(s, SIOCSIFFLAGS, &ifr) < 0 ? -errno : 0;
     }
+    if (s >= 0)
+        close(s);
+    return err;
+}
+
+/* Makes the device a port of the bridge. Returns 0 or -errno. */
+static int join_bridge(const char *dev, const char *bridge)
+{
+    struct ifreq ifr;
+    int s = open_control(), err = s < 0 ? s : 0;
+
+    name_request(&ifr, bridge);
+    ifr.ifr_ifindex = (int)if_nametoindex(dev);
+    if (!err && ioctl(s, SIOCBRADDIF, &ifr) < 0)
+        err = -errno;
     if (s >= 0)
         close(s);
     return err;
@@ -100,7 +118,9 @@ int tap_open(struct tap *t, const char *dev, const char *bridge, unsigned queues
     if (err) {
         *error = queue_error(ifr.ifr_name, err);
     } else {
-        err = join_bridge(ifr.ifr_name, bridge);
+        err = bridge ? join_bridge(ifr.ifr_name, bridge) : 0;
+        if (!err)
+            err = tap_set_up(ifr.ifr_name, true);
         if (err && bridge)
             *error = xasprintf("bridge %s: %s", bridge, strerror(-err));
         else
@@ -116,4 +136,38 @@ void tap_close(struct tap *t)
 {
     while (t->n)
         close(t->fd[--t->n]);
+}
+
+static void *close_descriptor(void *fd)
+{
+    close((int)(intptr_t)fd);
+    return NULL;
+}
+
+void tap_close_aside(struct tap *t)
+{
+    pthread_t thread;
+
+    while (t->n) {
+        void *fd = (void *)(intptr_t)t->fd[--t->n];
+        if (pthread_create(&thread, NULL, close_descriptor, fd))
+            close_descriptor(fd);
+        else
+            pthread_detach(thread);
+    }
+}
+
+int tap_copy(const struct tap *from, struct tap *to)
+{
+    *to = (struct tap){0};
+    memcpy(to->name, from->name, sizeof(to->name));
+    for (; to->n < from->n; to->n++) {
+        to->fd[to->n] = fcntl(from->fd[to->n], F_DUPFD_CLOEXEC, 0);
+        if (to->fd[to->n] < 0) {
+            int err = -errno;
+            tap_close(to);
+            return err;
+        }
+    }
+    return 0;
 }

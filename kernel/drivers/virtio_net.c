@@ -132,7 +132,7 @@ static void quiesce_cpu(int cpu)
 
 static void stop(struct vnet *net)
 {
-    net->running = false;
+    net->running = net->negotiated = false;
     virtio_reset(net->dev);
     for (int i = 0; i < net->npairs; i++) {
         struct vnet_pair *q = &net->pairs[i];
@@ -310,11 +310,11 @@ static int start_queues(struct vnet *net)
 }
 
 /* A second time the device is told everything anew: it, or who shares its other end, may have
- * forgotten. */
+ * forgotten. Not the first time: with the reset QEMU would forget a frame that waits. */
 static int start(struct net_path *path)
 {
     struct vnet *net = container_of(path, struct vnet, path);
-    int err = net->running ? 0 : negotiate(net->dev);
+    int err = net->running || net->negotiated ? 0 : negotiate(net->dev);
 
     if (!err && !net->running) {
         err = start_queues(net);
@@ -347,6 +347,7 @@ static int vnet_probe(struct virtio_device *dev)
     if (!net)
         return -ENOMEM;
     net->dev = dev;
+    net->negotiated = true;
     net->mergeable = virtio_has(dev, NET_F_MRG_RXBUF);
     net->path.ops = &vnet_ops;
     net->path.kind = PATH_DIRECT;

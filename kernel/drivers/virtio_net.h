@@ -83,7 +83,8 @@ struct vnet_pair {
 struct vnet {
     struct net_path path;
     struct virtio_device *dev;
-    bool running; /* between start and detach */
+    bool running;    /* between start and detach */
+    bool negotiated; /* by the probe; the device was not reset since */
     bool mergeable;
     int npairs;
     uint16_t max_pairs; /* of the device */

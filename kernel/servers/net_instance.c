@@ -1,8 +1,8 @@
 /*
  * Which of a network server's two instances serves (abi/net_table.h). Both are booted, attached to
  * the table and to the channels; the one that does not serve has not started its NIC, so that the
- * network does not see it, and leaves the channels alone. To take over is to start the NIC and to
- * begin generations.
+ * network does not see it, and leaves the channels alone. To take over is to begin generations, and
+ * when the domains have answered, to start the NIC: what came meanwhile has waited in front of it.
  */
 #include "core/bootargs.h"
 #include "core/init.h"
@@ -55,13 +55,11 @@ void server_refuse(struct channel_device *dev)
     dev->ring(dev, CHANNEL_PEER(NET_TABLE_SLOT, CHANNEL_APP), 0);
 }
 
-static void take_over(void)
+void server_begin(void)
 {
     struct net_path *path = server.nic->path;
 
-    netif_start_later = false; /* it may be plugged in yet */
-    set_state(NET_SERVER_STARTING);
-    server.serves_since = time_now();
+    netif_start_later = false;
     int err = path && path->ops->start ? path->ops->start(path) : 0;
     if (err)
         klog(LOG_ERROR, "network server: the NIC cannot be started: error %d", -err);
@@ -105,7 +103,8 @@ bool server_follow_active(void)
         return wanted;
     }
     if (wanted && !other_serves()) {
-        take_over();
+        set_state(NET_SERVER_STARTING);
+        server.serves_since = time_now();
         return true;
     }
     if (state == NET_SERVER_DOWN) {

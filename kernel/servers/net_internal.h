@@ -185,6 +185,8 @@ static inline void server_activate(struct server_slot *s)
 void server_loan_returned(struct pkt_lender *l);
 /* Starts generations on all queues of a slot. server.lock held. */
 void server_start_queues(struct server_slot *s);
+/* Whether queue i of a slot is to be used: both sides agree on its generation. server.lock held. */
+bool server_check_queue(struct server_slot *s, uint32_t i);
 
 /* Takes nothing out of the channels from now on, or again. Thread context. */
 void server_pause(bool on);
@@ -194,6 +196,8 @@ void server_pause(bool on);
 
 /* Takes over, or hands over, as the table says. Whether this one serves now. The work's thread. */
 bool server_follow_active(void);
+/* Starts the NIC, and takes frames out of the channels. Thread context. */
+void server_begin(void);
 /* Makes the interface of a NIC that is plugged in later. At boot. */
 void server_make_interface(void);
 /* Tells the supervisor what this build can do, and that it does not know a table's version. */

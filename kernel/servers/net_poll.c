@@ -68,8 +68,7 @@ static bool may_be_up(void)
     return true;
 }
 
-/* True if the queue is to be used. */
-static bool check_queue(struct server_slot *s, uint32_t i)
+bool server_check_queue(struct server_slot *s, uint32_t i)
 {
     struct channel_queue *q = &s->queues[i];
 
@@ -169,7 +168,7 @@ static int turn(struct server_slot *s, int limit)
     s->first_queue++; /* what one queue uses up is not always the others' */
     for (uint32_t i = 0; i < s->nqueues; i++) {
         uint32_t queue = (s->first_queue + i) % s->nqueues;
-        if (check_queue(s, queue))
+        if (server_check_queue(s, queue))
             n += take_frames(s, queue, limit - n);
         if (unlikely(channel_queue_broken(&s->queues[queue])))
             note_broken(s);
@@ -324,6 +323,8 @@ static void poll(struct bottom_half *bh)
     netif_reclaim(server.nic, false);
     spin_lock(&server.lock);
     take_pending();
+    if (server.paused)
+        may_be_up(); /* this may be the answer that it waits for */
     int n = server.paused || nic_full() ? 0 : round_robin();
     server_flush();
     WRITE_ONCE(server.blocked, true);
@@ -333,7 +334,7 @@ static void poll(struct bottom_half *bh)
     if (n) {
         server.busy_until = now + POLL_FOR;
         server.polls_left = POLLS;
-    } else if (!full && (now >= server.busy_until || !server.polls_left--)) {
+    } else if (!full && !server.paused && (now >= server.busy_until || !server.polls_left--)) {
         server.polls_left = 0;
         put_to_rest();
     }

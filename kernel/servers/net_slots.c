@@ -247,9 +247,10 @@ static bool can_take(struct server_slot *s)
     spin_lock_bh(&server.lock);
     for (uint32_t i = 0; i < s->nqueues; i++) {
         struct channel_queue *q = &s->queues[i];
-        if (q->live && q->tx.draining)
+        bool live = server_check_queue(s, i);
+        if (live && q->tx.draining)
             channel_update_head(&q->tx);
-        can &= q->live ? !q->tx.draining || q->tx.broken : !READ_ONCE(q->tx.peer->generation);
+        can &= live ? !q->tx.draining || q->tx.broken : !READ_ONCE(q->tx.peer->generation);
     }
     spin_unlock_bh(&server.lock);
     return can;
@@ -289,9 +290,9 @@ static void follow_table(struct work *w)
     if (starting && somebody_waits()) {
         timer_arm(&server.timer, time_now() + ANSWER_LOOK);
     } else if (starting) {
+        server_begin();
         __atomic_store_n(&page->state, NET_SERVER_UP, __ATOMIC_RELEASE);
         klog(LOG_INFO, "network server: up, %u domain(s) attached", server.attached);
-        bh_schedule(&server.bh); /* nothing was taken without a NIC */
         news = true;
     }
     if (news)
@@ -303,7 +304,7 @@ static void follow_table(struct work *w)
 void net_server_init(void)
 {
     server.enabled = true;
-    netif_start_later = true; /* an instance that does not serve is silent */
+    netif_start_later = server.paused = true; /* an instance that does not serve is silent */
     spin_init(&server.lock);
     list_init(&server.active);
     server.local_tail = &server.local;
