@@ -16,6 +16,12 @@ int bridgeport_set_learning(const char *dev, bool on);
  * -errno. */
 int bridgeport_announce(const struct tap *port, const uint8_t mac[6]);
 /*
+ * Puts a frame for nobody in front of those that will wait in a device until its guest's driver
+ * starts: QEMU (7.2, 10.0) loses the first of them, since it asks the device for it in the midst of
+ * setting DRIVER_OK, before that is set. Returns 0 or -errno.
+ */
+int bridgeport_sacrifice(const char *dev);
+/*
  * Gives what waits in a port's queues, that nobody reads any more, to the one who reads the device
  * `to`. Returns how many frames, or -errno.
  */

@@ -64,6 +64,7 @@ void port_enter(struct instance *i, struct instance *old)
         complain(old, "goes on learning", bridgeport_set_learning(old->port.name, false));
     complain(i, "does not learn", bridgeport_set_learning(i->port.name, true));
     set_up(i, true);
+    complain(i, "a frame may be lost", bridgeport_sacrifice(i->port.name));
     if (i->port.n) /* else another supervisor opened it */
         announce_all(i);
 }

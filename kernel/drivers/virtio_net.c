@@ -161,7 +161,8 @@ static bool drained(struct net_path *path)
     struct vnet *net = container_of(path, struct vnet, path);
 
     for (int i = 0; i < net->npairs; i++)
-        if (net->running && !net->pairs[i].tx.broken && !vnet_tx_empty(&net->pairs[i]))
+        if (net->running && !net->pairs[i].tx.broken &&
+            (!vnet_tx_empty(&net->pairs[i]) || virtq_pending(&net->pairs[i].rx)))
             return false;
     return true;
 }

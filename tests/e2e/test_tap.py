@@ -1,13 +1,16 @@
 """Domains on the host's own network: --tap, --bridge and --ip, in a network namespace of the test's."""
 import json
+import os
 import re
 import subprocess
+import sys
 
 import pytest
 
-from conftest import LIBRETTOS, Librettos, wait_for
+from conftest import BUILD, LIBRETTOS, Librettos, wait_for
 from machines import PEER, Namespace
 
+ECHO = os.path.join(BUILD, "netecho")
 HOST, GUEST, PREFIX = "10.79.0.1", "10.79.0.2", 24
 IP = f"{GUEST}/{PREFIX},gw={HOST}"
 
@@ -146,6 +149,45 @@ def test_two_domains_share_an_address_on_a_bridge(inside):
     status, text = inside("run", *shared, "--ip", f"10.79.0.9/{PREFIX}", "/bin/true", check=False)
     assert status == 125 and "shares" in text
     assert {d["address"] for d in inside.all()} == {GUEST}
+
+
+COUNT_ANSWERS = """
+import select, socket, sys, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect((sys.argv[1], 7))
+sent, answered, last = 0, set(), time.monotonic()
+print("ready", flush=True)
+while time.monotonic() < last + 1:
+    going = not select.select([sys.stdin], [], [], 0)[0]
+    if going:
+        s.send(b"%d" % sent)
+        sent, last = sent + 1, time.monotonic()
+    while select.select([s], [], [], 0.001)[0]:
+        answered.add(s.recv(64))
+print(sent, len(answered))
+"""
+
+
+def test_a_restart_loses_no_datagram(inside):
+    """On a bridge each instance has a port of its own, and what comes meanwhile waits there. The bridge has
+    an address of its own: otherwise it takes one of its ports'."""
+    for command in ("link add br0 address 52:54:00:79:00:01 type bridge", f"addr add {HOST}/{PREFIX} dev br0", "link set br0 up"):
+        inside.ns("ip", *command.split())
+    inside.env["LIBRETTOS_STANDBY_MS"] = "0"
+    inside("run", "-d", "--name", "echo", "--path", "server", "--bridge", "br0", "--ip", IP, ECHO, "7")
+    wait_for(lambda: inside.ns("ping", "-c1", "-W1", GUEST, check=False)[0] == 0, 20, "the domain")
+    client = inside.ns.popen(sys.executable, "-c", COUNT_ANSWERS, GUEST, stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+    assert client.stdout.readline() == "ready\n"
+    for _ in range(6):
+        wait_for(lambda: inside.server("net-br0")["server"]["standby"] == "ready", 20, "a standby")
+        assert "handed over" in inside("restart", "net-br0")
+    client.stdin.close()
+    sent, answered = map(int, client.stdout.readline().split())
+    assert sent > 100
+    assert answered == sent
+    server = inside.server("net-br0")
+    assert server["server"]["ends"]["upgrade"] == 6
 
 
 def test_sharing_needs_an_address(inside):
