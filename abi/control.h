@@ -63,6 +63,9 @@ enum ctl_type {
     CTL_GET_STATS = 38, /* session 0: ask for STATS */
     CTL_CLAIMED = 39, /* session 0: struct ctl_claim with the answer, in the order of the CLAIMs */
     CTL_SWITCH = 40,  /* session 0: struct ctl_switch; answered by SWITCHED */
+    CTL_MONITOR = 41, /* struct ctl_monitor (abi/monitor.h): a session without a program. STARTED
+                         with pid 0 or EXIT with CTL_EXIT_EXEC answers; OUT frames carry records;
+                         any SIGNAL ends it, with EXIT. It may start before session 1. */
     /* both ways */
     CTL_CREDIT = 64, /* uint32 bytes of data consumed since the last CREDIT */
 };

@@ -433,20 +433,21 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
-    int auto_mode = 0;
+    int auto_mode = 0, trace = 0;
 
-    bool ok = take_program(rq, &program) &&
-              !json_unpack(rq,
-                           "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i, s?b}",
-                           "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
-                           "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
-                           &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
-                           "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
-                           "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
-              take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
-              (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
+    bool ok =
+        take_program(rq, &program) &&
+        !json_unpack(rq,
+                     "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
+                     "s:b, s:b, s?b, s:i, s:i, s?b, s?b}",
+                     "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
+                     "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory,
+                     "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap, "bridge",
+                     &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted, "server_path",
+                     &server_path, "shared", &shared, "detach", &detach, "owner", &owner,
+                     "owner_group", &owner_group, "auto", &auto_mode, "trace", &trace) &&
+        take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
+        (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
                      "the supervisor does not understand the request: another version "
@@ -456,6 +457,7 @@ static void request_run(struct client *c, json_t *rq)
         return;
     }
     q->extra = &qemu_args;
+    q->trace = trace;
     q->owner = (uid_t)owner;
     q->owner_group = (gid_t)owner_group;
     q->memory_mib = (unsigned)memory;
@@ -515,6 +517,36 @@ static void request_exec(struct client *c, json_t *rq)
         }
     }
     free_program(&program);
+}
+
+/* A session of the domain's records, instead of a program's output. */
+static void request_monitor(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+    struct ctl_monitor ask = {0};
+    int kind, pid, snap, follow, err;
+    const char *calls;
+
+    if (!d)
+        return;
+    if (json_unpack(rq, "{s:i, s:i, s:i, s:b, s:s}", "kind", &kind, "pid", &pid, "snap", &snap,
+                    "follow", &follow, "calls", &calls) ||
+        hex_decode(calls, ask.calls, sizeof(ask.calls))) {
+        client_error(c, STATUS_OURS, "malformed request");
+        return;
+    }
+    ask.kind = (uint32_t)kind;
+    ask.pid = (uint32_t)pid;
+    ask.snap = (uint32_t)snap;
+    ask.flags = follow ? MONITOR_FOLLOW : 0;
+    c->session = domain_monitor(d, &ask, &client_listener, c, &c->stream, &err);
+    if (c->session) {
+        c->role = CLIENT_EXEC;
+        c->domain = d;
+    } else {
+        client_error(c, STATUS_OURS, "domain %s cannot be watched now: it is %s", d->name,
+                     d->hello_ns ? "ending" : "still starting");
+    }
 }
 
 static void request_ps(struct client *c)
@@ -636,6 +668,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_run(c, rq);
     else if (!strcmp(op, "exec"))
         request_exec(c, rq);
+    else if (!strcmp(op, "monitor"))
+        request_monitor(c, rq);
     else if (!strcmp(op, "ps"))
         request_ps(c);
     else if (!strcmp(op, "stop"))

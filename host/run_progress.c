@@ -88,6 +88,8 @@ bool run_event(struct attach *a, json_t *e)
         p->boot_ns = (uint64_t)json_integer_value(json_object_get(e, "boot_ns"));
     } else if (!strcmp(what, "started")) {
         p->started_ns = at;
+        if (p->o->trace)
+            p->tracer = trace_start(p->name, p->o->trace, a->fd, p->o->detach);
         if (!p->o->port_count)
             print_timing(p);
         if (p->o->detach)

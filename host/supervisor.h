@@ -7,10 +7,13 @@
  *
  *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
  *           tap, bridge, ip, server_path, shared, address, argv, env, cwd, user, tty, stdin,
- *           detach, qemu_args, owner, owner_group, auto
+ *           detach, qemu_args, owner, owner_group, auto,
+ *           trace
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
+ *   monitor name, and what abi/monitor.h asks for: kind, pid, snap, follow, calls (in hexadecimal);
+ *           the same frames, of a session without a program
  *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   upgrade name of a network server, kernel (none: the same); reply: "handover_ms", "kernel"

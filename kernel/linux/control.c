@@ -274,6 +274,9 @@ static void dispatch(const struct ctl_header *h)
         if (payload_u32(h, &value))
             session_signal(h->session, value);
         break;
+    case CTL_MONITOR:
+        session_monitor(h->session, control.in_buf, h->length);
+        break;
     case CTL_WINSIZE:
         if (payload_u32(h, &value))
             session_winsize(h->session, (uint16_t)value, (uint16_t)(value >> 16));

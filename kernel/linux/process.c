@@ -12,6 +12,7 @@
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/signals.h"
+#include "linux/trace.h"
 
 spinlock_t process_lock = SPINLOCK_INIT;
 struct process *init_process;
@@ -177,6 +178,7 @@ static void task_entry(void *arg)
         uint32_t tid = (uint32_t)t->tid;
         copy_to_user(t->set_child_tid, &tid, sizeof(tid)); /* a bad pointer is the program's loss */
     }
+    trace_wait();
     user_enter(&t->start_regs);
 }
 

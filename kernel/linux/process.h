@@ -78,6 +78,7 @@ struct process {
     struct session_io *session; /* of the control channel, inherited; NULL: console */
     int oom_score_adj;
     uint32_t child_subreaper;
+    bool traced; /* by the monitor that traces: linux/trace.h */
 };
 
 struct task {

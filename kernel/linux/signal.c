@@ -11,6 +11,7 @@
 
 #include "linux/mm.h"
 #include "linux/proc.h"
+#include "linux/trace.h"
 
 #define STOP_SIGNALS                                                                               \
     (SIG_BIT(SIGSTOP_N) | SIG_BIT(SIGTSTP_N) | SIG_BIT(SIGTTIN_N) | SIG_BIT(SIGTTOU_N))
@@ -511,6 +512,7 @@ void personality_return_to_user(struct user_regs *regs)
         }
         if (!next_signal(t, &info, &sa))
             break;
+        trace_signal(&info);
         if (sa.handler == SIG_DFL_N) {
             default_action(t, &info);
         } else {

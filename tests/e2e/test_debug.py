@@ -1,0 +1,203 @@
+"""What people debug with: traces, captures, cores, gdb, the kernel's log. docs/debugging.md."""
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from conftest import free_port, wait_for
+
+PYTHON = "/usr/bin/python3"
+
+
+def compile_c(folder, name, source, *flags):
+    path = os.path.join(folder, name)
+    subprocess.run(["gcc", "-g", "-O0", *flags, "-x", "c", "-", "-o", path], input=source, text=True,
+                   check=True)
+    return path
+
+
+def get(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+        return answer.read()
+
+
+def stats(librettos, name):
+    return json.loads(librettos("ps", "--stats", name).stdout)
+
+
+# ---- trace ----
+
+
+def test_trace_of_a_running_server(librettos):
+    port = librettos.start("web", "nginx", port=80)
+    out = os.path.join(librettos.folder, "trace")
+    tracer = librettos.popen("trace", "-f", "-t", "-T", "-o", out, "web", stderr=subprocess.PIPE,
+                             text=True)
+    wait_traced(out, port)
+    unfinished = r"(?m)^\d+ +[\d:.]+ epoll_wait\(\d+, .* <unfinished \.\.\.>$"
+    wait_for(lambda: re.search(unfinished, open(out).read()), 20, "a call that waits")
+    second = librettos("trace", "-c", "web", check=False)
+    assert second.returncode == 125 and "traced already" in second.stderr
+    tracer.send_signal(signal.SIGINT)
+    assert tracer.wait(20) == 0, tracer.stderr.read()
+    text = open(out).read()
+    line = r"(?m)^\d+ +\d\d:\d\d:\d\d\.\d{6} "
+    assert re.search(line + r'recvfrom\(\d+, "GET / HTTP/1\.1\\r\\n.*"\.\.\., 1024, 0, NULL, NULL\) '
+                     r'= \d+ <0\.\d{6}>$', text)
+    assert re.search(line + r'openat\(AT_FDCWD, "/var/www/html/index[^"]*", O_RDONLY\|O_NONBLOCK\) '
+                     r'= \d+ <', text)
+    assert re.search(line + r"accept4\(\d+, \{AF_INET, 10\.0\.2\.2:\d+\}, 0x\w+, SOCK_NONBLOCK\) = ",
+                     text)
+    assert get(port)  # and it goes on
+
+
+def wait_traced(out, port):
+    """Requests until the tracer has seen one."""
+    return wait_for(lambda: get(port) and os.path.exists(out) and "GET / HTTP" in open(out).read(),
+                    20, "a request in the trace")
+
+
+def test_trace_from_the_start(librettos):
+    out = os.path.join(librettos.folder, "trace")
+    done = librettos("run", "--trace", out, PYTHON, "-c",
+                     "import os\n"
+                     "try: open('/no/such')\n"
+                     "except OSError: pass\n"
+                     "pid = os.fork()\n"
+                     "if not pid: os.kill(os.getpid(), 11)\n"
+                     "os.waitpid(pid, 0)\n"
+                     "os._exit(3)", check=False)
+    assert done.returncode == 3
+    text = open(out).read()
+    assert re.match(r"2 +brk\(NULL\) = 0x", text), text[:200]
+    assert re.search(r'2 +openat\(AT_FDCWD, "/no/such", O_RDONLY\|O_CLOEXEC\) = -1 ENOENT \(No such '
+                     r'file or directory\)', text)
+    assert re.search(r"(\d+) +kill\(\1, SIGSEGV\) = 0\n\1 +--- SIGSEGV \{si_signo=11, si_code=0, "
+                     r"si_pid=\1, si_uid=0\} ---\n\1 +\+\+\+ killed by SIGSEGV", text)
+    assert re.search(r"2 +wait4\(\d+, \[killed by SIGSEGV.*\], 0, NULL\) = \d+", text) or \
+        re.search(r"2 +<\.\.\. wait4 resumed>\d+, \[killed by SIGSEGV.*\], 0, NULL\) = \d+", text)
+    assert text.endswith("+++ exited with 3 +++\n")
+    assert "lost" not in text
+
+
+def test_trace_of_one_process_and_some_calls(librettos):
+    librettos("run", "-d", "--name", "two", PYTHON, "-c",
+              "import os, time\n"
+              "os.fork()\n"
+              "while True: time.sleep(0.01); os.getppid(); os.getcwd()")
+    pids = wait_for(lambda: (lambda p: p if len(p) == 2 else None)(
+        [p["pid"] for p in stats(librettos, "two")["processes"]]), 20, "two processes")
+    tracer = librettos.popen("trace", "-p", pids[1], "-e", "getppid,getcwd", "-e", "%network", "two",
+                             stdout=subprocess.PIPE, text=True)
+    lines = [tracer.stdout.readline() for _ in range(20)]
+    tracer.send_signal(signal.SIGINT)
+    assert tracer.wait(20) == 0
+    for line in lines:
+        assert re.match(rf'{pids[1]} +(getppid\(\) = {pids[0]}|getcwd\("/", 1024\) = 2)\n', line), line
+    counting = librettos.popen("trace", "-c", "two", stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    librettos("stop", "-t", "0", "two")
+    summary = counting.communicate(timeout=20)[0]
+    calls = int(re.search(r"(\d+) +0 getppid\n", summary).group(1))
+    assert calls > 20 and re.search(rf"{calls} +0 getcwd\n", summary)
+
+
+def test_a_slow_reader_of_a_trace_loses_records_and_stops_nothing(librettos):
+    program = compile_c(librettos.folder, "calls", """
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(void)
+        {
+            sleep(2);
+            for (int i = 0; i < 50000; i++)
+                syscall(SYS_getppid);
+            write(1, "done", 4);
+            sleep(60);
+        }""")
+    librettos("run", "-d", "--name", "calls", program)
+    tracer = librettos.popen("trace", "calls", stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
+    wait_for(lambda: "done" in librettos("logs", "calls").stdout, 30, "the program to go on")
+    tracer.send_signal(signal.SIGINT)
+    out, err = tracer.communicate(timeout=30)
+    assert tracer.returncode == 0
+    lost = sum(map(int, re.findall(r"(?m)^\.\.\. (\d+) records lost \.\.\.$", out)))
+    seen = out.count("getppid() = ")
+    assert seen > 1000 and lost > 1000
+    assert 2 * seen + lost >= 100000  # each call has two records: all are accounted for
+    assert f"{lost} records lost" in err
+
+
+def test_trace_of_nothing(librettos):
+    for args, words in (("nosuch",), "no domain"), (("-e", "opne", "x"), "no system call"), \
+            (("-p", "x", "y"), "not a process"), ((), "usage"):
+        done = librettos("trace", *args, check=False)
+        assert done.returncode == 125 and words in done.stderr, done.stderr
+    assert "--follow" in librettos("trace", "--help").stdout
+
+
+# ---- pcap ----
+
+
+def tcpdump(path, *filters):
+    done = subprocess.run(["tcpdump", "-n", "-r", path, *filters], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def packets_by_path(path):
+    """How many packets each interface of a pcapng file has."""
+    data, at, count = open(path, "rb").read(), 0, {}
+    while at < len(data):
+        kind, length, interface = struct.unpack_from("<III", data, at)
+        if kind == 6:
+            count[interface] = count.get(interface, 0) + 1
+        at += length
+    assert at == len(data)
+    return count
+
+
+@pytest.mark.parametrize("first", ["server", "direct"])
+def test_capture_across_a_switch(librettos, first):
+    other = "direct" if first == "server" else "server"
+    librettos.run_options = ["--path", first]
+    port = librettos.start("web", "nginx", port=80)
+    path = os.path.join(librettos.folder, "web.pcapng")
+    capture = librettos.popen("pcap", "-w", path, "web", stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: get(port) and os.path.getsize(path) > 500, 20, "frames")
+    requests = 0
+    for to in (other, first):
+        get(port)
+        librettos("switch", "web", to)
+        get(port)
+        requests += 2
+    librettos("stop", "web")
+    err = capture.communicate(timeout=20)[1]
+    assert capture.returncode == 0
+    frames, lost = map(int, re.match(r"(\d+) frames captured, (\d+) lost", err).groups())
+    lines = tcpdump(path)
+    assert len(lines) == frames and lost == 0
+    gets = [line for line in lines if "HTTP: GET / " in line]
+    assert len(gets) >= requests + 1
+    # The capture may have begun between a request and its answer.
+    assert len([line for line in lines if "HTTP: HTTP/1.1 200" in line]) - len(gets) in (0, 1)
+    assert packets_by_path(path).keys() == {0, 1}  # it went both ways
+
+
+def test_capture_of_the_network_server_and_limits(librettos):
+    port = librettos.start("web", "nginx", port=80)
+    path = os.path.join(librettos.folder, "net.pcapng")
+    capture = librettos.popen("pcap", "-w", path, "-c", "5", "-s", "60", "net",
+                              stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: get(port) and capture.poll() is not None, 20, "five frames")
+    assert capture.returncode == 0 and "5 frames captured" in capture.stderr.read()
+    lines = tcpdump(path)
+    assert len(lines) == 5
+    done = librettos("pcap", "nosuch", check=False)
+    assert done.returncode == 125 and "no domain named nosuch" in done.stderr
