@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core_file.h"
 #include "domain.h"
 
 #define OFF_TIMEOUT_MS 5000 /* from the main program's end to power-off */
@@ -255,6 +256,23 @@ static int on_stats(struct domain *d, const struct frame *f)
     return 0;
 }
 
+static int on_core(struct domain *d, const struct frame *f)
+{
+    struct ctl_core c;
+    uint64_t size;
+
+    if (f->length < sizeof(c))
+        return -EPROTO;
+    memcpy(&c, f->payload, sizeof(c));
+    int done = core_file_piece(d->dir, &c, f->payload + sizeof(c), f->length - sizeof(c), &size);
+    if (done > 0)
+        domain_note(d, "core of process %u: %llu bytes of %llu\n", c.pid, (unsigned long long)size,
+                    (unsigned long long)c.offset);
+    else if (done && c.flags & CTL_CORE_LAST)
+        domain_note(d, "core of process %u: %s\n", c.pid, strerror(-done));
+    return 0;
+}
+
 static int handle(struct domain *d, const struct frame *f)
 {
     if (!d->hello_ns && f->type != CTL_HELLO)
@@ -272,6 +290,8 @@ static int handle(struct domain *d, const struct frame *f)
         return on_switched(d, f);
     case CTL_PATH:
         return on_path(d, f);
+    case CTL_CORE:
+        return on_core(d, f);
     default:
         break;
     }

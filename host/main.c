@@ -15,6 +15,7 @@ static const struct {
     {"switch", cmd_switch},   {"mode", cmd_mode},
     {"restart", cmd_restart}, {"upgrade", cmd_upgrade},
     {"trace", cmd_trace},     {"pcap", cmd_pcap},
+    {"core", cmd_core},
 };
 
 static const char help[] =
@@ -32,6 +33,7 @@ static const char help[] =
     "  upgrade the same, by one of another build\n"
     "  trace   show the system calls and signals of a domain's programs\n"
     "  pcap    capture the frames that a domain sends and receives\n"
+    "  core    fetch the core file that a program left\n"
     "  image   write a program's boot image to a file\n"
     "\n"
     "`librettos COMMAND --help` tells more.\n";

@@ -217,7 +217,7 @@ static int capture(const char *domain, const char *path, uint32_t snap, uint64_t
         return STATUS_OURS;
     put_beginning(&p, snap);
     status = monitor_run(&run);
-    if (!status) {
+    if (!status || p.frames) {
         put_statistics(&p);
         int err = flush(&p);
         if (err && err != -EPIPE) {

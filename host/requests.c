@@ -434,20 +434,21 @@ static void request_run(struct client *c, json_t *rq)
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
     int auto_mode = 0, trace = 0;
+    json_int_t core = 0;
 
-    bool ok =
-        take_program(rq, &program) &&
-        !json_unpack(rq,
-                     "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                     "s:b, s:b, s?b, s:i, s:i, s?b, s?b}",
-                     "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
-                     "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory", &memory,
-                     "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap, "bridge",
-                     &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted, "server_path",
-                     &server_path, "shared", &shared, "detach", &detach, "owner", &owner,
-                     "owner_group", &owner_group, "auto", &auto_mode, "trace", &trace) &&
-        take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
-        (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
+    bool ok = take_program(rq, &program) &&
+              !json_unpack(rq,
+                           "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
+                           "s:b, s:b, s?b, s:i, s:i, s?b, s?b, s?I}",
+                           "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
+                           "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
+                           &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
+                           "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
+                           "server_path", &server_path, "shared", &shared, "detach", &detach,
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode,
+                           "trace", &trace, "core", &core) &&
+              take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
+              (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
                      "the supervisor does not understand the request: another version "
@@ -458,6 +459,7 @@ static void request_run(struct client *c, json_t *rq)
     }
     q->extra = &qemu_args;
     q->trace = trace;
+    q->core = (uint64_t)core;
     q->owner = (uid_t)owner;
     q->owner_group = (gid_t)owner_group;
     q->memory_mib = (unsigned)memory;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,9 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
     struct strv argv = {0}, env = {0};
     json_t *ports = json_array(), *volumes = json_array();
     const char *slash = strrchr(image->program, '/');
+    struct rlimit limit = {0}; /* in the domain it is as here */
+
+    getrlimit(RLIMIT_CORE, &limit);
     char *base = xasprintf("%.60s", slash ? slash + 1 : image->program);
 
     for (char *c = base; *c; c++) /* any file name becomes a valid domain name */
@@ -95,14 +99,15 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
 
     json_t *rq = json_pack(
         "{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s*, s:s*, s:s*, "
-        "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i, s:b, s:b}",
+        "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i, s:b, s:b, s:I}",
         "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain", "qemu", qemu,
         "kernel", kernel, "image", image->image, "accel", accel, "cpu", o->cpu, "memory",
         (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1), "loglevel",
         o->loglevel ? o->loglevel : "warn", "tap", o->tap, "bridge", o->bridge, "ip", o->ip,
         "address", o->wanted, "server_path", (int)o->server_path, "shared", (int)o->shared,
         "detach", (int)o->detach, "ports", ports, "volumes", volumes, "owner", (int)o->uid,
-        "owner_group", (int)o->gid, "auto", (int)o->auto_mode, "trace", (int)(o->trace != NULL));
+        "owner_group", (int)o->gid, "auto", (int)o->auto_mode, "trace", (int)(o->trace != NULL),
+        "core", (json_int_t)limit.rlim_cur);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
     json_t *jqemu = json_strings(&o->qemu_args);
     if (!rq && jargv && jenv && jqemu)

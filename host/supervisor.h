@@ -8,7 +8,7 @@
  *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
  *           tap, bridge, ip, server_path, shared, address, argv, env, cwd, user, tty, stdin,
  *           detach, qemu_args, owner, owner_group, auto,
- *           trace
+ *           trace, core
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session

@@ -45,6 +45,7 @@ struct tracer {
     struct buf out;
     struct trace_lines lines;
     struct trace_summary summary;
+    bool any; /* there were records */
     uint64_t lost;
 };
 
@@ -76,6 +77,7 @@ static int on_record(void *arg, const struct record *r)
         memcpy(&lost, r->payload, sizeof(lost));
         t->lost += lost;
     }
+    t->any = true;
     if (t->count)
         trace_summary_record(&t->summary, r);
     else
@@ -85,15 +87,11 @@ static int on_record(void *arg, const struct record *r)
 
 static int run(struct tracer *t, const struct ctl_monitor *ask, const char *domain)
 {
-    struct monitor_run m = {.domain = domain,
-                            .ask = *ask,
-                            .record = on_record,
-                            .pause = flush,
-                            .idle = idle,
-                            .arg = t};
+    struct monitor_run m = {
+        .domain = domain, .ask = *ask, .record = on_record, .pause = flush, .idle = idle, .arg = t};
     int status = monitor_run(&m);
 
-    if (!status && t->count)
+    if (t->count && t->any)
         trace_summary_put(&t->summary, &t->out);
     trace_lines_unfinished(&t->lines, true, &t->out);
     int err = flush(t);

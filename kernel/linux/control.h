@@ -13,6 +13,8 @@ struct session_io;
 int control_send(unsigned type, unsigned session, const void *payload, size_t len);
 /* A data frame of n bytes (n <= CTL_MAX_PAYLOAD) of the caller's buffers. -EFAULT, -EIO. */
 int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n);
+/* Whether there is a supervisor to send to. */
+bool control_is_up(void);
 /* Waits until the supervisor's side has taken all frames. */
 void control_flush(nsec_t timeout);
 

