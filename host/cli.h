@@ -21,6 +21,7 @@ int cmd_exec(int argc, char **argv);
 int cmd_trace(int argc, char **argv);
 int cmd_pcap(int argc, char **argv);
 int cmd_core(int argc, char **argv);
+int cmd_gdb(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
 int cmd_mode(int argc, char **argv);
 int cmd_image(int argc, char **argv);

@@ -15,7 +15,7 @@ static const struct {
     {"switch", cmd_switch},   {"mode", cmd_mode},
     {"restart", cmd_restart}, {"upgrade", cmd_upgrade},
     {"trace", cmd_trace},     {"pcap", cmd_pcap},
-    {"core", cmd_core},
+    {"core", cmd_core},       {"gdb", cmd_gdb},
 };
 
 static const char help[] =
@@ -34,6 +34,7 @@ static const char help[] =
     "  trace   show the system calls and signals of a domain's programs\n"
     "  pcap    capture the frames that a domain sends and receives\n"
     "  core    fetch the core file that a program left\n"
+    "  gdb     run gdb on a domain: its kernel and its program\n"
     "  image   write a program's boot image to a file\n"
     "\n"
     "`librettos COMMAND --help` tells more.\n";

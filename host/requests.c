@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debugger.h"
 #include "domain_state.h"
 #include "keeper.h"
 #include "lease.h"
@@ -624,6 +625,14 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+static void request_gdb(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d)
+        debugger_request(c, d);
+}
+
 static void request_switch(struct client *c, json_t *rq)
 {
     struct domain *d = named_domain(c, rq);
@@ -678,6 +687,8 @@ static int handle_request(struct client *c, const struct frame *f)
         request_stop(c, rq);
     else if (!strcmp(op, "signal"))
         request_signal(c, rq);
+    else if (!strcmp(op, "gdb"))
+        request_gdb(c, rq);
     else if (!strcmp(op, "switch"))
         request_switch(c, rq);
     else if (!strcmp(op, "upgrade"))
@@ -732,6 +743,7 @@ int client_frame(struct client *c, const struct frame *f)
 void client_gone(struct client *c)
 {
     pathswitch_forget(c);
+    debugger_gone(c);
     for (struct netserver *ns = c->sv->servers; ns; ns = ns->next)
         if (ns->upgrade.client == c)
             ns->upgrade.client = NULL;

@@ -18,6 +18,7 @@
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   upgrade name of a network server, kernel (none: the same); reply: "handover_ms", "kernel"
  *   signal  name, signal
+ *   gdb     name; HOST_EVENT "gdb" with "socket", where QEMU listens for gdb until the command goes
  *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
  *           "drain_ns", "total_ns"
  *   stats   name; reply: "stats"

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import struct
 import subprocess
@@ -300,3 +301,80 @@ def test_size_of_a_core(librettos):
     assert done.returncode == 128 + signal.SIGABRT and "core" not in done.stderr
     done = librettos("core", "crash", check=False)
     assert done.returncode == 125 and "no core of a domain named crash" in done.stderr
+
+
+# ---- gdb ----
+
+SPIN = """
+#include <stdio.h>
+volatile unsigned long counter = 1000;
+volatile int go;
+__attribute__((noinline)) void step(unsigned long by) { counter += by; }
+int main(void)
+{
+    while (!go)
+        step(3);
+    printf("went %d\\n", go);
+    return 5;
+}
+"""
+
+
+def gdb_args(*commands):
+    return ["-nx", "-batch", *[word for c in commands for word in ("-ex", c)]]
+
+
+def test_gdb_on_a_program_and_the_kernel(librettos):
+    librettos("run", "-d", "--name", "spin", compile_c(librettos.folder, "spin", SPIN))
+    text = librettos("gdb", "spin", *gdb_args(
+        "hbreak step", "continue", "bt", "p counter > 1000", "p by", "delete",
+        "info symbol personality_syscall")).stdout
+    assert re.search(r"#0  step \(by=3\) at .*\n#1  0x\w+ in main \(\)", text), text
+    assert "$1 = 1\n$2 = 3\n" in text and "personality_syscall in section .text" in text
+    assert librettos.ps()[0]["state"] == "running"
+    librettos("gdb", "spin", *gdb_args("hbreak step", "continue", "set var go = 42", "delete"))
+    ended = wait_for(lambda: [d for d in json.loads(librettos("ps", "-a", "--json").stdout)
+                              if d["name"] == "spin" and d.get("status") == 5], 20, "its end")
+    assert ended and librettos("logs", "spin").stdout == "went 42\n"
+
+
+def test_a_debugger_that_is_killed_leaves_the_domain_running(librettos):
+    port = librettos.start("web", "nginx", port=80)
+    stub = librettos.popen("gdb", "--print", "web", stdout=subprocess.PIPE, text=True)
+    command = shlex.split(stub.stdout.readline())
+    assert command[0] == "gdb" and "kernel.debug.elf" in command[2] and "-ex" in command
+    second = librettos("gdb", "web", check=False)
+    assert second.returncode == 125 and "debugged already" in second.stderr
+    gdb_itself = subprocess.Popen([*command, "-nx"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+    gdb_itself.stdin.write("p 6*7\n")
+    gdb_itself.stdin.flush()
+    for line in gdb_itself.stdout:
+        if "= 42" in line:
+            break
+    with pytest.raises(OSError):  # all of the domain stands still
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1)
+    gdb_itself.kill()
+    stub.kill()
+    gdb_itself.wait()
+    stub.wait()
+    assert wait_for(lambda: answers_http(port), 20, "the domain to go on")
+    assert "$1 = 54" in librettos("gdb", "web", *gdb_args("p 6*9")).stdout  # and again
+
+
+def answers_http(port):
+    try:
+        return get(port)
+    except OSError:
+        return None
+
+
+def test_gdb_of_nothing(librettos):
+    done = librettos("gdb", "nosuch", check=False)
+    assert done.returncode == 125 and "no domain" in done.stderr
+    librettos.start("web", "nginx", port=80)
+    done = librettos("gdb", "net", check=False)
+    assert done.returncode == 125 and "network server" in done.stderr
+    librettos.env["PATH"] = librettos.folder
+    done = librettos("gdb", "web", check=False)
+    assert done.returncode == 125 and "gdb is not installed" in done.stderr
