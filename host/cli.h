@@ -55,6 +55,8 @@ int parse_volume(const char *arg, struct qemu_volume *out);
 int add_env(struct strv *env, const char *arg);
 /* A signal's number from "9", "KILL" or "SIGKILL". Returns it or -EINVAL. */
 int parse_signal(const char *arg);
+/* 0 ("emerg") to 7 ("debug"), as syslog(3) has them, or -EINVAL. */
+int parse_loglevel(const char *arg);
 /* The environment a program starts with before -e. */
 void default_env(struct strv *env, bool tty);
 

@@ -378,3 +378,34 @@ def test_gdb_of_nothing(librettos):
     librettos.env["PATH"] = librettos.folder
     done = librettos("gdb", "web", check=False)
     assert done.returncode == 125 and "gdb is not installed" in done.stderr
+
+
+# ---- the kernel's log ----
+
+
+def test_dmesg(librettos):
+    done = librettos("run", "--name", "log", "--package", "util-linux", "bash", "-c",
+                     "for p in '<3>an error' '<2>grave' '<6>plain' '<15>detail' none; do "
+                     "echo \"$p\" >/dev/kmsg; done; dmesg -r; echo --; dmesg -S -l err,crit; "
+                     "echo --; dmesg -C; dmesg; dmesg -S; echo '<1>after' >/dev/kmsg; dmesg")
+    raw, errors, rest = done.stdout.split("--\n")
+    for level, text in (3, "an error"), (2, "grave"), (6, "plain"), (7, "detail"), (5, "none"):
+        assert re.search(rf"(?m)^<{level}>\[ +\d+\.\d{{6}}\] {text}$", raw), raw
+    assert re.fullmatch(r"\[ +\d+\.\d{6}\] an error\n\[ +\d+\.\d{6}\] grave\n", errors)
+    assert re.fullmatch(r"\[ +\d+\.\d{6}\] after\n", rest)
+    # The threshold is "warn": the console has what is as severe.
+    console = librettos("logs", "--kernel", "log").stdout
+    assert "error: an error" in console and "crit: grave" in console and "plain" not in console
+    assert re.fullmatch(r"\[\d+\.\d{6}\] crit: grave\r?\n\[\d+\.\d{6}\] alert: after\r?\n",
+                        librettos("logs", "--level", "crit", "log").stdout)
+
+
+def test_loglevel(librettos):
+    for level, there in ("debug", True), ("crit", False):
+        librettos("run", "--name", "log", "--loglevel", level, "bash", "-c",
+                  "echo '<3>an error' >/dev/kmsg; echo '<7>detail' >/dev/kmsg")
+        console = librettos("logs", "--kernel", "log").stdout
+        assert ("debug: detail" in console) == ("error: an error" in console) == there
+    for command in ("run", "--loglevel", "loud", "bash"), ("logs", "--level", "loud", "log"):
+        done = librettos(*command, check=False)
+        assert done.returncode == 125 and "no log level" in done.stderr
