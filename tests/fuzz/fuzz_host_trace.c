@@ -1,4 +1,5 @@
-/* A hostile domain: arbitrary bytes as the records of a monitor, shown as lines and as a summary. */
+/* A hostile domain: arbitrary bytes as the records of a monitor, shown as lines and as a summary.
+ */
 #include <stdlib.h>
 
 #include "host/trace.h"
