@@ -81,7 +81,7 @@ static bool choose(uint32_t pid)
         any |= p->traced;
     }
     spin_unlock_bh(&process_lock);
-    return any || !pid;
+    return any;
 }
 
 int trace_arm(const struct ctl_monitor *ask)

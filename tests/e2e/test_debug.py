@@ -163,6 +163,10 @@ def test_trace_of_nothing(librettos):
             (("-p", "x", "y"), "not a process"), ((), "usage"):
         done = librettos("trace", *args, check=False)
         assert done.returncode == 125 and words in done.stderr, done.stderr
+    librettos("run", "-d", "--name", "waits", "sleep", "1000")
+    for args, words in (("net",), "domain net runs no program"), \
+            (("-p", "77", "waits"), "domain waits has no process or thread 77"):
+        wait_for(lambda: words in librettos("trace", *args, check=False).stderr, 20, words)
     assert "--follow" in librettos("trace", "--help").stdout
 
 
