@@ -52,6 +52,7 @@ enum ctl_type {
     CTL_CLAIM = 8,    /* session 0: struct ctl_claim; answered by CLAIMED */
     CTL_SWITCHED = 9, /* session 0: struct ctl_switched, the answer to a SWITCH */
     CTL_PATH = 10,    /* session 0: struct ctl_path; the path in use is another one */
+    CTL_CORE = 11,    /* session 0: struct ctl_core and bytes: a piece of a program's core file */
     /* supervisor to domain */
     CTL_WELCOME = 32,   /* struct ctl_welcome */
     CTL_EXEC = 33,      /* struct ctl_exec and its strings */
@@ -63,6 +64,9 @@ enum ctl_type {
     CTL_GET_STATS = 38, /* session 0: ask for STATS */
     CTL_CLAIMED = 39, /* session 0: struct ctl_claim with the answer, in the order of the CLAIMs */
     CTL_SWITCH = 40,  /* session 0: struct ctl_switch; answered by SWITCHED */
+    CTL_MONITOR = 41, /* struct ctl_monitor (abi/monitor.h): a session without a program. STARTED
+                         with pid 0 or EXIT with CTL_EXIT_EXEC answers; OUT frames carry records;
+                         any SIGNAL ends it, with EXIT. It may start before session 1. */
     /* both ways */
     CTL_CREDIT = 64, /* uint32 bytes of data consumed since the last CREDIT */
 };
@@ -169,5 +173,17 @@ struct ctl_path {
     uint32_t path;   /* enum ctl_path_kind: in use from now on */
     uint32_t reason; /* enum ctl_path_reason */
 };
+
+/*
+ * A core file, in pieces with rising offsets. What lies between them is zero. The supervisor keeps
+ * the last one that was completed, as much of it as it likes.
+ */
+struct ctl_core {
+    uint64_t offset;
+    uint32_t pid;
+    uint32_t flags; /* CTL_CORE_* */
+};
+#define CTL_CORE_FIRST 1u /* a new file begins */
+#define CTL_CORE_LAST 2u  /* it is complete; offset is its size, no bytes follow */
 
 #endif

@@ -107,8 +107,12 @@ static void read_stdin(struct stream *s)
  */
 static int write_output(struct stream *s, int fd, const struct frame *f)
 {
-    int err = s->stdout_closed ? 0 : write_all(fd, f->payload, f->length);
+    int err = 0;
 
+    if (!s->stdout_closed && s->a->output)
+        err = s->a->output(s->a, f->payload, f->length);
+    else if (!s->stdout_closed)
+        err = write_all(fd, f->payload, f->length);
     if (err != -EPIPE)
         return err;
     s->stdout_closed = true;

@@ -18,6 +18,10 @@ int cmd_upgrade(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_signal(int argc, char **argv);
 int cmd_exec(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
+int cmd_pcap(int argc, char **argv);
+int cmd_core(int argc, char **argv);
+int cmd_gdb(int argc, char **argv);
 int cmd_switch(int argc, char **argv);
 int cmd_mode(int argc, char **argv);
 int cmd_image(int argc, char **argv);
@@ -26,6 +30,12 @@ int cmd_supervisor(int argc, char **argv);
 /* The kernel image: named, by LIBRETTOS_KERNEL, or beside this executable (run.c). Owned; NULL
  * after a warning. */
 char *find_kernel(const char *named);
+
+/* Traces a domain into a file, in a process of its own, that closes `fd` and, with `detached`, lets
+ * go of our standard streams. Its pid, or 0 after a warning (trace.c). */
+pid_t trace_start(const char *domain, const char *file, int fd, bool detached);
+/* Whether the file can be written; a warning if not. */
+bool trace_can_write(const char *file);
 
 /* When the process began (set by main), for --timing. */
 extern uint64_t cli_begin_ns;
@@ -45,6 +55,8 @@ int parse_volume(const char *arg, struct qemu_volume *out);
 int add_env(struct strv *env, const char *arg);
 /* A signal's number from "9", "KILL" or "SIGKILL". Returns it or -EINVAL. */
 int parse_signal(const char *arg);
+/* 0 ("emerg") to 7 ("debug"), as syslog(3) has them, or -EINVAL. */
+int parse_loglevel(const char *arg);
 /* The environment a program starts with before -e. */
 void default_env(struct strv *env, bool tty);
 
@@ -75,6 +87,9 @@ struct attach {
     bool (*event)(struct attach *a, json_t *event);
     /* Called when wait_until_ns has passed; as event(). May be NULL. */
     bool (*timeout)(struct attach *a);
+    /* Takes what comes as standard output instead of ours. 0 or -errno, which ends the attachment,
+     * but -EPIPE the program only. May be NULL. */
+    int (*output)(struct attach *a, const void *data, size_t n);
     uint64_t wait_until_ns;
     void *arg;
     bool has_exit; /* an EXIT frame came */

@@ -19,6 +19,7 @@ enum client_role {
     CLIENT_UPGRADE, /* waits for the end of the upgrade of a network server */
     CLIENT_RESTART, /* waits for the next supervisor */
     CLIENT_SWITCH,  /* waits until it is on another path (pathswitch.h) */
+    CLIENT_GDB,     /* debugs it (debugger.h) */
     CLIENT_DONE,    /* answered */
 };
 
@@ -45,7 +46,7 @@ struct client {
     uint32_t id;
     enum client_role role;
     bool detach;
-    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_SWITCH */
+    struct domain *domain;   /* set from CLIENT_RUN to CLIENT_GDB */
     struct session *session; /* its program, while that lives */
     int wanted_mode;         /* CLIENT_SWITCH: enum path_mode, and the device, or NULL */
     char *wanted_device;

@@ -1,4 +1,5 @@
 /* Starting, watching and ending a domain's machine. The control channel is in domain_control.c. */
+#include "core_file.h"
 #include "domain.h"
 
 #include <errno.h>
@@ -450,6 +451,8 @@ struct domain *domain_start(struct loop *loop, struct vnet *vnet, const struct d
     int err = mkdir(d->dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
     if (!err)
         err = logfile_open(&d->kernel_log, kernel, spec->keep_logs);
+    if (!err && !spec->keep_logs)
+        core_file_remove(d->dir);
     if (!err && spec->exec.program)
         err = logfile_open(&d->output_log, output, false);
     free(output);

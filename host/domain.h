@@ -9,6 +9,7 @@
 #ifndef HOST_DOMAIN_H
 #define HOST_DOMAIN_H
 
+#include "../abi/monitor.h"
 #include "frame.h"
 #include "logfile.h"
 #include "loop.h"
@@ -176,6 +177,10 @@ void domain_get_stats(struct domain *d);
 struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
                             const struct session_listener *listener, void *arg, struct stream *peer,
                             int *err);
+/* Starts a monitor of it (abi/monitor.h): a session without a program. As domain_exec(). */
+struct session *domain_monitor(struct domain *d, const struct ctl_monitor *ask,
+                               const struct session_listener *listener, void *arg,
+                               struct stream *peer, int *err);
 struct session *domain_main_session(struct domain *d);
 /* Gives a session that goes on a listener, at the start of another supervisor. The peer's cursors
  * are set to what was committed last. NULL: it has ended. */

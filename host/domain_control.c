@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core_file.h"
 #include "domain.h"
 
 #define OFF_TIMEOUT_MS 5000 /* from the main program's end to power-off */
@@ -255,6 +256,23 @@ static int on_stats(struct domain *d, const struct frame *f)
     return 0;
 }
 
+static int on_core(struct domain *d, const struct frame *f)
+{
+    struct ctl_core c;
+    uint64_t size;
+
+    if (f->length < sizeof(c))
+        return -EPROTO;
+    memcpy(&c, f->payload, sizeof(c));
+    int done = core_file_piece(d->dir, &c, f->payload + sizeof(c), f->length - sizeof(c), &size);
+    if (done > 0)
+        domain_note(d, "core of process %u: %llu bytes of %llu\n", c.pid, (unsigned long long)size,
+                    (unsigned long long)c.offset);
+    else if (done && c.flags & CTL_CORE_LAST)
+        domain_note(d, "core of process %u: %s\n", c.pid, strerror(-done));
+    return 0;
+}
+
 static int handle(struct domain *d, const struct frame *f)
 {
     if (!d->hello_ns && f->type != CTL_HELLO)
@@ -272,6 +290,8 @@ static int handle(struct domain *d, const struct frame *f)
         return on_switched(d, f);
     case CTL_PATH:
         return on_path(d, f);
+    case CTL_CORE:
+        return on_core(d, f);
     default:
         break;
     }
@@ -326,9 +346,8 @@ void control_ready(struct watch *w, uint32_t events)
 
 /* ---- to the domain ---- */
 
-struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
-                            const struct session_listener *listener, void *arg, struct stream *peer,
-                            int *err)
+/* A free number for a further session; 0 with *err set if there can be none. */
+static uint16_t free_session(struct domain *d, int *err)
 {
     size_t count = 0;
 
@@ -338,18 +357,19 @@ struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
            : count >= MAX_SESSIONS                           ? -EMFILE
                                                              : 0;
     if (*err)
-        return NULL;
+        return 0;
     while (d->next_session < 2 || find(d, d->next_session))
         d->next_session++;
-    struct buf b = {0};
-    *err = frame_put_exec(&b, d->next_session, spec);
-    if (!*err)
-        stream_put(&d->control, b.data, b.len);
-    buf_free(&b);
-    if (*err)
-        return NULL;
+    return d->next_session++;
+}
+
+static struct session *add_session(struct domain *d, uint16_t id,
+                                   const struct session_listener *listener, void *arg,
+                                   struct stream *peer)
+{
     struct session *s = xcalloc(1, sizeof(*s));
-    *s = (struct session){.id = d->next_session++,
+
+    *s = (struct session){.id = id,
                           .in_credit = CTL_WINDOW,
                           .domain = d,
                           .listener = listener,
@@ -359,6 +379,33 @@ struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
     d->sessions = s;
     control_flush(d);
     return s;
+}
+
+struct session *domain_exec(struct domain *d, const struct exec_spec *spec,
+                            const struct session_listener *listener, void *arg, struct stream *peer,
+                            int *err)
+{
+    struct buf b = {0};
+    uint16_t id = free_session(d, err);
+
+    if (id)
+        *err = frame_put_exec(&b, id, spec);
+    if (!*err)
+        stream_put(&d->control, b.data, b.len);
+    buf_free(&b);
+    return *err ? NULL : add_session(d, id, listener, arg, peer);
+}
+
+struct session *domain_monitor(struct domain *d, const struct ctl_monitor *ask,
+                               const struct session_listener *listener, void *arg,
+                               struct stream *peer, int *err)
+{
+    uint16_t id = free_session(d, err);
+
+    if (!id)
+        return NULL;
+    stream_put_frame(&d->control, CTL_MONITOR, id, ask, sizeof(*ask));
+    return add_session(d, id, listener, arg, peer);
 }
 
 int session_input(struct session *s, const void *data, size_t n)

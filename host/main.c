@@ -14,6 +14,8 @@ static const struct {
     {"image", cmd_image},     {"supervisor", cmd_supervisor},
     {"switch", cmd_switch},   {"mode", cmd_mode},
     {"restart", cmd_restart}, {"upgrade", cmd_upgrade},
+    {"trace", cmd_trace},     {"pcap", cmd_pcap},
+    {"core", cmd_core},       {"gdb", cmd_gdb},
 };
 
 static const char help[] =
@@ -29,6 +31,10 @@ static const char help[] =
     "  mode    let a domain's load decide about its path\n"
     "  restart replace a network server by a fresh one, under its connections\n"
     "  upgrade the same, by one of another build\n"
+    "  trace   show the system calls and signals of a domain's programs\n"
+    "  pcap    capture the frames that a domain sends and receives\n"
+    "  core    fetch the core file that a program left\n"
+    "  gdb     run gdb on a domain: its kernel and its program\n"
     "  image   write a program's boot image to a file\n"
     "\n"
     "`librettos COMMAND --help` tells more.\n";

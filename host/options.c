@@ -224,3 +224,15 @@ int parse_signal(const char *arg)
     }
     return -EINVAL;
 }
+
+int parse_loglevel(const char *arg)
+{
+    static const char *const names[] = {"emerg", "alert",  "crit", "error",
+                                        "warn",  "notice", "info", "debug"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (!strcmp(arg, names[i]))
+            return (int)i;
+    warn("%s is no log level: use emerg, alert, crit, error, warn, notice, info or debug", arg);
+    return -EINVAL;
+}

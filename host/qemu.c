@@ -330,6 +330,10 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
     add_ivshmem(c, argv);
     buf_printf(&append, "role=%s hostname=%s control=1 loglevel=%s", c->net_server ? "net" : "app",
                c->name, c->loglevel);
+    if (c->core)
+        buf_printf(&append, " core=%llu", (unsigned long long)c->core);
+    if (c->trace)
+        buf_printf(&append, " trace=1");
     if (c->net0)
         buf_printf(&append, " net0=%s", c->net0);
     add_volumes(c, argv, &append);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "debugger.h"
 #include "domain_state.h"
 #include "keeper.h"
 #include "lease.h"
@@ -433,18 +434,20 @@ static void request_run(struct client *c, json_t *rq)
     struct lease_request lease = {0};
     const char *wanted = NULL, *base = NULL;
     int memory = 0, cpus = 0, detach = 0, server_path = 0, shared = 0, owner = 0, owner_group = 0;
-    int auto_mode = 0;
+    int auto_mode = 0, trace = 0;
+    json_int_t core = 0;
 
     bool ok = take_program(rq, &program) &&
               !json_unpack(rq,
                            "{s?s, s:s, s:s, s:s, s:s, s:s, s?s, s:i, s:i, s:s, s?s, s?s, s?s, s?s, "
-                           "s:b, s:b, s?b, s:i, s:i, s?b}",
+                           "s:b, s:b, s?b, s:i, s:i, s?b, s?b, s?I}",
                            "name", &wanted, "base", &base, "qemu", &q->binary, "kernel", &q->kernel,
                            "image", &q->image, "accel", &q->accel, "cpu", &q->cpu, "memory",
                            &memory, "cpus", &cpus, "loglevel", &q->loglevel, "tap", &lease.net.tap,
                            "bridge", &lease.net.bridge, "ip", &lease.ip, "address", &lease.wanted,
                            "server_path", &server_path, "shared", &shared, "detach", &detach,
-                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode) &&
+                           "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode,
+                           "trace", &trace, "core", &core) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
@@ -456,6 +459,8 @@ static void request_run(struct client *c, json_t *rq)
         return;
     }
     q->extra = &qemu_args;
+    q->trace = trace;
+    q->core = (uint64_t)core;
     q->owner = (uid_t)owner;
     q->owner_group = (gid_t)owner_group;
     q->memory_mib = (unsigned)memory;
@@ -515,6 +520,36 @@ static void request_exec(struct client *c, json_t *rq)
         }
     }
     free_program(&program);
+}
+
+/* A session of the domain's records, instead of a program's output. */
+static void request_monitor(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+    struct ctl_monitor ask = {0};
+    int kind, pid, snap, follow, err;
+    const char *calls;
+
+    if (!d)
+        return;
+    if (json_unpack(rq, "{s:i, s:i, s:i, s:b, s:s}", "kind", &kind, "pid", &pid, "snap", &snap,
+                    "follow", &follow, "calls", &calls) ||
+        hex_decode(calls, ask.calls, sizeof(ask.calls))) {
+        client_error(c, STATUS_OURS, "malformed request");
+        return;
+    }
+    ask.kind = (uint32_t)kind;
+    ask.pid = (uint32_t)pid;
+    ask.snap = (uint32_t)snap;
+    ask.flags = follow ? MONITOR_FOLLOW : 0;
+    c->session = domain_monitor(d, &ask, &client_listener, c, &c->stream, &err);
+    if (c->session) {
+        c->role = CLIENT_EXEC;
+        c->domain = d;
+    } else {
+        client_error(c, STATUS_OURS, "domain %s cannot be watched now: it is %s", d->name,
+                     d->hello_ns ? "ending" : "still starting");
+    }
 }
 
 static void request_ps(struct client *c)
@@ -590,6 +625,14 @@ static void request_stats(struct client *c, json_t *rq)
     domain_get_stats(d);
 }
 
+static void request_gdb(struct client *c, json_t *rq)
+{
+    struct domain *d = named_domain(c, rq);
+
+    if (d)
+        debugger_request(c, d);
+}
+
 static void request_switch(struct client *c, json_t *rq)
 {
     struct domain *d = named_domain(c, rq);
@@ -636,12 +679,16 @@ static int handle_request(struct client *c, const struct frame *f)
         request_run(c, rq);
     else if (!strcmp(op, "exec"))
         request_exec(c, rq);
+    else if (!strcmp(op, "monitor"))
+        request_monitor(c, rq);
     else if (!strcmp(op, "ps"))
         request_ps(c);
     else if (!strcmp(op, "stop"))
         request_stop(c, rq);
     else if (!strcmp(op, "signal"))
         request_signal(c, rq);
+    else if (!strcmp(op, "gdb"))
+        request_gdb(c, rq);
     else if (!strcmp(op, "switch"))
         request_switch(c, rq);
     else if (!strcmp(op, "upgrade"))
@@ -696,6 +743,7 @@ int client_frame(struct client *c, const struct frame *f)
 void client_gone(struct client *c)
 {
     pathswitch_forget(c);
+    debugger_gone(c);
     for (struct netserver *ns = c->sv->servers; ns; ns = ns->next)
         if (ns->upgrade.client == c)
             ns->upgrade.client = NULL;

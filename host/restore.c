@@ -16,7 +16,7 @@
 #include "supervisor.h"
 
 /* Of what a supervisor leaves for the next; sizes are looked at besides. */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 /* Calls `each` with every file whose name ends so. */
 static void for_each_file(struct supervisor *sv, const char *ending,

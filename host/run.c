@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "client.h"
@@ -72,6 +74,9 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
     struct strv argv = {0}, env = {0};
     json_t *ports = json_array(), *volumes = json_array();
     const char *slash = strrchr(image->program, '/');
+    struct rlimit limit = {0}; /* in the domain it is as here */
+
+    getrlimit(RLIMIT_CORE, &limit);
     char *base = xasprintf("%.60s", slash ? slash + 1 : image->program);
 
     for (char *c = base; *c; c++) /* any file name becomes a valid domain name */
@@ -94,14 +99,15 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
 
     json_t *rq = json_pack(
         "{s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s*, s:i, s:i, s:s, s:s*, s:s*, s:s*, "
-        "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i, s:b}",
+        "s:s*, s:b, s:b, s:b, s:o, s:o, s:i, s:i, s:b, s:b, s:I}",
         "op", "run", "name", o->name, "base", name_is_valid(base) ? base : "domain", "qemu", qemu,
         "kernel", kernel, "image", image->image, "accel", accel, "cpu", o->cpu, "memory",
         (int)o->memory_mib, "cpus", (int)(o->cpus ? o->cpus : 1), "loglevel",
         o->loglevel ? o->loglevel : "warn", "tap", o->tap, "bridge", o->bridge, "ip", o->ip,
         "address", o->wanted, "server_path", (int)o->server_path, "shared", (int)o->shared,
         "detach", (int)o->detach, "ports", ports, "volumes", volumes, "owner", (int)o->uid,
-        "owner_group", (int)o->gid, "auto", (int)o->auto_mode);
+        "owner_group", (int)o->gid, "auto", (int)o->auto_mode, "trace", (int)(o->trace != NULL),
+        "core", (json_int_t)limit.rlim_cur);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
     json_t *jqemu = json_strings(&o->qemu_args);
     if (!rq && jargv && jenv && jqemu)
@@ -157,7 +163,10 @@ static int start(struct run_options *o, int fd, const struct pack_result *image,
     free(qemu);
     if (!rq || send_request(fd, rq))
         return STATUS_OURS;
-    if (attach_run(&a) == 0) {
+    int err = attach_run(&a);
+    if (p->tracer && !o->detach)
+        waitpid(p->tracer, NULL, 0); /* the file is complete */
+    if (!err) {
         if (a.reply) {
             status = run_conclude(&a, p);
         } else {

@@ -9,7 +9,7 @@
 
 struct run_options {
     const char *name, *user, *kernel, *accel, *cpu, *tap, *bridge, *ip, *loglevel, *path, *address,
-        *mode;
+        *mode, *trace;
     bool detach, tty, timing;
     bool server_path, shared;  /* of `path` and `address` */
     bool auto_mode;            /* of `mode` */
@@ -37,6 +37,7 @@ struct run_progress {
         listen_ns;
     uint64_t listening; /* bit i: port i of the options is listened on */
     bool told;          /* of a port that is not published */
+    pid_t tracer;       /* of --trace; 0: none */
 };
 
 /* For struct attach, whose arg is a struct run_progress: tells the user of published ports and, if

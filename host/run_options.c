@@ -46,7 +46,12 @@ static const char help[] =
     "  --accel auto|kvm|tcg   how to run the virtual machine (default: auto)\n"
     "  --cpu MODEL            QEMU's CPU model\n"
     "  --qemu-arg ARG         pass this argument to QEMU, last; repeatable (debugging, plugins)\n"
-    "  --loglevel error|warn|info|debug  what the kernel logs (default: warn)\n"
+    "  --loglevel LEVEL       least severe lines that the kernel prints: emerg, alert, crit, "
+    "error,\n"
+    "                         warn, notice, info or debug (default: warn); dmesg shows all\n"
+    "  --trace FILE           write the system calls of the program, from its start, to this file "
+    "(see\n"
+    "                         `librettos trace`)\n"
     "  --timing               print how long each step of the start took\n"
     "\n"
     "Arguments that name existing files of this machine are packed as well. The exit status is "
@@ -68,7 +73,8 @@ enum {
     OPT_TIMING,
     OPT_PATH,
     OPT_MODE,
-    OPT_ADDRESS
+    OPT_ADDRESS,
+    OPT_TRACE
 };
 
 static const struct option long_options[] = {
@@ -97,6 +103,7 @@ static const struct option long_options[] = {
     {"path", required_argument, NULL, OPT_PATH},
     {"mode", required_argument, NULL, OPT_MODE},
     {"address", required_argument, NULL, OPT_ADDRESS},
+    {"trace", required_argument, NULL, OPT_TRACE},
     {NULL, 0, NULL, 0},
 };
 
@@ -188,7 +195,7 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
         [OPT_KERNEL] = &o->kernel, [OPT_ACCEL] = &o->accel,
         [OPT_CPU] = &o->cpu,       [OPT_LOGLEVEL] = &o->loglevel,
         [OPT_PATH] = &o->path,     [OPT_ADDRESS] = &o->address,
-        [OPT_MODE] = &o->mode,
+        [OPT_MODE] = &o->mode,     [OPT_TRACE] = &o->trace,
     };
     int opt;
 
@@ -242,14 +249,10 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
         warn("-u %s: no such user", o->user);
         return STATUS_OURS;
     }
-    static const char *const levels[] = {"error", "warn", "info", "debug"};
-    bool level_ok = !o->loglevel;
-    for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-        level_ok |= o->loglevel && !strcmp(o->loglevel, levels[i]);
-    if (!level_ok) {
-        warn("--loglevel %s: use error, warn, info or debug", o->loglevel);
+    if (o->loglevel && parse_loglevel(o->loglevel) < 0)
         return STATUS_OURS;
-    }
+    if (o->trace && !trace_can_write(o->trace))
+        return STATUS_OURS;
     o->program = argv + optind;
     return -1;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core_file.h"
 #include "logfile.h"
 #include "run.h"
 
@@ -88,6 +89,8 @@ bool run_event(struct attach *a, json_t *e)
         p->boot_ns = (uint64_t)json_integer_value(json_object_get(e, "boot_ns"));
     } else if (!strcmp(what, "started")) {
         p->started_ns = at;
+        if (p->o->trace)
+            p->tracer = trace_start(p->name, p->o->trace, a->fd, p->o->detach);
         if (!p->o->port_count)
             print_timing(p);
         if (p->o->detach)
@@ -124,6 +127,15 @@ static void print_last_words(const struct run_progress *p)
     free(path);
 }
 
+static bool has_core(const struct run_progress *p)
+{
+    char *path = xasprintf("%s/" CORE_FILE, p->dir);
+    bool there = !access(path, F_OK);
+
+    free(path);
+    return there;
+}
+
 int run_conclude(struct attach *a, struct run_progress *p)
 {
     json_t *domain = json_object_get(a->reply, "domain");
@@ -138,6 +150,8 @@ int run_conclude(struct attach *a, struct run_progress *p)
         print_last_words(p);
     if (a->has_exit && a->exit.kind == CTL_EXIT_EXEC)
         warn("%s cannot be started in the domain: %s", p->program, strerror((int)a->exit.value));
+    else if (a->has_exit && a->exit.kind == CTL_EXIT_SIGNAL && has_core(p))
+        warn("a program of %s left a core: `librettos core %s` fetches it", p->name, p->name);
     else if (reason)
         warn("%s %s: %s", p->name, state ? state : "failed", reason);
     else if (p->o->detach)

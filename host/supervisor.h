@@ -7,14 +7,18 @@
  *
  *   run     name, program, image, kernel, qemu, accel, cpu, memory, cpus, loglevel, ports, volumes,
  *           tap, bridge, ip, server_path, shared, address, argv, env, cwd, user, tty, stdin,
- *           detach, qemu_args, owner, owner_group, auto
+ *           detach, qemu_args, owner, owner_group, auto,
+ *           trace, core
  *           HOST_EVENT "created", "booted", "started", "listen"; OUT, ERR, EXIT of the main program
  *           unless detach; the reply comes when the domain has ended (detach: see run.c)
  *   exec    name, program, argv, env, cwd, user, tty, stdin; the same frames for the session
+ *   monitor name, and what abi/monitor.h asks for: kind, pid, snap, follow, calls (in hexadecimal);
+ *           the same frames, of a session without a program
  *   ps      HOST_EVENT "domain" for each, with "domain"; then the reply
  *   stop    name, grace_ms, force; the reply comes when the domain has ended
  *   upgrade name of a network server, kernel (none: the same); reply: "handover_ms", "kernel"
  *   signal  name, signal
+ *   gdb     name; HOST_EVENT "gdb" with "socket", where QEMU listens for gdb until the command goes
  *   switch  name, path ("direct", "server" or "auto"), device; reply: "path", "moved", "stall_ns",
  *           "drain_ns", "total_ns"
  *   stats   name; reply: "stats"

@@ -83,9 +83,19 @@ int vsnprintf(char *buf, size_t size, const char *fmt, va_list ap) PRINTF_LIKE(3
 int parse_u64(const char *text, uint64_t *value);
 
 /*
- * The kernel log. Any context. One line per call, without a trailing newline. klog levels:
+ * The kernel log. Any context. One line per call, without a trailing newline. Levels, as syslog(2)
+ * numbers them: the more severe, the less.
  */
-enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_level {
+    LOG_EMERG,
+    LOG_ALERT,
+    LOG_CRIT,
+    LOG_ERROR,
+    LOG_WARN,
+    LOG_NOTICE,
+    LOG_INFO,
+    LOG_DEBUG
+};
 void klog(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Prints the message and a symbolised backtrace, stops the other CPUs and ends the VM with

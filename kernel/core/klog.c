@@ -6,15 +6,18 @@
 #include "core/main.h"
 #include "core/timer.h"
 
-#define RECORDS 64
-
-static struct klog_record records[RECORDS];
+static struct klog_record records[KLOG_RECORDS];
 static uint64_t next_seq;
 static enum log_level console_level = LOG_INFO;
 static spinlock_t log_lock; /* irqsave */
 static spinlock_t console_lock;
 
-static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const level_names[] = {"emerg", "alert",  "crit", "error",
+                                          "warn",  "notice", "info", "debug"};
+
+/* Of lines on the console; plain information has none. */
+static const char *const level_prefixes[] = {
+    "emerg: ", "alert: ", "crit: ", "error: ", "warning: ", "notice: ", "", "debug: "};
 
 void klog_init(void)
 {
@@ -47,30 +50,34 @@ void klog(enum log_level level, const char *fmt, ...)
 
     unsigned long flags = spin_lock_irqsave(&log_lock);
     r.seq = next_seq++;
-    records[r.seq % RECORDS] = r;
+    records[r.seq % KLOG_RECORDS] = r;
     spin_unlock_irqrestore(&log_lock, flags);
 
     if (level <= console_level) {
         char line[sizeof(r.text) + 32];
         int n = snprintf(line, sizeof(line), "[%lld.%06lld] %s%s\r\n", r.time / NSEC_PER_SEC,
-                         r.time % NSEC_PER_SEC / 1000,
-                         level == LOG_ERROR  ? "error: "
-                         : level == LOG_WARN ? "warning: "
-                                             : "",
-                         r.text);
+                         r.time % NSEC_PER_SEC / 1000, level_prefixes[level], r.text);
         flags = spin_lock_irqsave(&console_lock);
         arch_console_write(line, MIN((size_t)n, sizeof(line) - 1));
         spin_unlock_irqrestore(&console_lock, flags);
     }
 }
 
+uint64_t klog_end(void)
+{
+    unsigned long flags = spin_lock_irqsave(&log_lock);
+    uint64_t end = next_seq;
+    spin_unlock_irqrestore(&log_lock, flags);
+    return end;
+}
+
 bool klog_read(uint64_t seq, struct klog_record *out)
 {
     unsigned long flags = spin_lock_irqsave(&log_lock);
-    uint64_t oldest = next_seq > RECORDS ? next_seq - RECORDS : 0;
+    uint64_t oldest = next_seq > KLOG_RECORDS ? next_seq - KLOG_RECORDS : 0;
     bool found = MAX(seq, oldest) < next_seq;
     if (found)
-        *out = records[MAX(seq, oldest) % RECORDS];
+        *out = records[MAX(seq, oldest) % KLOG_RECORDS];
     spin_unlock_irqrestore(&log_lock, flags);
     return found;
 }

@@ -1,6 +1,6 @@
 /*
  * Character devices by number, the file system on /dev that names them, and the devices that are
- * only memory: null, zero, full, random, urandom, kmsg.
+ * only memory: null, zero, full, random, urandom.
  */
 #include "core/rand.h"
 #include "fs/internal.h"
@@ -128,29 +128,6 @@ static ssize_t random_read(struct file *f, struct uio *u, uint64_t *pos)
     return u->resid < n ? (ssize_t)(n - u->resid) : err;
 }
 
-/* A line for the kernel log; a "<6>" prefix gives its priority (syslog(3)). */
-static ssize_t kmsg_write(struct file *f, struct uio *u, uint64_t *pos)
-{
-    (void)f, (void)pos;
-    char line[256];
-    size_t all = u->resid, n = MIN(all, sizeof(line) - 1);
-    int err = uio_read(line, n, u);
-    if (err)
-        return err;
-    uio_skip(u, u->resid);
-    line[n] = 0;
-    if (n && line[n - 1] == '\n')
-        line[n - 1] = 0;
-    const char *text = line;
-    enum log_level level = LOG_INFO;
-    if (line[0] == '<' && line[1] >= '0' && line[1] <= '7' && line[2] == '>') {
-        text = line + 3;
-        level = line[1] <= '3' ? LOG_ERROR : line[1] == '4' ? LOG_WARN : LOG_INFO;
-    }
-    klog(level, "%s", text);
-    return all;
-}
-
 /* Seeking in these devices succeeds and means nothing. */
 static int64_t null_seek(struct file *f, int64_t offset, int whence)
 {
@@ -167,7 +144,6 @@ static const struct file_ops full_ops = {
     .name = "full", .read = zero_read, .write = full_write, .seek = null_seek};
 static const struct file_ops random_ops = {
     .name = "random", .read = random_read, .write = null_write, .seek = null_seek};
-static const struct file_ops kmsg_ops = {.name = "kmsg", .write = kmsg_write};
 
 #define DEVICE(major, minor) ((uint64_t)(major) << 32 | (minor))
 
@@ -177,7 +153,6 @@ static const struct device memory_devices[] = {
     {.name = "full", .rdev = DEVICE(1, 7), .mode = 0666, .ops = &full_ops},
     {.name = "random", .rdev = DEVICE(1, 8), .mode = 0666, .ops = &random_ops},
     {.name = "urandom", .rdev = DEVICE(1, 9), .mode = 0666, .ops = &random_ops},
-    {.name = "kmsg", .rdev = DEVICE(1, 11), .mode = 0644, .ops = &kmsg_ops},
 };
 
 static const struct {

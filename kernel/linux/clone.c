@@ -7,6 +7,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
+#include "linux/trace.h"
 
 #define NAMESPACES                                                                                 \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
@@ -89,6 +90,7 @@ static void inherit(struct process *p, struct process *parent, uint64_t flags)
     p->personality = parent->personality;
     p->oom_score_adj = parent->oom_score_adj;
     p->session = parent->session;
+    p->traced = parent->traced && trace_follows();
     p->job = parent->job;
     job_get(p->job);
     p->exe_file = parent->exe_file;

@@ -64,6 +64,11 @@ int control_send_uio(unsigned type, unsigned session, struct uio *u, size_t n)
     return err;
 }
 
+bool control_is_up(void)
+{
+    return control.port && !control.lost;
+}
+
 void control_flush(nsec_t timeout)
 {
     wait_event_full(&control.port->writable, control.lost || char_port_all_sent(control.port),
@@ -273,6 +278,9 @@ static void dispatch(const struct ctl_header *h)
     case CTL_SIGNAL:
         if (payload_u32(h, &value))
             session_signal(h->session, value);
+        break;
+    case CTL_MONITOR:
+        session_monitor(h->session, control.in_buf, h->length);
         break;
     case CTL_WINSIZE:
         if (payload_u32(h, &value))

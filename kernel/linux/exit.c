@@ -9,6 +9,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
+#include "linux/trace.h"
 
 void vfork_release(struct process *p)
 {
@@ -170,6 +171,7 @@ NORETURN void task_exit(int status)
 {
     struct task *t = (struct task *)thread_current();
     struct process *p = t->process;
+    trace_end(p->exiting ? p->exit_status : status);
     futex_task_exit(t);
     signal_flush_task(t);
     nsec_t user, system;

@@ -5,12 +5,14 @@
 #include "arch/arch.h"
 #include "core/bootargs.h"
 #include "core/init.h"
+#include "linux/core_dump.h"
 #include "linux/io.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
 #include "linux/resolv.h"
 #include "linux/syscall.h"
+#include "linux/trace.h"
 #include "linux/vdso.h"
 
 #define MAX_WORDS 128
@@ -76,6 +78,8 @@ void linux_init(void)
     vdso_init();
     futex_init();
     process_init();
+    trace_init();
+    core_dump_init();
     posix_timers_init();
     machine_init();
     sysinfo_register();

@@ -6,6 +6,7 @@ void io_init(void)
     pipe_init();
     epoll_init();
     console_init();
+    kmsg_init();
     tty_init();
     unix_socket_init();
     async_init();

@@ -20,6 +20,7 @@ int control_start(void);
 void pipe_init(void);
 void epoll_init(void);
 void console_init(void);
+void kmsg_init(void); /* /dev/kmsg */
 void tty_init(void);
 void unix_socket_init(void);
 void async_init(void);

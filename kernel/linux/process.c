@@ -8,10 +8,12 @@
 
 #include <linux/resource.h>
 
+#include "core/bootargs.h"
 #include "core/rand.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/signals.h"
+#include "linux/trace.h"
 
 spinlock_t process_lock = SPINLOCK_INIT;
 struct process *init_process;
@@ -23,7 +25,7 @@ static struct list processes = LIST_INIT(processes);
 static struct list process_hash[PID_BUCKETS], task_hash[PID_BUCKETS];
 static int last_pid;
 
-static const uint64_t default_rlimits[RLIMIT_COUNT][2] = {
+static uint64_t default_rlimits[RLIMIT_COUNT][2] = {
     [RLIMIT_CPU] = {RLIM64_INFINITY, RLIM64_INFINITY},
     [RLIMIT_FSIZE] = {RLIM64_INFINITY, RLIM64_INFINITY},
     [RLIMIT_DATA] = {RLIM64_INFINITY, RLIM64_INFINITY},
@@ -177,6 +179,7 @@ static void task_entry(void *arg)
         uint32_t tid = (uint32_t)t->tid;
         copy_to_user(t->set_child_tid, &tid, sizeof(tid)); /* a bad pointer is the program's loss */
     }
+    trace_wait();
     user_enter(&t->start_regs);
 }
 
@@ -478,6 +481,9 @@ void process_init(void)
         list_init(&process_hash[i]);
         list_init(&task_hash[i]);
     }
+    const char *core = bootarg("core");
+    if (core && parse_u64(core, &default_rlimits[RLIMIT_CORE][0]))
+        klog(LOG_WARN, "core=%s: not a number", core);
     struct process *p = process_alloc();
     struct task *t = kzalloc(sizeof(*t)); /* never runs: only its name is seen */
     ASSERT(p && t);

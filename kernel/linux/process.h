@@ -47,8 +47,9 @@ struct process {
                              interned by linux/cred.c: immutable, never freed */
     struct mutex fs_lock;
     struct sighand *sighand;
-    int exit_signal; /* sent to the parent at exit; 0: none */
-    bool exiting;    /* group exit under way */
+    int exit_signal;        /* sent to the parent at exit; 0: none */
+    bool exiting;           /* group exit under way */
+    struct core_dump *core; /* being written: all tasks wait for it, on task_wait */
     bool zombie;
     int exit_status;              /* wait(2) format */
     struct wait_queue child_wait; /* wait4 of this process */
@@ -78,6 +79,7 @@ struct process {
     struct session_io *session; /* of the control channel, inherited; NULL: console */
     int oom_score_adj;
     uint32_t child_subreaper;
+    bool traced; /* by the monitor that traces: linux/trace.h */
 };
 
 struct task {

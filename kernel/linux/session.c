@@ -1,13 +1,14 @@
 /*
  * Sessions of the control channel: programs that the supervisor runs, with their standard streams
- * as files. Data in both directions is bounded by the windows of abi/control.h, so a session whose
- * output nobody reads blocks itself only.
+ * as files, and monitors (linux/monitor.h). Data in both directions is bounded by the windows of
+ * abi/control.h, so a session whose output nobody reads blocks itself only.
  */
 #include "arch/arch.h"
 #include "core/mem.h"
 #include "core/timer.h"
 #include "linux/control.h"
 #include "linux/io.h"
+#include "linux/monitor.h"
 #include "linux/process.h"
 #include "linux/tty.h"
 
@@ -21,6 +22,7 @@ struct session_io {
     refcount_t refs; /* the list's until EXIT; each file's */
     unsigned id;
     int pid;
+    bool is_monitor; /* it has no program */
     bool has_input;
     spinlock_t lock; /* everything below */
     bool over;       /* EXIT was sent, or the channel is gone */
@@ -319,6 +321,17 @@ static int open_streams(struct session_io *s, struct file *stdio[3])
 
 /* --- beginning and end ------------------------------------------------------------------------ */
 
+int session_monitors(void)
+{
+    struct session_io *s;
+    int n = 0;
+    mutex_lock(&sessions_lock);
+    list_for_each (s, &sessions, link)
+        n += s->is_monitor;
+    mutex_unlock(&sessions_lock);
+    return n;
+}
+
 static NORETURN void power_off(void)
 {
     control_flush(LAST_FRAME_TIMEOUT); /* EXIT must have left */
@@ -329,6 +342,8 @@ static NORETURN void power_off(void)
 static void session_end(struct session_io *s, uint32_t kind, uint32_t value)
 {
     struct ctl_exit end = {kind, value};
+    if (s->id == 1) /* what they recorded is heard before all is over */
+        monitor_stop_all(time_now() + LAST_FRAME_TIMEOUT);
     control_send(CTL_EXIT, s->id, &end, sizeof(end));
     WRITE_ONCE(s->over, true);
     wake_up(&s->out_wait);
@@ -492,6 +507,8 @@ void session_signal(unsigned id, uint32_t signo)
         return;
     if (signo < 1 || signo > 64)
         klog(LOG_ERROR, "control: signal %u", signo);
+    else if (s->is_monitor)
+        monitor_stop(s);
     else if (s->tty)
         tty_signal(s->tty, (int)signo, s->pid);
     else
@@ -521,6 +538,52 @@ void session_channel_lost(void)
     mutex_unlock(&sessions_lock);
 }
 
+/* --- monitors --------------------------------------------------------------------------------- */
+
+int session_send(struct session_io *s, const void *data, size_t n)
+{
+    struct iovec_k seg;
+    struct uio u = uio_kernel(&seg, (void *)data, n);
+    ssize_t sent = session_write(s, CTL_OUT, &u, false);
+    return sent < 0 ? (int)sent : 0;
+}
+
+void session_finish(struct session_io *s)
+{
+    session_end(s, CTL_EXIT_STATUS, 0);
+}
+
+void session_monitor(unsigned id, const uint8_t *payload, size_t len)
+{
+    struct ctl_monitor ask;
+    struct session_io *s = session_find(id);
+    if (id < 2 || s || len < sizeof(ask)) {
+        klog(LOG_ERROR, "control: MONITOR for session %u refused: %s", id,
+             s ? "it is in use" : "malformed");
+        if (s)
+            session_put(s);
+        return;
+    }
+    memcpy(&ask, payload, sizeof(ask));
+    s = session_alloc(id, 0);
+    if (!s) {
+        struct ctl_exit end = {CTL_EXIT_EXEC, ENOMEM};
+        control_send(CTL_EXIT, id, &end, sizeof(end));
+        return;
+    }
+    s->is_monitor = true;
+    mutex_lock(&sessions_lock);
+    list_push_back(&sessions, &s->link);
+    mutex_unlock(&sessions_lock);
+    ref_get(&s->refs); /* it may be over before it has started */
+    int err = monitor_start(s, &ask);
+    if (err)
+        session_end(s, CTL_EXIT_EXEC, (uint32_t)-err);
+    else
+        session_started(s);
+    session_put(s);
+}
+
 /* --- shutdown --------------------------------------------------------------------------------- */
 
 static void signal_all(int signo)
@@ -532,10 +595,14 @@ static void signal_all(int signo)
     }
 }
 
+/* All programs have ended. */
 static bool sessions_over(void)
 {
+    struct session_io *s;
+    bool over = true;
     mutex_lock(&sessions_lock);
-    bool over = list_empty(&sessions);
+    list_for_each (s, &sessions, link)
+        over &= s->is_monitor;
     mutex_unlock(&sessions_lock);
     return over;
 }
@@ -551,6 +618,7 @@ static void shutdown_thread(void *arg)
         wait_event_full(&sessions_wait, sessions_over(), WAIT_UNINTERRUPTIBLE,
                         time_now() + 2 * NSEC_PER_SEC, false);
     }
+    monitor_stop_all(time_now() + LAST_FRAME_TIMEOUT);
     power_off();
 }
 

@@ -9,8 +9,10 @@
 
 #include <linux/resource.h>
 
+#include "linux/core_dump.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
+#include "linux/trace.h"
 
 #define STOP_SIGNALS                                                                               \
     (SIG_BIT(SIGSTOP_N) | SIG_BIT(SIGTSTP_N) | SIG_BIT(SIGTTIN_N) | SIG_BIT(SIGTTOU_N))
@@ -418,7 +420,8 @@ static void default_action(struct task *t, const struct siginfo_k *info)
         klog(LOG_INFO, "%s[%d]: killed by signal %d (code %d) at ip %llx, address %llx", t->comm,
              t->process->pid, signo, info->code,
              (unsigned long long)user_regs_ip(user_regs_current()), (unsigned long long)info->addr);
-    /* No core is written, so bit 0x80 of the status stays clear. */
+    if (core)
+        core_dump(info);
     process_exit_group(signo);
 }
 
@@ -502,8 +505,10 @@ void personality_return_to_user(struct user_regs *regs)
     t->thread.interrupted = false;
     atomic_thread_fence(memory_order_seq_cst);
     for (;;) {
-        if (p->exiting || (p->exec_task && p->exec_task != t))
+        if (p->exiting || (p->exec_task && p->exec_task != t)) {
+            core_wait();
             task_exit(p->exit_status);
+        }
         if (p->stopped) {
             wait_while_stopped(p);
             if (!p->stopped)
@@ -511,6 +516,7 @@ void personality_return_to_user(struct user_regs *regs)
         }
         if (!next_signal(t, &info, &sa))
             break;
+        trace_signal(&info);
         if (sa.handler == SIG_DFL_N) {
             default_action(t, &info);
         } else {

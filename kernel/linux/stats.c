@@ -1,8 +1,12 @@
 /* The domain's counters as JSON: the control channel's STATS. */
+#include <linux/auxvec.h>
+
 #include "core/mem.h"
 #include "core/thread.h"
 #include "core/timer.h"
 #include "linux/control.h"
+#include "linux/mm.h"
+#include "linux/proc_pid.h"
 #include "linux/process.h"
 #include "net/netif.h"
 
@@ -27,21 +31,40 @@ static void add_cpus(struct text_buf *b)
     text_printf(b, "]");
 }
 
-/* Program names come from programs: only what needs no escape is passed on. */
+/* Names come from programs: only what needs no escape is passed on. */
 static void add_name(struct text_buf *b, const char *name)
 {
-    char clean[16];
-    size_t n = 0;
-    for (; *name && n < sizeof(clean) - 1; name++)
-        clean[n++] = *name >= 0x20 && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?';
-    clean[n] = 0;
-    text_printf(b, "\"%s\"", clean);
+    text_printf(b, "\"");
+    for (; *name; name++)
+        text_printf(b, "%c",
+                    *name >= 0x20 && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?');
+    text_printf(b, "\"");
+}
+
+/* The program's file, and where its entry is in memory: what a debugger needs. */
+static void add_program(struct text_buf *b, struct process *p, char *path)
+{
+    struct mm *mm = proc_mm_get(p);
+    uint64_t entry = 0;
+    for (int i = 0; mm && i + 1 < MM_AUXV_MAX && mm->auxv[i] != AT_NULL; i += 2)
+        entry = mm->auxv[i] == AT_ENTRY ? mm->auxv[i + 1] : entry;
+    if (mm)
+        mm_put(mm);
+    mutex_lock(&p->fs_lock);
+    struct path at = p->exe_file ? file_path(p->exe_file) : (struct path){NULL, NULL};
+    bool known = at.dentry && vfs_path_text(vfs_root_context(), &at, path, VFS_PATH_MAX) > 0;
+    mutex_unlock(&p->fs_lock);
+    if (!known || !entry)
+        return;
+    text_printf(b, ",\"entry\":%lu,\"exe\":", entry);
+    add_name(b, path);
 }
 
 static void add_processes(struct text_buf *b)
 {
     struct process *p;
     bool first = true;
+    char *path = kmalloc(VFS_PATH_MAX);
     text_printf(b, "\"processes\":[");
     for (int from = 2; (p = process_next(from)); process_put(p)) {
         from = p->pid + 1;
@@ -53,9 +76,12 @@ static void add_processes(struct text_buf *b)
         text_printf(b, "%s{\"pid\":%d,\"tasks\":%d,\"name\":", first ? "" : ",", p->pid,
                     p->task_count);
         add_name(b, name);
+        if (path)
+            add_program(b, p, path);
         text_printf(b, "}");
         first = false;
     }
+    kfree(path);
     text_printf(b, "]");
 }
 

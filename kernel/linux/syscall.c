@@ -4,6 +4,7 @@
 #include <asm/unistd.h>
 
 #include "linux/process.h"
+#include "linux/trace.h"
 
 typedef long (*syscall_fn)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
 
@@ -28,14 +29,40 @@ static void __attribute__((noinline, cold)) unknown(struct user_regs *regs, uint
     user_regs_set_result(regs, -ENOSYS);
 }
 
-void personality_syscall(struct user_regs *regs, uint64_t nr)
+/* Numbers below it go straight to their functions: none while somebody traces. So tracing that is
+ * off costs no branch of its own. */
+static unsigned direct = SYSCALL_COUNT;
+
+void syscall_trace(bool on)
 {
-    syscall_fn fn;
-    if (unlikely(nr >= SYSCALL_COUNT || !(fn = table[nr]))) {
-        unknown(regs, nr);
-        return;
-    }
+    WRITE_ONCE(direct, on ? 0 : SYSCALL_COUNT);
+}
+
+static inline void call(syscall_fn fn, struct user_regs *regs)
+{
     user_regs_set_result(regs, fn(user_regs_arg(regs, 0), user_regs_arg(regs, 1),
                                   user_regs_arg(regs, 2), user_regs_arg(regs, 3),
                                   user_regs_arg(regs, 4), user_regs_arg(regs, 5)));
+}
+
+/* A call that is not there, or perhaps traced. */
+static void __attribute__((noinline, cold)) indirect(struct user_regs *regs, uint64_t nr)
+{
+    struct trace_call t;
+    bool traced = trace_enter(&t, regs, nr);
+    if (nr < SYSCALL_COUNT && table[nr])
+        call(table[nr], regs);
+    else
+        unknown(regs, nr);
+    if (traced)
+        trace_leave(&t, user_regs_result(regs));
+}
+
+void personality_syscall(struct user_regs *regs, uint64_t nr)
+{
+    syscall_fn fn;
+    if (unlikely(nr >= READ_ONCE(direct) || !(fn = table[nr])))
+        indirect(regs, nr);
+    else
+        call(fn, regs);
 }

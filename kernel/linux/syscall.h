@@ -23,6 +23,9 @@
 #include "linux/syscalls_process.def"
 #undef SYSCALL
 
+/* Whether calls are shown to trace_enter() and trace_leave(). */
+void syscall_trace(bool on);
+
 /* "read" for 0, "?" for numbers that Linux does not use. */
 const char *syscall_name(unsigned nr);
 

@@ -188,6 +188,9 @@ struct netif_switched {
 int netif_switch(struct netif *n, enum path_kind kind, nsec_t deadline, struct netif_switched *out);
 /* Told after an interface began to use another path. NULL: nobody. Thread context. */
 extern void (*netif_path_hook)(struct netif *n, enum path_kind kind, enum path_reason why);
+/* Shown each frame that a path is given, and each that came by one before anything is done to it;
+ * it only looks. NULL: nobody. Inside a batch, bottom halves disabled. */
+extern void (*netif_frame_hook)(const struct net_path *path, const struct pkt *p, bool out);
 struct netif *netif_by_name(const char *name);
 struct netif *netif_by_index(int index);
 void netif_for_each(bool (*fn)(struct netif *n, void *arg), void *arg);

@@ -14,6 +14,16 @@
 
 #define BACKLOG_MAX 1024u
 
+void (*netif_frame_hook)(const struct net_path *path, const struct pkt *p, bool out);
+
+static inline void show_frame(const struct net_path *path, const struct pkt *p, bool out)
+{
+    void (*hook)(const struct net_path *, const struct pkt *, bool) = READ_ONCE(netif_frame_hook);
+
+    if (unlikely(hook))
+        hook(path, p, out);
+}
+
 static inline int queue_of(const struct net_path *path)
 {
     int cpu = cpu_id();
@@ -84,6 +94,7 @@ static void backlog_add(struct netif *n, struct net_path *path, int queue, struc
 
 static inline void transmit_one(struct netif *n, struct net_path *path, int queue, struct pkt *p)
 {
+    show_frame(path, p, true);
     if (likely(!READ_ONCE(n->backlog[queue].head)) && likely(path->ops->transmit(path, queue, p)))
         net_batch_dirty(path, queue);
     else
@@ -185,6 +196,9 @@ void path_receive(struct net_path *path, struct pkt *list)
         return;
     }
     net_batch_begin();
+    if (unlikely(READ_ONCE(netif_frame_hook)))
+        for (const struct pkt *p = list; p; p = p->next)
+            show_frame(path, p, false);
     if (list && list->next && path->kind != PATH_LOOPBACK)
         list = gro_merge(list);
     if (unlikely(n->tap))
