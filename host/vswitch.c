@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mssonce.h"
 #include "netport.h"
 #include "udprelay.h"
 
@@ -34,6 +35,7 @@ struct vswitch {
     bool polled;         /* libslirp's descriptors were waited for this time */
     bool resolved;       /* it may have learned an address that packets wait for */
     Slirp *slirp;
+    struct mss_once mss_once;
     struct netport *ports[VNET_HOSTS];
     struct udprelay *relays[UDP_FORWARDS];
     struct forward *forwards;
@@ -217,11 +219,12 @@ static bool tells_address(const uint8_t *frame, size_t n)
 static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t n)
 {
     struct vswitch *v = (struct vswitch *)((char *)port - offsetof(struct vswitch, slirp_port));
+    uint8_t copy[MSS_ONCE_FRAME];
 
     for (int i = 0; i < UDP_FORWARDS; i++)
         if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
             return true;
-    slirp_input(v->slirp, frame, (int)n);
+    slirp_input(v->slirp, mss_once(&v->mss_once, frame, n, copy) ? copy : frame, (int)n);
     v->resolved |= tells_address(frame, n);
     return true;
 }
