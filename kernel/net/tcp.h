@@ -91,6 +91,7 @@ struct tcp_header {
 #define TCP_MANY_SEGS 4096u
 
 #define TCP_RTO_INITIAL NSEC_PER_SEC
+#define TCP_RTO_SYN_LOST (3 * NSEC_PER_SEC) /* without a better idea: RFC 6298 5.7 */
 #define TCP_RTO_MIN (200 * NSEC_PER_MSEC)
 #define TCP_RTO_MAX (120 * NSEC_PER_SEC)
 #define TCP_DELACK (40 * NSEC_PER_MSEC)
@@ -352,6 +353,7 @@ struct tcp {
     struct tcp *listener;    /* referenced, while in SYN-RECEIVED of a passive open */
     struct list accept_link; /* in one of the listener's queues */
     bool syn_acked;          /* SYN-RECEIVED, but TCP_DEFER_ACCEPT waits for data */
+    bool syn_repeated;       /* it was sent more than once: no RTT sample (Karn) */
     /* Listener */
     struct list syn_queue, accept_queue;
     uint32_t syn_count, accept_count, backlog;
@@ -585,9 +587,8 @@ bool tcp_challenge_allowed(nsec_t now);
 
 /* Takes ownership of r->p. */
 void tcp_listener_input(struct tcp *l, struct tcp_rx *r);
-/* A child in SYN-RECEIVED got its ACK: moves it to the accept queue. False: it was dropped or is to
- * wait. Both locked. */
-bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now);
+/* A child in SYN-RECEIVED got its ACK: moves it to the accept queue. Both locked. */
+void tcp_child_established(struct tcp *l, struct tcp *child);
 /* Takes a child that dies in SYN-RECEIVED off its listener's queue. Both locked. */
 void tcp_child_unlink(struct tcp *l, struct tcp *child);
 /* Locks the connection, and its listener first if it is a child in SYN-RECEIVED. The listener

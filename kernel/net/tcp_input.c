@@ -244,7 +244,7 @@ static void syn_sent_input(struct tcp *t, struct tcp_rx *r)
                 (!(r->flags & TH_CWR) || !(r->flags & TH_ACK));
     t->last_rcv = r->now;
     if (r->flags & TH_ACK) {
-        if (t->backoff == 0)
+        if (!t->syn_repeated)
             tcp_rtt_sample(t, r->now - t->syn_at, r->now);
         t->snd_una = r->ack;
         tcp_enter_state(t, TCP_ESTABLISHED);
@@ -376,6 +376,8 @@ static bool leave_syn_recv(struct tcp *t, struct tcp *listener, struct tcp_rx *r
         tcp_reset_reply(r);
         return false;
     }
+    if (!t->syn_repeated && !t->srtt)
+        tcp_rtt_sample(t, r->now - t->syn_at, r->now);
     if (listener) {
         /* TCP_DEFER_ACCEPT: a bare ACK does not count until time is up. */
         if (listener->defer_accept_s && r->end == r->seq &&
@@ -383,11 +385,8 @@ static bool leave_syn_recv(struct tcp *t, struct tcp *listener, struct tcp_rx *r
             t->syn_acked = true;
             return false;
         }
-        if (!tcp_child_established(listener, t, r->now))
-            return false;
+        tcp_child_established(listener, t);
     }
-    if (t->backoff == 0 && !t->srtt)
-        tcp_rtt_sample(t, r->now - t->syn_at, r->now);
     t->snd_una = r->ack;
     if (r->flags & TH_SYN) { /* of a simultaneous open: seen already */
         r->flags &= (uint8_t)~TH_SYN;

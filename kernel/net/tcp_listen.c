@@ -79,22 +79,16 @@ static bool accept_queue_full(const struct tcp *l)
     return l->accept_count > l->backlog;
 }
 
-bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now)
+/* The backlog was looked at when the SYN came: who was let in then is connected now, and so thinks
+ * the peer. To drop its ACK and first data would make it wait for its timer. The queue can so
+ * become longer than the backlog by what the SYN queue held. */
+void tcp_child_established(struct tcp *l, struct tcp *child)
 {
-    (void)now;
-    if (accept_queue_full(l)) {
-        /* The peer thinks that it is connected: our SYN-ACK, sent again later, gets another chance.
-         */
-        net_count(NET_TcpExt_ListenOverflows);
-        child->syn_acked = true;
-        return false;
-    }
     leave_syn_queue(l, child);
     list_push_back(&l->accept_queue, &child->accept_link);
     WRITE_ONCE(l->accept_count, l->accept_count + 1);
     if (wait_queue_active(&l->s.wait))
         wake_up_max(&l->s.wait, POLL_IN | POLL_RDNORM, 1);
-    return true;
 }
 
 /* What accepted sockets take over from the listener. */
@@ -267,7 +261,10 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
         }
         if (recent)
             net_count(NET_TcpExt_SyncookiesFailed);
-        tcp_reset_reply(r);
+        /* Data may follow a lost first segment of a connection that only its cookie knows of: that
+         * one will come again. */
+        if (!recent || r->p->len == r->hlen)
+            tcp_reset_reply(r);
         return;
     }
     if (!(r->flags & TH_SYN) || (r->flags & TH_FIN))

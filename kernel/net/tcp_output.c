@@ -262,6 +262,7 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
     memcpy(h + 1, opts, n);
     t->rcv_wnd = window;
     t->rcv_wup = t->rcv_nxt;
+    t->syn_repeated = t->syn_at != 0;
     t->syn_at = now;
     t->segs_out++;
     net_count(NET_Tcp_OutSegs);

@@ -5,23 +5,16 @@
 #define MSS6 1428u
 
 static char buf[200000];
-static struct socket *listener, *sock;
-static struct peer peer;
 static uint64_t memory_before;
 
 static int open_connection(bool v6, uint32_t features)
 {
-    static uint16_t port = 15000;
-
     for (unsigned i = 0; i < sizeof(buf); i++)
         buf[i] = (char)(i * 7 + i / 251);
     peer_begin(NULL);
     memory_before = tcp_memory_held();
     peer_path.features = features;
-    listener = listen_family(v6 ? 6 : 4, ++port, 10);
-    peer = new_peer(port);
-    peer.v6 = v6;
-    sock = peer_connect(&peer, listener);
+    open_from_peer(v6, true, true);
     set_opt(sock, 1, 1);
     return 0;
 }
@@ -47,13 +40,11 @@ static int segmenting6(void **state)
     return open_connection(true, PATH_SG | PATH_CSUM | PATH_TSO6);
 }
 
-static int disconnect(void **state)
+static int end_connection(void **state)
 {
-    (void)state;
     inject_linear = 0;
     inject_fragments = false;
-    kill_socket(sock);
-    kill_socket(listener);
+    disconnect(state);
     peer_path.features = 0;
     assert_int_equal(tcp_memory_held(), memory_before);
     return 0;
@@ -541,11 +532,11 @@ static void crumbs_of_sack_blocks(void **state)
     tx(&peer, ACK, 1, 1 + 10 * MSS, NULL, 0);
 }
 
-#define CASE(f, setup) cmocka_unit_test_setup_teardown(f, setup, disconnect)
+#define CASE(f, setup) cmocka_unit_test_setup_teardown(f, setup, end_connection)
 #define BOTH(f, setup)                                                                             \
-    {#f " over IPv4", f, setup##4, disconnect, NULL},                                              \
+    {#f " over IPv4", f, setup##4, end_connection, NULL},                                          \
     {                                                                                              \
-#f " over IPv6", f, setup##6, disconnect, NULL                                             \
+#f " over IPv6", f, setup##6, end_connection, NULL                                         \
     }
 
 int main(void)
@@ -554,8 +545,8 @@ int main(void)
         BOTH(a_burst_is_one_packet, segmenting),
         BOTH(a_hole_in_a_burst_is_one_segment, segmenting),
         BOTH(bulk_stays_in_order, segmenting),
-        {"bulk without segmentation over IPv4", bulk_stays_in_order, plain4, disconnect, NULL},
-        {"bulk without segmentation over IPv6", bulk_stays_in_order, plain6, disconnect, NULL},
+        {"bulk without segmentation over IPv4", bulk_stays_in_order, plain4, end_connection, NULL},
+        {"bulk without segmentation over IPv6", bulk_stays_in_order, plain6, end_connection, NULL},
         CASE(ipv6_passive_open, plain6),
         CASE(ipv6_active_open, plain6),
         CASE(ipv6_closed_port_answers_rst, plain6),

@@ -443,8 +443,6 @@ static void allocation_failures_lose_nothing(void **state)
     kill_socket(l);
 }
 
-#define TEST(f) cmocka_unit_test_setup(f, peer_begin)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
