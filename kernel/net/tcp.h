@@ -311,7 +311,8 @@ struct tcp {
     uint32_t retrans_tsval; /* timestamp of the first retransmission (Eifel); 0: none */
     uint32_t prr_delivered, prr_out, prr_flight; /* RFC 6937 */
     uint32_t delivered;                          /* bytes delivered, wraps */
-    bool ece_pending;                            /* echo congestion to the peer until CWR */
+    uint32_t flight_max, flight_end; /* largest flight in the round that ends when this is acked */
+    bool ece_pending;                /* echo congestion to the peer until CWR */
     bool cwr_due;
     const struct tcp_cc *cc;
     uint64_t cc_state[8];
@@ -384,6 +385,11 @@ static inline bool tcp_in(const struct tcp *t, uint32_t states)
 static inline uint32_t tcp_flight(const struct tcp *t)
 {
     return t->snd_nxt - t->snd_una;
+}
+/* How many segments on the wire a packet with n bytes of payload stands for. */
+static inline uint32_t tcp_segments(const struct pkt *p, uint32_t n)
+{
+    return p->gso && p->gso_size ? DIV_ROUND_UP(n, (uint32_t)p->gso_size) : 1;
 }
 /* RFC 6675's pipe: bytes that we believe to be in the network. */
 static inline uint32_t tcp_pipe(const struct tcp *t)

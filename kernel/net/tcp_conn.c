@@ -195,6 +195,8 @@ void tcp_established(struct tcp *t, nsec_t now)
         t->rto = TCP_RTO_SYN_LOST;
     t->backoff = 0;
     t->first_unacked_at = 0;
+    t->flight_max = 0;
+    t->flight_end = t->snd_una;
     t->rack_reo_mult = 1;
     t->rack_fack = t->snd_una;
     t->last_rcv = now;

@@ -363,7 +363,7 @@ static bool checks(struct tcp *t, struct tcp *listener, struct tcp_rx *r)
 static inline void note_timestamp(struct tcp *t, const struct tcp_rx *r)
 {
     if (r->has_ts && t->ts_on && !seq_after(r->seq, t->rcv_wup) &&
-        !seq_before(r->tsval, t->ts_recent)) {
+        (!seq_before(r->tsval, t->ts_recent) || r->now - t->ts_recent_at >= PAWS_IDLE)) {
         t->ts_recent = r->tsval;
         t->ts_recent_at = r->now;
     }
@@ -508,7 +508,7 @@ void tcp_connection_input(struct tcp *t, struct tcp_rx *r)
     struct tcp *listener = NULL;
 
     spin_lock(&t->s.lock);
-    t->segs_in++;
+    t->segs_in += tcp_segments(r->p, r->p->len - r->hlen);
     if (likely(plain(t, r))) {
         tcp_process_segment(t, r);
         spin_unlock(&t->s.lock);

@@ -87,6 +87,7 @@ static void ack_sent(struct tcp *t)
 static void push_header(struct tcp *t, struct pkt *p, uint32_t seq, uint8_t flags, nsec_t now)
 {
     uint32_t window = tcp_select_window(t), opts = 0, ts = t->ts_on ? TCP_TS_BYTES : 0;
+    uint32_t segments = tcp_segments(p, p->len);
     struct tcp_header *h;
     uint8_t sack[40];
 
@@ -109,8 +110,8 @@ static void push_header(struct tcp *t, struct pkt *p, uint32_t seq, uint8_t flag
     ack_sent(t);
     t->rcv_wnd = window;
     t->rcv_wup = t->rcv_nxt;
-    t->segs_out++;
-    net_count(NET_Tcp_OutSegs);
+    t->segs_out += segments;
+    net_count_n(NET_Tcp_OutSegs, segments);
 }
 
 static int hand_down(struct tcp *t, struct pkt *p)
@@ -422,7 +423,7 @@ void tcp_push(struct tcp *t, nsec_t now)
 
 int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
 {
-    uint32_t space;
+    uint32_t space, segments;
 
     if (unlikely(ip_flow_stale(&t->flow))) {
         int err = tcp_refresh_route(t);
@@ -445,8 +446,9 @@ int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
         t->undo_retrans += space;
     if (t->ca_state == CA_RECOVERY)
         t->prr_out += space;
-    t->total_retrans++;
-    net_count(NET_Tcp_RetransSegs);
+    segments = MAX(DIV_ROUND_UP(g->len, t->mss), 1u);
+    t->total_retrans += segments;
+    net_count_n(NET_Tcp_RetransSegs, segments);
     return tcp_transmit_seg(t, g, now);
 }
 

@@ -48,7 +48,7 @@ static uint32_t make(const struct tcp_rx *r, uint32_t peer_isn, uint32_t period,
 void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
     uint16_t peer = o->mss ? o->mss : ip_is_v4(&r->p->src) ? TCP_DEFAULT_MSS4 : TCP_DEFAULT_MSS6;
-    uint32_t period = (uint32_t)(r->now / COOKIE_PERIOD), mss = 7, ts = 0, mtu;
+    uint32_t period = (uint32_t)(r->now / COOKIE_PERIOD), mss = 7, ts = 0, advmss;
     bool v4 = ip_is_v4(&r->p->src);
     struct tcp_reply reply = {
         .src = &r->p->dst,
@@ -75,9 +75,11 @@ void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn
         if (seq_after(ts, now))
             ts -= 1u << TS_BITS;
     }
-    mtu = r->p->netif ? r->p->netif->mtu : 1500;
+    advmss = (r->p->netif ? r->p->netif->mtu : 1500) - (v4 ? 40u : 60u);
+    if (l->mss_user)
+        advmss = MIN(advmss, l->mss_user);
     reply.opts_len = tcp_write_syn_options(
-        reply.opts, (uint16_t)(mtu - (v4 ? 40 : 60)),
+        reply.opts, (uint16_t)advmss,
         ts && o->wscale >= 0 && net_tunables.window_scaling ? l->rcv_wscale : -1,
         ts && o->sack && net_tunables.sack, ts != 0, ts, o->tsval);
     net_count(NET_TcpExt_SyncookiesSent);

@@ -16,7 +16,7 @@ static void rfc9293_3_5_active_open(void **state)
     kill_socket(s);
 }
 
-static void rfc6298_syn_is_retransmitted_with_backoff(void **state)
+static void rfc6298_5_5_syn_backs_off(void **state)
 {
     struct peer p = new_peer(0);
     struct sock_addr a = {.ip = ip_from_v4(PEER4), .port = p.port};
@@ -42,39 +42,6 @@ static void rfc6298_syn_is_retransmitted_with_backoff(void **state)
     kill_socket(s);
 }
 
-static void syn_without_options(void **state)
-{
-    struct socket *l = listen_on(83, 10), *s;
-    struct peer p = new_peer(83);
-
-    (void)state;
-    p.mss = 0;
-    p.sack = p.ts = p.ws = false;
-    p.wscale = 0;
-    s = peer_connect(&p, l);
-    assert_false(tcp_of(s)->sack_on || tcp_of(s)->ts_on || tcp_of(s)->wscale_on);
-    assert_int_equal(tcp_of(s)->mss, 536);
-    assert_int_equal(send_bytes(s, buf, 600, 0), 600);
-    expect(&p, ACK, 1, 536, 1);
-    tx(&p, ACK, 1, 537, NULL, 0);
-    expect(&p, ACK, 537, 64, 1);
-    kill_socket(s);
-    kill_socket(l);
-}
-
-static void rfc7323_2_3_wscale_above_14_is_14(void **state)
-{
-    struct socket *l = listen_on(84, 10), *s;
-    struct peer p = new_peer(84);
-
-    (void)state;
-    p.wscale = 15;
-    s = peer_connect(&p, l);
-    assert_int_equal(tcp_of(s)->snd_wscale, 14);
-    kill_socket(s);
-    kill_socket(l);
-}
-
 /* --- SYN cookies ------------------------------------------------------------------------------ */
 
 /* --- data ------------------------------------------------------------------------------------- */
@@ -97,43 +64,7 @@ static void rfc5681_4_2_out_of_order_is_acked_at_once(void **state)
     assert_memory_equal(buf, "0123456789world", 15);
 }
 
-static void rfc2018_latest_block_first(void **state)
-{
-    struct seg *g;
-
-    (void)state;
-    tx(&peer, ACK, 11, 1, "aaaaa", 5);
-    rx(&peer);
-    tx(&peer, ACK, 31, 1, "ccccc", 5);
-    g = rx(&peer);
-    assert_int_equal(g->nsacks, 2);
-    assert_int_equal(g->sacks[0][0] - peer.iss, 31);
-    assert_int_equal(g->sacks[1][0] - peer.iss, 11);
-    tx(&peer, ACK, 16, 1, "bbbbb", 5);
-    g = rx(&peer);
-    assert_int_equal(g->nsacks, 2);
-    assert_int_equal(g->sacks[0][0] - peer.iss, 11);
-    assert_int_equal(g->sacks[0][1] - peer.iss, 21);
-    assert_int_equal(g->sacks[1][0] - peer.iss, 31);
-}
-
-static void rfc2883_duplicates_are_reported(void **state)
-{
-    struct seg *g;
-
-    (void)state;
-    tx(&peer, ACK, 1, 1, "abcde", 5);
-    expect_none(&peer);
-    tx(&peer, ACK, 1, 1, "abcde", 5);
-    g = rx(&peer);
-    assert_int_equal(g->ack - peer.iss, 6);
-    assert_int_equal(g->nsacks, 1);
-    assert_int_equal(g->sacks[0][0] - peer.iss, 1);
-    assert_int_equal(g->sacks[0][1] - peer.iss, 6);
-    assert_int_equal(recv_bytes(sock, buf, 100, 0), 5);
-}
-
-static void overlapping_segments_are_assembled(void **state)
+static void rfc9293_3_10_7_4_overlapping_segments_are_assembled(void **state)
 {
     (void)state;
     tx(&peer, ACK, 5, 1, "efgh", 4);
@@ -146,7 +77,7 @@ static void overlapping_segments_are_assembled(void **state)
     assert_memory_equal(buf, "abcdefghijkl", 12);
 }
 
-static void rfc6928_initial_window_is_10(void **state)
+static void rfc6928_2_initial_window_is_10(void **state)
 {
     (void)state;
     peer.win = 65535;
@@ -154,7 +85,7 @@ static void rfc6928_initial_window_is_10(void **state)
     assert_int_equal(drain(&peer), 10 * 1448);
 }
 
-static void peek_leaves_the_data(void **state)
+static void rfc9293_3_9_1_peek_leaves_the_data(void **state)
 {
     (void)state;
     tx(&peer, ACK, 1, 1, "abcdef", 6);
@@ -166,7 +97,7 @@ static void peek_leaves_the_data(void **state)
     assert_int_equal(recv_bytes(sock, buf, 100, 0), -EAGAIN);
 }
 
-static void sendpages_references_the_pages(void **state)
+static void rfc9293_3_9_1_sendpages_references_the_pages(void **state)
 {
     struct page *page = page_alloc(0, 0);
     struct page_part parts[] = {{page, 100, 2000}, {page, 2100, 1000}};
@@ -185,7 +116,7 @@ static void sendpages_references_the_pages(void **state)
     page_put(page);
 }
 
-static void send_buffer_fills_and_frees(void **state)
+static void rfc9293_3_9_1_send_buffer_fills_and_frees(void **state)
 {
     ssize_t n, sum = 0;
 
@@ -206,38 +137,19 @@ static void send_buffer_fills_and_frees(void **state)
 
 /* --- resets, RFC 5961 ------------------------------------------------------------------------- */
 
-static void rfc7323_5_paws(void **state)
-{
-    (void)state;
-    peer.tsval = peer_ts(&peer) + 10;
-    tx(&peer, ACK, 1, 1, "a", 1);
-    pass(60 * MS);
-    drain(&peer);
-    peer.tsval -= 1000;
-    tx(&peer, ACK, 2, 1, "b", 1);
-    expect(&peer, ACK, 1, 0, 2);
-    assert_int_equal(recv_bytes(sock, buf, 10, 0), 1);
-    assert_int_equal(recv_bytes(sock, buf, 10, 0), -EAGAIN);
-}
-
 /* --- keepalive -------------------------------------------------------------------------------- */
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(rfc9293_3_5_active_open),
-        TEST(rfc6298_syn_is_retransmitted_with_backoff),
-        TEST(syn_without_options),
-        TEST(rfc7323_2_3_wscale_above_14_is_14),
+        TEST(rfc6298_5_5_syn_backs_off),
         CONN(rfc5681_4_2_out_of_order_is_acked_at_once),
-        CONN(rfc2018_latest_block_first),
-        CONN(rfc2883_duplicates_are_reported),
-        CONN(overlapping_segments_are_assembled),
-        CONN(rfc6928_initial_window_is_10),
-        CONN(peek_leaves_the_data),
-        CONN(sendpages_references_the_pages),
-        CONN(send_buffer_fills_and_frees),
-        CONN(rfc7323_5_paws),
+        CONN(rfc9293_3_10_7_4_overlapping_segments_are_assembled),
+        CONN(rfc6928_2_initial_window_is_10),
+        CONN(rfc9293_3_9_1_peek_leaves_the_data),
+        CONN(rfc9293_3_9_1_sendpages_references_the_pages),
+        CONN(rfc9293_3_9_1_send_buffer_fills_and_frees),
     };
 
     return cmocka_run_group_tests(tests, peer_setup, NULL);

@@ -61,7 +61,7 @@ static void rfc6675_5_lost_head_is_retransmitted(void **state)
     assert_in_range(tcp_of(sock)->cwnd, 6 * MSS, 8 * MSS); /* CUBIC's beta is 0.7 */
 }
 
-static void rfc6675_several_holes_in_one_round_trip(void **state)
+static void rfc6675_5_several_holes_in_one_round_trip(void **state)
 {
     (void)state;
     learn_rtt();
@@ -106,7 +106,7 @@ static void rfc6582_3_2_partial_acks(void **state)
     assert_int_equal(tcp_of(sock)->sacked_out, 0);
 }
 
-static void rfc8985_reordering_is_waited_for(void **state)
+static void rfc8985_6_2_reordering_is_waited_for(void **state)
 {
     (void)state;
     learn_rtt();
@@ -137,7 +137,7 @@ static void rfc8985_6_3_reordering_timer(void **state)
     assert_in_range(last_rx.at - t0, 4 * MS, 7 * MS);
 }
 
-static void rfc8985_lost_retransmission_is_found(void **state)
+static void rfc8985_6_2_lost_retransmission_is_found(void **state)
 {
     (void)state;
     learn_rtt();
@@ -242,7 +242,7 @@ static void rfc6298_5_timeout_and_backoff(void **state)
     assert_int_equal(tcp_of(sock)->ca_state, CA_OPEN);
 }
 
-static void rfc6298_timeout_retransmits_the_flight_in_slow_start(void **state)
+static void rfc5681_3_1_timeout_retransmits_the_flight_in_slow_start(void **state)
 {
     (void)state;
     learn_rtt();
@@ -273,7 +273,7 @@ static void rfc9293_3_8_3_gives_up(void **state)
     assert_int_equal(recv_bytes(sock, buf, 10, 0), -ETIMEDOUT);
 }
 
-static void rfc3522_eifel_undoes_a_spurious_timeout(void **state)
+static void rfc3522_3_2_eifel_undoes_a_spurious_timeout(void **state)
 {
     uint32_t cwnd, before;
 
@@ -307,7 +307,7 @@ static void rfc2018_8_reneging(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void sack_blocks_out_of_range_are_ignored(void **state)
+static void rfc2018_5_blocks_out_of_range_are_ignored(void **state)
 {
     (void)state;
     learn_rtt();
@@ -319,7 +319,7 @@ static void sack_blocks_out_of_range_are_ignored(void **state)
     tx(&peer, ACK, 1, nth(4), NULL, 0);
 }
 
-static void rfc6937_sending_goes_on_in_recovery(void **state)
+static void rfc6937_3_sending_goes_on_in_recovery(void **state)
 {
     uint32_t got;
 
@@ -336,7 +336,7 @@ static void rfc6937_sending_goes_on_in_recovery(void **state)
     assert_in_range(got, 5 * MSS, 9 * MSS);
 }
 
-static void slow_start_doubles(void **state)
+static void rfc5681_3_1_slow_start_doubles(void **state)
 {
     uint32_t sent, acked = 1;
 
@@ -353,7 +353,7 @@ static void slow_start_doubles(void **state)
     assert_in_range(sent, 19 * MSS, 21 * MSS);
 }
 
-static void cubic_and_reno_can_be_chosen(void **state)
+static void rfc5681_3_1_cubic_and_reno_can_be_chosen(void **state)
 {
     char name[16];
     uint32_t len = sizeof(name);
@@ -371,7 +371,7 @@ static void cubic_and_reno_can_be_chosen(void **state)
     tx(&peer, ACK, 1, nth(10), NULL, 0);
 }
 
-static void rfc3168_ecn(void **state)
+static void rfc3168_6_1_marks_both_ways(void **state)
 {
     struct socket *s;
     struct peer p = new_peer(listener->local.port);
@@ -407,7 +407,7 @@ static void rfc3168_ecn(void **state)
     kill_socket(s);
 }
 
-static void rfc1191_path_mtu(void **state)
+static void rfc5927_7_too_big_for_what_is_not_in_flight(void **state)
 {
     uint8_t quoted[8];
     struct ip_addr us = ip_from_v4(US4), them = ip_from_v4(PEER4);
@@ -425,7 +425,7 @@ static void rfc1191_path_mtu(void **state)
     tx(&peer, ACK, 1, nth(4), NULL, 0);
 }
 
-static void icmp_unreachable_is_soft(void **state)
+static void rfc1122_4_2_3_9_unreachable_is_soft(void **state)
 {
     uint8_t quoted[8];
     struct ip_addr us = ip_from_v4(US4), them = ip_from_v4(PEER4);
@@ -447,7 +447,7 @@ static void icmp_unreachable_is_soft(void **state)
     assert_int_equal(recv_bytes(sock, buf, 10, 0), -EHOSTUNREACH);
 }
 
-static void path_change_probes_at_once(void **state)
+static void rfc6298_5_path_change_probes_at_once(void **state)
 {
     (void)state;
     learn_rtt();
@@ -464,7 +464,7 @@ static void path_change_probes_at_once(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void blackhole_makes_segments_small(void **state)
+static void rfc4821_7_7_blackhole_makes_segments_small(void **state)
 {
     (void)state;
     learn_rtt();
@@ -480,7 +480,7 @@ static void blackhole_makes_segments_small(void **state)
     assert_int_equal(tcp_of(sock)->mss, MSS); /* perhaps it was an outage */
 }
 
-static void partial_ack_of_a_large_segment(void **state)
+static void rfc9293_3_4_partial_ack_of_a_segment(void **state)
 {
     (void)state;
     learn_rtt();
@@ -497,7 +497,7 @@ static void partial_ack_of_a_large_segment(void **state)
     assert_true(list_empty(&tcp_of(sock)->queue));
 }
 
-static void no_timestamps(void **state)
+static void rfc6675_5_without_timestamps(void **state)
 {
     (void)state;
     assert_false(tcp_of(sock)->ts_on);
@@ -515,31 +515,31 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CONN_AS(rfc6675_5_lost_head_is_retransmitted, nodelay),
-        CONN_AS(rfc6675_several_holes_in_one_round_trip, nodelay),
+        CONN_AS(rfc6675_5_several_holes_in_one_round_trip, nodelay),
         CONN_AS(rfc6582_3_2_partial_acks, nodelay_plain),
-        CONN_AS(rfc8985_reordering_is_waited_for, nodelay),
+        CONN_AS(rfc8985_6_2_reordering_is_waited_for, nodelay),
         CONN_AS(rfc8985_6_3_reordering_timer, nodelay),
-        CONN_AS(rfc8985_lost_retransmission_is_found, nodelay),
+        CONN_AS(rfc8985_6_2_lost_retransmission_is_found, nodelay),
         CONN_AS(rfc8985_7_tail_loss_probe, nodelay),
         CONN_AS(rfc8985_7_probe_with_new_data, nodelay),
         CONN_AS(rfc8985_7_4_repaired_loss_reduces_the_window, nodelay),
         CONN_AS(rfc8985_7_4_dsack_shows_a_needless_probe, nodelay),
         CONN_AS(rfc6298_5_timeout_and_backoff, nodelay),
-        CONN_AS(rfc6298_timeout_retransmits_the_flight_in_slow_start, nodelay),
+        CONN_AS(rfc5681_3_1_timeout_retransmits_the_flight_in_slow_start, nodelay),
         CONN_AS(rfc9293_3_8_3_gives_up, nodelay),
-        CONN_AS(rfc3522_eifel_undoes_a_spurious_timeout, nodelay),
+        CONN_AS(rfc3522_3_2_eifel_undoes_a_spurious_timeout, nodelay),
         CONN_AS(rfc2018_8_reneging, nodelay),
-        CONN_AS(sack_blocks_out_of_range_are_ignored, nodelay),
-        CONN_AS(rfc6937_sending_goes_on_in_recovery, nodelay),
-        CONN_AS(slow_start_doubles, nodelay),
-        CONN_AS(cubic_and_reno_can_be_chosen, nodelay),
-        CONN_AS(rfc3168_ecn, nodelay),
-        CONN_AS(rfc1191_path_mtu, nodelay),
-        CONN_AS(icmp_unreachable_is_soft, nodelay),
-        CONN_AS(path_change_probes_at_once, nodelay),
-        CONN_AS(blackhole_makes_segments_small, nodelay),
-        CONN_AS(partial_ack_of_a_large_segment, nodelay),
-        CONN_AS(no_timestamps, nodelay_no_ts),
+        CONN_AS(rfc2018_5_blocks_out_of_range_are_ignored, nodelay),
+        CONN_AS(rfc6937_3_sending_goes_on_in_recovery, nodelay),
+        CONN_AS(rfc5681_3_1_slow_start_doubles, nodelay),
+        CONN_AS(rfc5681_3_1_cubic_and_reno_can_be_chosen, nodelay),
+        CONN_AS(rfc3168_6_1_marks_both_ways, nodelay),
+        CONN_AS(rfc5927_7_too_big_for_what_is_not_in_flight, nodelay),
+        CONN_AS(rfc1122_4_2_3_9_unreachable_is_soft, nodelay),
+        CONN_AS(rfc6298_5_path_change_probes_at_once, nodelay),
+        CONN_AS(rfc4821_7_7_blackhole_makes_segments_small, nodelay),
+        CONN_AS(rfc9293_3_4_partial_ack_of_a_segment, nodelay),
+        CONN_AS(rfc6675_5_without_timestamps, nodelay_no_ts),
     };
 
     return cmocka_run_group_tests(tests, peer_setup, NULL);
