@@ -480,6 +480,29 @@ static void inject_too_big(const struct peer *p, uint32_t seq, uint16_t mtu)
     settle();
 }
 
+/* ICMPv6 "packet too big" for a segment that the stack sent at `seq`. */
+static void inject_too_big6(const struct peer *p, uint32_t seq, uint16_t mtu)
+{
+    uint8_t f[14 + 40 + 8 + 48] = {0}, *icmp = f + 54, *quoted = icmp + 8;
+
+    memcpy(f, our_mac, 6);
+    memcpy(f + 6, peer_mac, 6);
+    wr16(f + 12, 0x86dd);
+    write_ipv6(f + 14, p, 58, 56);
+    icmp[0] = 2;
+    wr32(icmp + 4, mtu);
+    write_ipv6(quoted, p, 6, 1460);
+    memcpy(quoted + 8, us6, 16);
+    memcpy(quoted + 24, them6, 16);
+    wr16(quoted + 40, p->lport);
+    wr16(quoted + 42, p->port);
+    wr32(quoted + 44, p->local_iss + seq);
+    uint16_t c = l4_checksum(f + 14, true, icmp, 56, 58);
+    memcpy(icmp + 2, &c, 2);
+    inject_later(make_packet(f, sizeof(f)));
+    settle();
+}
+
 /* A segment with the options that the peer's settings call for; relative numbers; does not settle.
  */
 static void queue_tx(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
@@ -779,6 +802,16 @@ static int connected_no_ts(void **state)
     return 0;
 }
 
+/* The program reads just this. */
+static void reads(const char *text)
+{
+    static char got[100000];
+    ssize_t n = (ssize_t)strlen(text);
+
+    assert_int_equal(recv_bytes(sock, got, sizeof(got), 0), n ? n : -EAGAIN);
+    assert_memory_equal(got, text, (size_t)n);
+}
+
 static void close_socket(void)
 {
     sock->ops->close(sock);
@@ -791,7 +824,8 @@ static int disconnect(void **state)
     (void)state;
     if (sock)
         kill_socket(sock);
-    kill_socket(listener);
+    if (listener)
+        kill_socket(listener);
     sock = listener = NULL;
     return 0;
 }

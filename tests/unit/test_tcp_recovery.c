@@ -680,6 +680,36 @@ static void rfc1191_6_larger_than_ours_changes_nothing(void **state)
     expect_none(&peer);
 }
 
+static void rfc8201_4_packet_too_big(void **state)
+{
+    uint32_t got = 0;
+
+    (void)state;
+    flight(4);
+    inject_too_big6(&peer, 0x20000000, 1400); /* RFC 5927: not in flight */
+    assert_int_equal(mss(), 1428);
+    inject_too_big6(&peer, 1, 1400);
+    assert_int_equal(mss(), 1400 - 60 - 12);
+    for (int i = 0; got < 4 * 1428 && i < 50; i++) { /* all of it again, in smaller pieces */
+        while (pending(&peer)) {
+            assert_true(rx(&peer)->len <= 1328);
+            assert_int_equal(last_rx.seq - peer.local_iss, 1 + got);
+            got += last_rx.len;
+        }
+        tx(&peer, ACK, 1, 1 + got, NULL, 0);
+    }
+    assert_int_equal(got, 4 * 1428);
+}
+
+static void rfc8201_4_mtu_below_1280(void **state)
+{
+    (void)state;
+    flight(2);
+    inject_too_big6(&peer, 1, 600);
+    assert_true(mss() >= 1280 - 60 - 12);
+    drain(&peer);
+}
+
 static void rfc4821_7_7_small_segments_are_no_blackhole(void **state)
 {
     (void)state;
@@ -742,6 +772,8 @@ int main(void)
         N(rfc3168_6_1_5_retransmissions_are_not_capable),
         N(rfc3168_6_1_4_pure_acks_are_not_capable),
         N(rfc1191_6_larger_than_ours_changes_nothing),
+        CONN_AS(rfc8201_4_packet_too_big, nodelay6),
+        CONN_AS(rfc8201_4_mtu_below_1280, nodelay6),
         N(rfc4821_7_7_small_segments_are_no_blackhole),
         N(rfc1191_3_mtu_below_the_least_is_not_believed),
     };

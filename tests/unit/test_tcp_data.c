@@ -1,50 +1,7 @@
-/* TCP: connection set-up, data transfer, flow control, close. */
+/* TCP: what the program writes and reads. */
 #include "tcp_peer.h"
 
 static char buf[100000];
-
-/* --- opening ---------------------------------------------------------------------------------- */
-
-static void rfc9293_3_5_active_open(void **state)
-{
-    struct peer p = new_peer(0);
-    struct socket *s = peer_accept(&p);
-
-    (void)state;
-    assert_int_equal(s->ops->connect(s, &s->peer, true), 0); /* tells of the success once */
-    assert_int_equal(s->ops->connect(s, &s->peer, true), -EISCONN);
-    kill_socket(s);
-}
-
-static void rfc6298_5_5_syn_backs_off(void **state)
-{
-    struct peer p = new_peer(0);
-    struct sock_addr a = {.ip = ip_from_v4(PEER4), .port = p.port};
-    struct socket *s = new_socket();
-    nsec_t t0 = time_now();
-    int n = 0;
-
-    (void)state;
-    assert_int_equal(s->ops->connect(s, &a, true), -EINPROGRESS);
-    pass(200 * SEC);
-    nsec_t want = 0, step = SEC;
-    while (pending(&p)) {
-        struct seg *g = rx(&p);
-
-        assert_int_equal(g->flags, SYN);
-        assert_in_range(g->at - t0, want, want + 20 * MS);
-        want += step;
-        step *= 2;
-        n++;
-    }
-    assert_int_equal(n, 7);
-    assert_int_equal(s->ops->connect(s, &a, true), -ETIMEDOUT);
-    kill_socket(s);
-}
-
-/* --- SYN cookies ------------------------------------------------------------------------------ */
-
-/* --- data ------------------------------------------------------------------------------------- */
 
 static void rfc5681_4_2_out_of_order_is_acked_at_once(void **state)
 {
@@ -142,8 +99,6 @@ static void rfc9293_3_9_1_send_buffer_fills_and_frees(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(rfc9293_3_5_active_open),
-        TEST(rfc6298_5_5_syn_backs_off),
         CONN(rfc5681_4_2_out_of_order_is_acked_at_once),
         CONN(rfc9293_3_10_7_4_overlapping_segments_are_assembled),
         CONN(rfc6928_2_initial_window_is_10),
