@@ -323,7 +323,7 @@ struct tcp {
     uint8_t probes, unanswered; /* of a closed window: all, and those in a row without an answer */
     nsec_t probe_at;            /* last keepalive or window probe */
     nsec_t last_sent;
-    nsec_t first_unacked_at; /* time of the first retransmission that was not answered; 0: none */
+    nsec_t first_unacked_at; /* when what is sent again now was sent first; 0: nothing is */
 
     /* RACK (RFC 8985) */
     nsec_t rack_sent_at, rack_rtt, rack_reo_wnd;
@@ -680,6 +680,8 @@ int tcp_refresh_route(struct tcp *t);
 void tcp_update_mss(struct tcp *t);
 /* The window we can offer now, not scaled down, never shrinking what was told. */
 uint32_t tcp_select_window(struct tcp *t);
+/* `at`, or when the user timeout (RFC 5482) ends before. */
+nsec_t tcp_user_limit(const struct tcp *t, nsec_t at, nsec_t now);
 /* Whether TIMER_SEND should run, and for what, after the flight changed. */
 void tcp_rearm_send_timer(struct tcp *t, nsec_t now);
 

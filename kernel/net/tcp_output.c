@@ -474,6 +474,13 @@ void tcp_retransmit_lost(struct tcp *t, nsec_t now)
     }
 }
 
+nsec_t tcp_user_limit(const struct tcp *t, nsec_t at, nsec_t now)
+{
+    nsec_t end = t->first_unacked_at + t->user_timeout_ms * NSEC_PER_MSEC;
+
+    return t->user_timeout_ms && t->first_unacked_at && end < at ? MAX(end, now) : at;
+}
+
 void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
 {
     nsec_t rto = tcp_backoff(t, t->backoff), at;
@@ -489,7 +496,7 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
         if (t->snd_wnd)
             wait = TCP_RTO_MIN;
         t->send_mode = SEND_PERSIST;
-        tcp_set_deadline(t, TIMER_SEND, tcp_coarse(now + wait) + (1 << 23));
+        tcp_set_deadline(t, TIMER_SEND, tcp_user_limit(t, tcp_coarse(now + wait) + (1 << 23), now));
         return;
     }
     at = tcp_tlp_deadline(t, now);
@@ -497,7 +504,7 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
         t->send_mode = SEND_PROBE;
     } else {
         t->send_mode = SEND_RTO;
-        at = tcp_coarse(now + rto) + (1 << 23);
+        at = tcp_user_limit(t, tcp_coarse(now + rto) + (1 << 23), now);
     }
     tcp_set_deadline(t, TIMER_SEND, at);
 }

@@ -204,6 +204,95 @@ static void rfc5681_3_1_second_timeout_keeps_ssthresh(void **state)
     drain(&peer);
 }
 
+/* --- giving up -------------------------------------------------------------------------------- */
+
+/* When the connection ends, since t0; 0: it does not in this time. */
+static nsec_t ends_after(nsec_t t0, nsec_t limit)
+{
+    while (time_now() - t0 < limit) {
+        if (tcp_of(sock)->state == TCP_CLOSE)
+            return time_now() - t0;
+        pass(10 * MS);
+    }
+    return 0;
+}
+
+static void rfc5482_3_user_timeout_is_kept(void **state)
+{
+    nsec_t t0 = time_now();
+
+    (void)state;
+    learn_rtt();
+    set_opt(sock, 18, 8000); /* not when the next retransmission is due, at 13 s */
+    t0 = time_now();
+    flight(1);
+    assert_in_range(ends_after(t0, 60 * SEC), 8 * SEC, 8 * SEC + 100 * MS);
+    assert_int_equal(take_error(sock), ETIMEDOUT);
+    drain(&peer);
+}
+
+static void rfc5482_3_user_timeout_begins_anew_with_new_data_acked(void **state)
+{
+    nsec_t t0;
+
+    (void)state;
+    learn_rtt();
+    set_opt(sock, 18, 3000);
+    flight(2);
+    pass(2500 * MS);
+    drain(&peer);
+    tx(&peer, ACK, 1, nth(1), NULL, 0);
+    t0 = time_now();
+    assert_in_range(ends_after(t0, 60 * SEC), 2900 * MS, 3800 * MS);
+    drain(&peer);
+}
+
+static void rfc9293_3_8_3_r2_is_long_enough(void **state)
+{
+    nsec_t t0, took;
+
+    (void)state;
+    learn_rtt();
+    t0 = time_now();
+    flight(1);
+    took = ends_after(t0, 3600 * SEC);
+    assert_in_range(took, 100 * SEC, 1800 * SEC);
+    drain(&peer);
+}
+
+/* The window closes in front of data in flight. For an hour the peer says so (or nothing). */
+static void shut_for_an_hour(bool answers)
+{
+    flight(2);
+    peer.win = 0;
+    tx(&peer, ACK, 1, 1, "x", 1);
+    for (int i = 0; i < 3600 && tcp_of(sock)->state == TCP_ESTABLISHED; i++) {
+        pass(SEC);
+        if (drain(&peer) && answers)
+            tx(&peer, ACK, 2, 1, NULL, 0);
+    }
+}
+
+static void rfc9293_3_8_6_1_window_shut_on_data_in_flight(void **state)
+{
+    (void)state;
+    learn_rtt();
+    shut_for_an_hour(true);
+    assert_int_equal(tcp_of(sock)->state, TCP_ESTABLISHED);
+    peer.win = 65535;
+    tx(&peer, ACK, 2, nth(2), NULL, 0);
+    flight(1);
+}
+
+static void rfc9293_3_8_6_1_window_shut_by_a_dead_peer(void **state)
+{
+    (void)state;
+    learn_rtt();
+    shut_for_an_hour(false);
+    assert_int_equal(tcp_of(sock)->state, TCP_CLOSE);
+    assert_int_equal(take_error(sock), ETIMEDOUT);
+}
+
 /* --- without SACK ----------------------------------------------------------------------------- */
 
 static void rfc5681_3_2_third_duplicate_ack(void **state)
@@ -741,6 +830,11 @@ int main(void)
         N(rfc5681_3_1_timeout_leaves_a_window_of_one),
         N(rfc5681_3_1_second_timeout_keeps_ssthresh),
         SIX(rfc5681_3_1_timeout_leaves_a_window_of_one),
+        N(rfc5482_3_user_timeout_is_kept),
+        N(rfc5482_3_user_timeout_begins_anew_with_new_data_acked),
+        N(rfc9293_3_8_3_r2_is_long_enough),
+        N(rfc9293_3_8_6_1_window_shut_on_data_in_flight),
+        N(rfc9293_3_8_6_1_window_shut_by_a_dead_peer),
         P(rfc5681_3_2_third_duplicate_ack),
         P(rfc5681_2_duplicates_have_no_data_and_the_same_window),
         P(rfc5681_2_no_duplicates_without_a_flight),
