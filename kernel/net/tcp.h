@@ -736,6 +736,9 @@ uint32_t tcp_tw_count(void);
 
 /* --- tcp_syncookie.c -------------------------------------------------------------------------- */
 
+#define TCP_COOKIE_LIFE (128 * NSEC_PER_SEC) /* at most */
+/* The initial sequence number that says what must be remembered of the SYN. */
+uint32_t tcp_cookie_isn(const struct tcp_rx *r, const struct tcp_syn_opts *o);
 void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o);
 /* Checks the ACK of a cookie and recovers the options. */
 bool tcp_cookie_check(const struct tcp_rx *r, struct tcp_syn_opts *o);

@@ -181,6 +181,12 @@ static bool enter_table(struct tcp *c)
     return false;
 }
 
+/* Whether peers may hold cookies of ours that are still good. */
+static bool cookies_about(const struct tcp *l, nsec_t now)
+{
+    return l->cookies_sent_at && now - l->cookies_sent_at < TCP_COOKIE_LIFE;
+}
+
 static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
     struct tcp *c = make_child(l, r, o, r->seq);
@@ -190,6 +196,10 @@ static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_o
         return;
     }
     c->iss = tcp_make_isn(&c->e, r->now);
+    /* The SYN may come again because its cookie is late: the ACK of that one is to fit, too, if the
+     * same options are on either way. */
+    if (unlikely(cookies_about(l, r->now)) && (o->ts || (o->wscale < 0 && !o->sack)))
+        c->iss = tcp_cookie_isn(r, o);
     if (r->isn_floor && !seq_after(c->iss, r->isn_floor))
         c->iss = r->isn_floor + 0x10000;
     c->snd_una = c->iss;
@@ -253,7 +263,7 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
     if (r->flags & TH_RST)
         return;
     if (r->flags & TH_ACK) {
-        bool recent = l->cookies_sent_at && r->now - l->cookies_sent_at < 128 * NSEC_PER_SEC;
+        bool recent = cookies_about(l, r->now);
 
         if (recent && !(r->flags & TH_SYN) && tcp_cookie_check(r, &o)) {
             cookie_ack(l, r, &o);

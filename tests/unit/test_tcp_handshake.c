@@ -583,6 +583,31 @@ static void rfc4987_3_6_cookie_for_a_peer_without_timestamps(void **state)
     assert_false(tcp_of(sock)->sack_on);
 }
 
+/* The queue has room again when the SYN is repeated, and then the ACK of the cookie comes. */
+static void rfc4987_3_6_late_cookie_fits_the_connection(void **state)
+{
+    struct peer flood[20];
+
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        flood[i] = new_peer(listener->local.port);
+        tx(&flood[i], SYN, 0, 0, NULL, 0);
+    }
+    tx(&peer, SYN, 0, 0, NULL, 0);
+    peer.local_iss = rx(&peer)->seq;
+    for (int i = 0; i < 20; i++)
+        tx(&flood[i], RST, 1, 0, NULL, 0);
+    assert_int_equal(tcp_of(listener)->syn_count, 0);
+    tx(&peer, SYN, 0, 0, NULL, 0);
+    assert_int_equal(tcp_of(listener)->syn_count, 1);
+    rx(&peer);
+    tx(&peer, ACK, 1, 1, "first", 5);
+    expect_none(&peer);
+    accept_it();
+    reads("first");
+    drop_captured();
+}
+
 static void rfc4987_3_6_forged_cookie_is_reset(void **state)
 {
     (void)state;
@@ -821,6 +846,7 @@ int main(void)
         L(rfc4987_3_6_cookie_whose_ack_and_first_data_were_lost),
         L(rfc4987_3_6_cookie_acked_twice_is_one_connection),
         L(rfc4987_3_6_cookie_for_a_peer_without_timestamps),
+        L(rfc4987_3_6_late_cookie_fits_the_connection),
         L(rfc4987_3_6_forged_cookie_is_reset),
         L(rfc4987_3_6_cookie_of_another_port_is_reset),
         L(rfc4987_3_6_old_cookie_is_reset),
