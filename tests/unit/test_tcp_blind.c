@@ -204,7 +204,7 @@ static void rfc5961_4_2_rebooted_peer_gets_through(void **state)
     again.iss = peer.iss + 0x30000000;
     tx(&again, SYN, 0, 0, NULL, 0);
     expect(&peer, ACK, 1, 0, 1);
-    tx(&peer, RST, 1, 0, NULL, 0); /* RFC 9293 figure 9 */
+    tx(&peer, RST, 1, 0, NULL, 0); /* it knows of nothing */
     assert_int_equal(state_of(sock), TCP_CLOSE);
     pass(SEC);
     tx(&again, SYN, 0, 0, NULL, 0);

@@ -56,7 +56,7 @@ static void rfc9293_3_6_simultaneous_close(void **state)
     assert_int_equal(tcp_tw_count(), tw + 1);
 }
 
-static void rfc9293_3_6_half_close_keeps_reading(void **state)
+static void rfc9293_3_6_1_half_close_keeps_reading(void **state)
 {
     (void)state;
     assert_int_equal(sock->ops->shutdown(sock, 1), 0);
@@ -563,7 +563,7 @@ static void rfc1337_2_old_syn_does_not_end_time_wait(void **state)
     assert_int_equal(tcp_tw_count(), tw);
 }
 
-static void rfc9293_3_6_1_time_wait_of_a_plain_peer(void **state)
+static void rfc9293_3_6_time_wait_of_a_plain_peer(void **state)
 {
     (void)state;
     to_time_wait();
@@ -719,7 +719,7 @@ int main(void)
         CONN6(rfc9293_3_6_peer_closes_first),
         CONN(rfc9293_3_6_simultaneous_close),
         CONN6(rfc9293_3_6_simultaneous_close),
-        CONN(rfc9293_3_6_half_close_keeps_reading),
+        CONN(rfc9293_3_6_1_half_close_keeps_reading),
         CONN(rfc9293_3_10_7_4_fin_with_data),
         CONN(rfc9293_3_10_7_4_fin_out_of_order),
         CONN(rfc9293_3_6_1_data_after_close_are_reset),
@@ -758,7 +758,7 @@ int main(void)
         CONN6(rfc9293_3_10_7_4_data_in_time_wait_are_answered),
         CONN(rfc1337_3_rst_does_not_end_time_wait),
         CONN(rfc1337_2_old_syn_does_not_end_time_wait),
-        CONN_AS(rfc9293_3_6_1_time_wait_of_a_plain_peer, connected_plain),
+        CONN_AS(rfc9293_3_6_time_wait_of_a_plain_peer, connected_plain),
         CONN(rfc9293_3_10_7_4_rst_in_fin_wait_1),
         CONN(rfc9293_3_10_7_4_rst_in_fin_wait_2),
         CONN6(rfc9293_3_10_7_4_rst_in_fin_wait_2),

@@ -164,7 +164,7 @@ static void rfc6298_5_2_timer_stops_when_all_is_acked(void **state)
     assert_int_equal(tcp_of(sock)->deadline[TIMER_SEND], NSEC_NEVER);
 }
 
-static void rfc6298_5_7_backoff_ends_with_new_data_acked(void **state)
+static void rfc6298_5_backoff_ends_with_new_data_acked(void **state)
 {
     (void)state;
     learn_rtt();
@@ -826,7 +826,7 @@ int main(void)
         N(rfc7323_4_1_timestamps_tell_which_one_was_acked),
         N(rfc6298_5_3_new_ack_restarts_the_timer),
         N(rfc6298_5_2_timer_stops_when_all_is_acked),
-        N(rfc6298_5_7_backoff_ends_with_new_data_acked),
+        N(rfc6298_5_backoff_ends_with_new_data_acked),
         N(rfc5681_3_1_timeout_leaves_a_window_of_one),
         N(rfc5681_3_1_second_timeout_keeps_ssthresh),
         SIX(rfc5681_3_1_timeout_leaves_a_window_of_one),

@@ -126,7 +126,7 @@ static void ipv6_wildcard_covers_ipv4(void **state)
     kill_socket(c);
 }
 
-static void rfc9293_3_6_1_time_wait_holds_the_port_but_for_reuse_addr(void **state)
+static void rfc9293_3_6_time_wait_holds_the_port_but_for_reuse_addr(void **state)
 {
     struct socket *l = listen_on(700, 5), *s, *b = new_socket();
     struct peer p = new_peer(700);
@@ -451,7 +451,7 @@ int main(void)
         TEST(reuse_addr_lets_in_unless_one_listens),
         TEST(reuse_port_makes_a_group),
         TEST(ipv6_wildcard_covers_ipv4),
-        TEST(rfc9293_3_6_1_time_wait_holds_the_port_but_for_reuse_addr),
+        TEST(rfc9293_3_6_time_wait_holds_the_port_but_for_reuse_addr),
         TEST(port_zero_takes_a_free_one),
         TEST(calls_in_the_wrong_state),
         TEST(options_have_linux_limits),
