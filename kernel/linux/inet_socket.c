@@ -13,7 +13,7 @@
 #define PROTECTED_PORTS 1024
 #define NET_FLAGS                                                                                  \
     (SOCK_MSG_OOB | SOCK_MSG_PEEK | SOCK_MSG_TRUNC | SOCK_MSG_DONTWAIT | SOCK_MSG_WAITALL |        \
-     SOCK_MSG_NOSIGNAL | SOCK_MSG_MORE)
+     SOCK_MSG_ERRQUEUE | SOCK_MSG_NOSIGNAL | SOCK_MSG_MORE)
 
 struct sockaddr_in_k {
     uint16_t family, port;
@@ -181,7 +181,16 @@ static ssize_t inet_read(struct file *f, struct uio *u, uint64_t *pos)
 #define IPV6_PKTINFO_N 50
 #define IPV6_HOPLIMIT_N 52
 #define IPV6_TCLASS_N 67
+#define IP_RECVERR_N 11
+#define IP_ORIGDSTADDR_N 20
+#define IPV6_RECVERR_N 25
+#define IPV6_ORIGDSTADDR_N 74
 #define SO_TIMESTAMP_N 29
+#define SO_TIMESTAMPNS_N 35
+#define SO_RXQ_OVFL_N 40
+#define SOL_UDP_N 17
+#define UDP_SEGMENT_N 103
+#define UDP_GRO_N 104
 
 struct in_pktinfo_k {
     int32_t ifindex;
@@ -222,20 +231,39 @@ static int send_info_one(const struct cmsg_head *h, struct sock_send_info *info)
     }
     if ((h->level == 0 && h->type == IP_TOS_N) || (h->level == 41 && h->type == IPV6_TCLASS_N))
         return cmsg_int(h, &info->tos);
-    if ((h->level == 0 && h->type == IP_TTL_N) || (h->level == 41 && h->type == IPV6_HOPLIMIT_N))
-        return cmsg_int(h, &info->ttl);
+    if (h->level == 0 && h->type == IP_TTL_N) {
+        int err = cmsg_int(h, &info->ttl);
+        return err || (info->ttl > 0 && info->ttl <= 255) ? err : -EINVAL;
+    }
+    if (h->level == 41 && h->type == IPV6_HOPLIMIT_N) {
+        int err = cmsg_int(h, &info->ttl);
+        return err || (info->ttl >= -1 && info->ttl <= 255) ? err : -EINVAL;
+    }
     return -EINVAL;
+}
+
+/* UDP_SEGMENT: exactly a 16-bit number. */
+static int send_segment(const struct cmsg_head *h, struct sock_send_info *info)
+{
+    uint16_t v;
+    if (h->type != UDP_SEGMENT_N || h->len != sizeof(*h) + sizeof(v))
+        return -EINVAL;
+    memcpy(&v, h + 1, sizeof(v));
+    info->segment = v;
+    return 0;
 }
 
 static int send_info(const struct cmsg_in *c, struct sock_send_info *info)
 {
-    *info = (struct sock_send_info){.tos = -1, .ttl = -1};
+    *info = (struct sock_send_info){.tos = -1, .ttl = -1, .segment = -1};
     size_t pos = 0;
     int err = 0;
     const struct cmsg_head *h;
     while (!err && (h = cmsg_next(c, &pos, &err)))
         if (h->level == 0 || h->level == 41)
             err = send_info_one(h, info);
+        else if (h->level == SOL_UDP_N)
+            err = send_segment(h, info);
     return err;
 }
 
@@ -265,7 +293,10 @@ static int put_recv_info(struct sock_msg *m, const struct socket *s,
                          const struct sock_recv_info *info)
 {
     int err = 0;
-    if (s->timestamp) {
+    if (s->timestamp_ns) {
+        int64_t ts[2] = {info->realtime / NSEC_PER_SEC, info->realtime % NSEC_PER_SEC};
+        err = cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMPNS_N, ts, sizeof(ts));
+    } else if (s->timestamp) {
         int64_t tv[2] = {info->realtime / NSEC_PER_SEC,
                          info->realtime % NSEC_PER_SEC / NSEC_PER_USEC};
         err = cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMP_N, tv, sizeof(tv));
@@ -285,7 +316,40 @@ static int put_recv_info(struct sock_msg *m, const struct socket *s,
     if (!err && s->recv_tos)
         err = s->family == 4 ? cmsg_put(m, 0, IP_TOS_N, &info->tos, 1)
                              : cmsg_put(m, 41, IPV6_TCLASS_N, &tos, sizeof(tos));
+    if (!err && s->recv_origdst) {
+        struct sock_addr to = {.ip = info->local, .port = info->local_port};
+        struct sockaddr_k a;
+        uint32_t len = addr_out(s, &to, &a);
+        err = s->family == 4 ? cmsg_put(m, 0, IP_ORIGDSTADDR_N, &a, len)
+                             : cmsg_put(m, 41, IPV6_ORIGDSTADDR_N, &a, len);
+    }
+    int segment = info->segment;
+    if (!err && segment)
+        err = cmsg_put(m, SOL_UDP_N, UDP_GRO_N, &segment, sizeof(segment));
+    if (!err && s->rxq_ovfl && info->drops)
+        err = cmsg_put(m, SOL_SOCKET_N, SO_RXQ_OVFL_N, &info->drops, sizeof(info->drops));
     return err;
+}
+
+/* struct sock_extended_err, and the sockaddr of who reported it. */
+static int put_error(struct sock_msg *m, const struct socket *s, const struct sock_error *e)
+{
+    struct {
+        uint32_t err;
+        uint8_t origin, type, code, pad;
+        uint32_t info, data;
+        struct sockaddr_in6_k offender;
+    } x = {.err = e->err, .origin = e->origin, .type = e->type, .code = e->code, .info = e->info};
+    struct sock_addr from = {.ip = e->offender};
+    struct sockaddr_k a = {.family = AF_UNSPEC_N};
+    uint32_t len = s->family == 4 ? sizeof(struct sockaddr_in_k) : sizeof(x.offender);
+    if (e->origin != ERROR_LOCAL)
+        addr_out(s, &from, &a);
+    else
+        memset(&a, 0, len);
+    memcpy(&x.offender, &a, len);
+    return s->family == 4 ? cmsg_put(m, 0, IP_RECVERR_N, &x, 16 + len)
+                          : cmsg_put(m, 41, IPV6_RECVERR_N, &x, 16 + len);
 }
 
 static ssize_t inet_recv(struct file *f, struct sock_msg *m)
@@ -293,7 +357,7 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     struct socket *s = socket_of(f);
     struct sock_recv_info info;
     info.flags = 0;
-    if (unlikely(m->flags & MSG_ERRQUEUE_N))
+    if (unlikely(m->flags & MSG_ERRQUEUE_N) && s->type == SOCK_STREAM_N)
         return -EAGAIN; /* nothing is ever queued there */
     ssize_t n = s->ops->recv(s, m->uio, &info, m->flags & NET_FLAGS);
     if (n < 0 || likely(s->type == SOCK_STREAM_N))
@@ -302,7 +366,8 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     if (m->want_name)
         m->name_len = addr_out(s, &info.from, &m->name);
     if (m->control_room) {
-        int err = put_recv_info(m, s, &info);
+        int err = info.flags & SOCK_MSG_ERRQUEUE ? put_error(m, s, &info.error)
+                                                 : put_recv_info(m, s, &info);
         if (err)
             return err;
     }

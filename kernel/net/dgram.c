@@ -3,6 +3,7 @@
 
 #include "fs/file.h"
 #include "net/mcast.h"
+#include "net/neigh.h"
 #include "net/stats.h"
 #include "net/view.h"
 
@@ -31,6 +32,7 @@ void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family
     d->s.free = dgram_free;
     list_init(&d->link);
     pkt_queue_init(&d->queue);
+    pkt_queue_init(&d->errors);
     send_buffer_init(&d->sent, &d->s, release);
     d->flow.proto = (uint8_t)proto;
 }
@@ -40,7 +42,7 @@ bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
     uint32_t bytes = pkt_cost(p);
 
     if (unlikely(d->s.timestamp))
-        p->cb[1] = (uint64_t)time_realtime();
+        p->cb[CB_TIME] = (uint64_t)time_realtime();
     spin_lock(&d->s.lock);
     if (d->rmem + bytes > d->s.rcvbuf || (d->s.shut & 1)) {
         d->drops++;
@@ -49,14 +51,29 @@ bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
         return false;
     }
     d->rmem += bytes;
+    p->cb[CB_DROPS] = d->drops;
     pkt_queue_push(&d->queue, p);
     spin_unlock(&d->s.lock);
     wake_up_key(&d->s.wait, POLL_IN | POLL_RDNORM);
     return true;
 }
 
+/* A copy of the packet that SO_PEEK_OFF points into, *off made relative to it; NULL: there is none
+ * so far. */
+static struct pkt *peek_at(struct dgram_socket *d, uint32_t *off, int *err)
+{
+    struct pkt *p = d->queue.head;
+
+    for (; p && *off && *off >= p->len; p = p->next)
+        *off -= p->len;
+    struct pkt *copy = p ? pkt_clone(p) : NULL;
+    if (p && !copy)
+        *err = -ENOMEM;
+    return copy;
+}
+
 /* The first packet, or with PEEK a copy of it; an error if there is one pending. */
-static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
+static struct pkt *take(struct dgram_socket *d, bool peek, uint32_t *off, int *err)
 {
     struct pkt *p;
 
@@ -66,10 +83,9 @@ static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
         *err = -d->s.error;
         d->s.error = 0;
         p = NULL;
-    } else if (peek && d->queue.head) {
-        p = pkt_clone(d->queue.head);
-        if (!p)
-            *err = -ENOMEM;
+    } else if (peek) {
+        *off = (uint32_t)MAX(d->s.peek_off, 0);
+        p = peek_at(d, off, err);
     } else {
         p = pkt_queue_pop(&d->queue);
         if (p)
@@ -79,36 +95,64 @@ static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
     return p;
 }
 
-static int copy_to_uio(struct uio *u, const struct pkt *p, size_t n)
+int dgram_copy_out(struct uio *u, const struct pkt *p, uint32_t off, size_t n)
 {
-    size_t part = MIN(n, (size_t)p->linear);
-    int err = uio_write(u, p->data, part);
+    size_t part = off < p->linear ? MIN(n, (size_t)p->linear - off) : 0;
+    int err = part ? uio_write(u, p->data + off, part) : 0;
 
     n -= part;
+    off = off > p->linear ? off - p->linear : 0;
     for (unsigned i = 0; n && !err; i++) {
-        part = MIN(n, (size_t)p->frags[i].len);
-        err = uio_write(u, (uint8_t *)page_addr(p->frags[i].page) + p->frags[i].off, part);
+        const struct pkt_frag *f = &p->frags[i];
+        if (off >= f->len) {
+            off -= f->len;
+            continue;
+        }
+        part = MIN(n, (size_t)f->len - off);
+        err = uio_write(u, (uint8_t *)page_addr(f->page) + f->off + off, part);
         n -= part;
+        off = 0;
     }
     return err;
 }
 
+/* SO_PEEK_OFF follows what is peeked at and what is taken away in front of it. */
+static void move_peek_offset(struct socket *s, bool peek, size_t n)
+{
+    spin_lock_bh(&s->lock);
+    if (s->peek_off >= 0)
+        s->peek_off = peek ? s->peek_off + (int)n : MAX(s->peek_off - (int)n, 0);
+    spin_unlock_bh(&s->lock);
+}
+
 static void fill_info(struct sock_recv_info *info, const struct pkt *p)
 {
-    info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[0]};
+    info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[CB_PORT]};
     if (ip_is_link_local(&p->src) && !ip_is_v4(&p->src))
         info->from.scope = (uint32_t)p->netif->index;
     info->local = p->dst;
     info->ifindex = p->netif->index;
     info->tos = p->tos;
     info->ttl = p->ttl;
-    info->realtime = (nsec_t)p->cb[1];
+    info->realtime = (nsec_t)p->cb[CB_TIME];
+    info->local_port = (uint16_t)p->cb[CB_LOCAL_PORT];
+    info->drops = (uint32_t)p->cb[CB_DROPS];
+    info->segment = p->gso == GSO_UDP ? p->gso_size : 0;
 }
 
-static int wait_readable(struct dgram_socket *d, nsec_t deadline)
+static bool has_data(const struct dgram_socket *d, bool peek)
+{
+    int off = READ_ONCE(d->s.peek_off);
+
+    if (peek && off > 0)
+        return READ_ONCE(d->queue.bytes) > (uint32_t)off;
+    return READ_ONCE(d->queue.head);
+}
+
+static int wait_readable(struct dgram_socket *d, bool peek, nsec_t deadline)
 {
     int err = wait_event_timeout(
-        &d->s.wait, READ_ONCE(d->queue.head) || READ_ONCE(d->s.error) || (READ_ONCE(d->s.shut) & 1),
+        &d->s.wait, has_data(d, peek) || READ_ONCE(d->s.error) || (READ_ONCE(d->s.shut) & 1),
         deadline);
     return err == -ETIMEDOUT ? -EAGAIN : err;
 }
@@ -117,25 +161,29 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
 {
     struct dgram_socket *d = dgram_of(s);
     nsec_t deadline = s->rcv_timeout ? time_now() + s->rcv_timeout : NSEC_NEVER;
+    bool peek = flags & SOCK_MSG_PEEK;
     struct pkt *p;
+    uint32_t off = 0;
     int err;
 
-    if (flags & SOCK_MSG_ERRQUEUE)
-        return -EAGAIN; /* errors are told through SO_ERROR alone */
-    while (!(p = take(d, flags & SOCK_MSG_PEEK, &err))) {
+    if (unlikely(flags & SOCK_MSG_ERRQUEUE))
+        return dgram_recv_error(d, u, info, flags);
+    while (!(p = take(d, peek, &off, &err))) {
         if (!err && (s->shut & 1))
             return 0;
         if (!err)
-            err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : wait_readable(d, deadline);
+            err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : wait_readable(d, peek, deadline);
         if (err)
             return err;
     }
-    size_t n = MIN((size_t)p->len, u->resid);
+    size_t left = p->len - off, n = MIN(left, u->resid);
     fill_info(info, p);
-    if (n < p->len)
+    if (n < left)
         info->flags |= SOCK_MSG_TRUNC;
     ssize_t result = flags & SOCK_MSG_TRUNC ? (ssize_t)p->len : (ssize_t)n;
-    err = copy_to_uio(u, p, n);
+    err = dgram_copy_out(u, p, off, n);
+    if (unlikely(READ_ONCE(s->peek_off) >= 0) && !err)
+        move_peek_offset(s, peek, n);
     pkt_free(p);
     return err ? err : result;
 }
@@ -169,7 +217,7 @@ unsigned dgram_poll(struct socket *s)
         events |= POLL_RDHUP;
     if ((s->shut & 3) == 3)
         events |= POLL_HUP;
-    if (READ_ONCE(s->error))
+    if (READ_ONCE(s->error) || READ_ONCE(d->errors.head))
         events |= POLL_ERR;
     return events;
 }
@@ -192,7 +240,14 @@ int dgram_ioctl(struct socket *s, unsigned cmd, int *value)
 
 void dgram_option_changed(struct socket *s)
 {
-    send_buffer_recheck(&dgram_of(s)->sent);
+    struct dgram_socket *d = dgram_of(s);
+
+    send_buffer_recheck(&d->sent);
+    if (!s->recverr)
+        dgram_drop_errors(d);
+    spin_lock_bh(&s->lock);
+    ip_flow_release(&d->flow); /* the next datagram's is looked up by the new options */
+    spin_unlock_bh(&s->lock);
 }
 
 int dgram_disconnect(struct socket *s)
@@ -228,6 +283,7 @@ void dgram_close(struct socket *s)
     spin_lock_bh(&s->lock);
     s->shut = 3;
     pkt_queue_free(&d->queue);
+    pkt_queue_free(&d->errors);
     d->rmem = 0;
     spin_unlock_bh(&s->lock);
     socket_put(s);
@@ -372,7 +428,12 @@ int dgram_route(struct dgram_socket *d, const struct sock_addr *to,
         return -EACCES;
     ip_flow_release(f);
     *f = w;
-    return ip_route(f);
+    int err = ip_route(f);
+    if (!err && unlikely(d->s.dontroute) && !ip_equal(&f->neighbour->addr, &f->dst)) {
+        ip_flow_release(f); /* it would go by a router */
+        err = -ENETUNREACH;
+    }
+    return err;
 }
 
 int dgram_connect(struct dgram_socket *d, const struct sock_addr *addr)

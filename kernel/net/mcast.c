@@ -347,7 +347,7 @@ void mcast_socket_leave_all(struct socket *s)
     }
 }
 
-bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, const struct netif *n)
+bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, struct netif *n)
 {
-    return find_membership(s, group, n->index) != NULL;
+    return find_membership(s, group, n->index) || (s->mcast_all && mcast_member(n, group));
 }

@@ -53,10 +53,23 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
     s->rcv_lowat = 1;
     s->ttl = 64;
     s->mcast_ttl = 1;
-    s->mcast_loop = true;
+    s->mcast_loop = s->mcast_all = true;
+    s->peek_off = -1;
     s->mtu_discover = 1; /* IP_PMTUDISC_WANT */
     s->incoming_cpu = -1;
     list_init(&s->groups);
+}
+
+uint64_t socket_cookie(struct socket *s)
+{
+    static atomic_ullong last;
+
+    spin_lock_bh(&s->lock);
+    if (!s->cookie)
+        s->cookie = atomic_fetch_add(&last, 1) + 1;
+    uint64_t cookie = s->cookie;
+    spin_unlock_bh(&s->lock);
+    return cookie;
 }
 
 void socket_put(struct socket *s)

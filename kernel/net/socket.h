@@ -35,6 +35,18 @@ struct sock_send_info {
     struct ip_addr local; /* source address; any: unset */
     int ifindex;          /* 0: unset */
     int tos, ttl;         /* -1: unset */
+    int segment;          /* UDP_SEGMENT: payload bytes of each datagram; -1: unset */
+};
+
+/* Where an error in an error queue comes from: SO_EE_ORIGIN_* of Linux. */
+enum sock_error_origin { ERROR_LOCAL = 1, ERROR_ICMP = 2, ERROR_ICMP6 = 3 };
+
+/* What MSG_ERRQUEUE tells of an error: struct sock_extended_err, and who reported it. */
+struct sock_error {
+    uint8_t err; /* positive errno; 0: none */
+    uint8_t origin, type, code;
+    uint32_t info; /* EMSGSIZE: the MTU */
+    struct ip_addr offender;
 };
 
 /* What recvmsg tells besides the data. */
@@ -44,7 +56,11 @@ struct sock_recv_info {
     struct ip_addr local; /* destination address of a datagram (IP_PKTINFO) */
     int ifindex;
     uint8_t tos, ttl;
-    nsec_t realtime; /* SO_TIMESTAMP */
+    uint16_t local_port; /* of a datagram: IP_RECVORIGDSTADDR */
+    uint16_t segment;    /* UDP_GRO: datagrams of this many bytes are told as one; 0: one datagram */
+    uint32_t drops;      /* SO_RXQ_OVFL: datagrams lost before this one */
+    nsec_t realtime;     /* SO_TIMESTAMP */
+    struct sock_error error; /* of MSG_ERRQUEUE */
 };
 
 struct socket_ops {
@@ -87,8 +103,9 @@ struct socket {
     int error;    /* pending SO_ERROR (positive errno), cleared when read */
     uint8_t shut; /* 1: no more reading, 2: no more writing */
     /* SOL_SOCKET and IP options, generic part (net/sockopt.c) */
-    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, pktinfo,
-        recverr, oobinline, freebind, transparent, no_check, bind_no_port;
+    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, timestamp_ns,
+        pktinfo, recverr, oobinline, freebind, transparent, no_check, bind_no_port, dontroute,
+        debug, rxq_ovfl, recv_origdst;
     int linger_s;
     uint32_t rcvbuf, sndbuf; /* bytes; locked_* : set by the program, no autotuning */
     bool rcvbuf_locked, sndbuf_locked;
@@ -96,12 +113,15 @@ struct socket {
     uint32_t rcv_lowat, mark, priority;
     int bound_ifindex;
     uint8_t tos, ttl, mcast_ttl;
-    bool mcast_loop, recv_tos, recv_ttl, dont_fragment_set;
+    bool mcast_loop, mcast_all, recv_tos, recv_ttl, dont_fragment_set;
     uint8_t mtu_discover;
     int incoming_cpu;
     bool listening;                 /* SO_ACCEPTCONN */
     bool header_included;           /* IP_HDRINCL */
     int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    uint32_t mcast_addr;            /* IP_MULTICAST_IF: the address it was given by */
+    int peek_off;                   /* SO_PEEK_OFF; -1: none */
+    uint64_t cookie;                /* SO_COOKIE; 0: nobody has asked yet */
     struct list groups;             /* multicast memberships (net/mcast.c) */
     void (*free)(struct socket *s); /* releases the object that embeds the socket */
     void *owner;                    /* linux/: struct file, for SIGIO; not touched by net */
@@ -114,6 +134,8 @@ int socket_create(int family, int type, int proto, struct socket **out);
 /* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
 int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
+/* Its SO_COOKIE: a number that no other socket has had. */
+uint64_t socket_cookie(struct socket *s);
 /* Protocols: the base part of a new socket. */
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int proto);
 void socket_put(struct socket *s); /* last reference: ops-specific free through s->free */
