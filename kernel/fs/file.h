@@ -112,6 +112,9 @@ struct file {
     int owner_pid; /* F_SETOWN */
 };
 
+/* The inode number of what has no vnode, a socket or a pipe: the same wherever it is told, and not
+ * its address. */
+uint64_t object_ino(const void *object);
 /* A new description with one reference; -ENFILE/-ENOMEM through ERR_PTR. */
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags);
 static inline void file_get(struct file *f)

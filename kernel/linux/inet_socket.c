@@ -438,7 +438,7 @@ static void inet_release(struct file *f)
 
 static void inet_describe(struct file *f, char *buf, size_t size)
 {
-    snprintf(buf, size, "socket:[%lu]", (unsigned long)((uintptr_t)f->data >> 4 & 0xffffff));
+    snprintf(buf, size, "socket:[%lu]", (unsigned long)object_ino(f->data));
 }
 
 const struct file_ops inet_file_ops = {

@@ -8,5 +8,6 @@ void io_init(void)
     console_init();
     tty_init();
     unix_socket_init();
+    netlink_init();
     async_init();
 }

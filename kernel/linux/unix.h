@@ -33,6 +33,7 @@ enum unix_state { UNIX_IDLE, UNIX_LISTENING, UNIX_CONNECTED };
 enum { UNIX_SHUT_READ = 1, UNIX_SHUT_WRITE = 2 };
 
 struct unix_socket {
+    struct list all; /* every socket there is: unix_name.c */
     refcount_t refs; /* its file, peers, messages it sent, names */
     uint8_t type;    /* SOCK_*_N */
     spinlock_t lock; /* everything below up to `wait` */
@@ -90,6 +91,11 @@ nsec_t unix_deadline(nsec_t timeout);
 int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len);
 /* The socket ends: nobody finds it any more. */
 void unix_unbind(struct unix_socket *s);
+/* A new socket, and one whose memory goes. */
+void unix_enlist(struct unix_socket *s);
+void unix_delist(struct unix_socket *s);
+/* Each socket in turn, for sock_diag and /proc/net/unix; a lock is held, its own is not. */
+void unix_for_each(void (*fn)(struct unix_socket *s, void *arg), void *arg);
 /* The socket an address names, referenced; type is checked. */
 int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix_socket **out);
 /* A name as an address; its length. unix_name_of: a socket's, which may be given one just now. */

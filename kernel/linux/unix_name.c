@@ -9,6 +9,8 @@
 /* Guards vnode->socket, the abstract names and every socket's own name. */
 static struct mutex bind_lock;
 static struct list abstract_names = LIST_INIT(abstract_names);
+static spinlock_t all_lock = SPINLOCK_INIT;
+static struct list all = LIST_INIT(all);
 
 uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out)
 {
@@ -168,7 +170,55 @@ uint32_t unix_name_of(struct unix_socket *s, struct sockaddr_k *out)
     return len;
 }
 
+void unix_enlist(struct unix_socket *s)
+{
+    spin_lock(&all_lock);
+    list_push_back(&all, &s->all);
+    spin_unlock(&all_lock);
+}
+
+void unix_delist(struct unix_socket *s)
+{
+    spin_lock(&all_lock);
+    list_remove(&s->all);
+    spin_unlock(&all_lock);
+}
+
+void unix_for_each(void (*fn)(struct unix_socket *s, void *arg), void *arg)
+{
+    struct unix_socket *s;
+    mutex_lock(&bind_lock); /* names stay as they are */
+    spin_lock(&all_lock);
+    list_for_each (s, &all, all)
+        fn(s, arg);
+    spin_unlock(&all_lock);
+    mutex_unlock(&bind_lock);
+}
+
+/* A line of /proc/net/unix; a name's zero bytes are shown as '@'. */
+static void proc_line(struct unix_socket *s, void *arg)
+{
+    static const uint8_t states[] = {
+        [UNIX_IDLE] = 1, [UNIX_LISTENING] = 1, [UNIX_CONNECTED] = 3}; /* SS_UNCONNECTED, ... */
+    char name[UNIX_PATH_MAX + 1] = "";
+    for (unsigned i = 0; i < s->name.len; i++)
+        name[i] = s->name.path[i] ? s->name.path[i] : '@';
+    if (s->name.len && s->name.path[0])
+        name[s->name.len - 1] = 0; /* a path's own NUL */
+    text_printf(arg, "0000000000000000: %08X %08X %08X %04X %02X %5lu%s%s\n", ref_count(&s->refs), 0,
+                s->state == UNIX_LISTENING ? 0x10000 : 0, s->type, states[s->state],
+                (unsigned long)object_ino(s), name[0] ? " " : "", name);
+}
+
+static void proc_text(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    text_printf(b, "Num       RefCount Protocol Flags    Type St Inode Path\n");
+    unix_for_each(proc_line, b);
+}
+
 void unix_socket_init(void)
 {
     mutex_init(&bind_lock);
+    procfs_register("proc/net/unix", 0444, proc_text, NULL, NULL);
 }

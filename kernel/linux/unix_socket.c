@@ -32,13 +32,16 @@ static struct unix_socket *unix_alloc(int type)
     list_init(&s->abstract_link);
     wait_queue_init(&s->wait);
     mutex_init(&s->read_lock);
+    unix_enlist(s);
     return s;
 }
 
 void unix_put(struct unix_socket *s)
 {
-    if (ref_put(&s->refs))
+    if (ref_put(&s->refs)) {
+        unix_delist(s);
         kfree(s);
+    }
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -350,7 +353,7 @@ static long unix_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 
 static void unix_describe(struct file *f, char *buf, size_t size)
 {
-    snprintf(buf, size, "socket:[%lu]", (unsigned long)((uintptr_t)f->data >> 4 & 0xffffff));
+    snprintf(buf, size, "socket:[%lu]", (unsigned long)object_ino(f->data));
 }
 
 const struct file_ops unix_file_ops = {

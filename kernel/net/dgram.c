@@ -463,3 +463,17 @@ int dgram_check_local(const struct socket *s, const struct ip_addr *ip)
     net_batch_end();
     return ours ? 0 : -EADDRNOTAVAIL;
 }
+
+struct sock_row dgram_row(struct dgram_socket *d)
+{
+    return (struct sock_row){
+        .s = &d->s,
+        .local = d->s.local,
+        .peer = d->s.peer,
+        .family = (uint8_t)d->s.family,
+        .state = d->connected ? SOCK_ROW_ESTABLISHED : SOCK_ROW_CLOSE,
+        .received = d->rmem,
+        .unsent = send_buffer_used(&d->sent),
+        .drops = d->drops,
+    };
+}

@@ -3,6 +3,7 @@
 #define NET_DGRAM_H
 
 #include "net/sendbuf.h"
+#include "net/sockrows.h"
 
 struct dgram_socket {
     struct socket s;
@@ -89,7 +90,7 @@ int dgram_check_local(const struct socket *s, const struct ip_addr *ip);
 /* An unspecified destination means this host. */
 void dgram_fix_destination(struct sock_addr *a);
 
-/* sockaddr of an unspecified address of the socket's family. */
-struct ip_addr socket_any(const struct socket *s);
+/* The socket's row; its table's lock is held. */
+struct sock_row dgram_row(struct dgram_socket *d);
 
 #endif

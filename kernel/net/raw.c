@@ -359,6 +359,19 @@ int raw_socket_create(int family, int proto, struct socket **out)
     return 0;
 }
 
+void raw_rows(sock_row_fn fn, void *arg)
+{
+    struct dgram_socket *d;
+
+    spin_lock_bh(&table.lock);
+    list_for_each (d, &table.raw, link) {
+        struct sock_row row = dgram_row(d);
+        row.local.port = d->s.proto; /* where others have their port */
+        fn(&row, arg);
+    }
+    spin_unlock_bh(&table.lock);
+}
+
 /* --- ping ------------------------------------------------------------------------------------- */
 
 static bool id_free(uint16_t id, void *arg)

@@ -138,6 +138,8 @@ int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *le
 uint64_t socket_cookie(struct socket *s);
 /* Protocols: the base part of a new socket. */
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int proto);
+/* The unspecified address of the socket's family. */
+struct ip_addr socket_any(const struct socket *s);
 void socket_put(struct socket *s); /* last reference: ops-specific free through s->free */
 /* TCP's and UDP's constructors, called by socket_create. */
 int tcp_socket_create(int family, struct socket **out);
@@ -146,10 +148,9 @@ int udp_socket_create(int family, struct socket **out);
 /* Told of every listening TCP or bound UDP port: the control channel's LISTEN. Set by linux/. Any
  * context that may bind. */
 extern void (*socket_listen_hook)(int proto, const struct sock_addr *addr, int family, bool open);
-/* Every socket, for /proc/net/tcp, udp: text lines are made by the protocol. */
+/* Every socket, for /proc/net/tcp. */
 struct text_buf;
 void tcp_proc_text(struct text_buf *b, bool v6);
-void udp_proc_text(struct text_buf *b, bool v6);
 /* The line of TCP in /proc/net/sockstat, and the number of bound UDP sockets. */
 void tcp_sockstat_text(struct text_buf *b);
 unsigned udp_socket_count(void);

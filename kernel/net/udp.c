@@ -7,13 +7,13 @@
  */
 #include "core/rand.h"
 #include "fs/file.h"
-#include "fs/vfs.h"
 #include "net/dhcp.h"
 #include "net/dgram.h"
 #include "net/ipimpl.h"
 #include "net/mcast.h"
 #include "net/port.h"
 #include "net/shared.h"
+#include "net/sockrows.h"
 #include "net/udpcork.h"
 
 #define UDP_HEADER 8u
@@ -712,51 +712,32 @@ int udp_socket_create(int family, struct socket **out)
     return 0;
 }
 
-/* --- /proc/net/udp, udp6 ---------------------------------------------------------------------- */
+/* --- all sockets ------------------------------------------------------------------------------- */
 
-static void address_text(struct text_buf *b, const struct sock_addr *a, bool v6)
-{
-    if (v6)
-        text_printf(b, " %08X%08X%08X%08X:%04X", a->ip.w[0], a->ip.w[1], a->ip.w[2], a->ip.w[3],
-                    a->port);
-    else
-        text_printf(b, " %08X:%04X", ip_v4(&a->ip), a->port);
-}
-
-void udp_proc_text(struct text_buf *b, bool v6)
+void udp_rows(sock_row_fn fn, void *arg)
 {
     struct dgram_socket *d;
 
-    text_printf(b,
-                "   sl  local_address %srem_address   %sst tx_queue rx_queue tr tm->when "
-                "retrnsmt   uid  timeout inode ref pointer drops\n",
-                v6 ? "                        " : "", v6 ? "                        " : "");
     for (unsigned i = 0; i < BUCKETS; i++) {
         spin_lock_bh(&buckets[i].lock);
         list_for_each (d, &buckets[i].list, link) {
-            if ((d->s.family == 6) != v6)
-                continue;
-            text_printf(b, "%5u:", i);
-            address_text(b, &d->s.local, v6);
-            address_text(b, &d->s.peer, v6);
-            text_printf(b, " %02X %08X:%08X 00:00000000 00000000 %5u        0 0 %d 0 %llu\n",
-                        d->connected ? 1 : 7, send_buffer_used(&d->sent), d->rmem, d->s.uid,
-                        ref_count(&d->s.refs), (unsigned long long)d->drops);
+            struct sock_row row = dgram_row(d);
+            fn(&row, arg);
         }
         spin_unlock_bh(&buckets[i].lock);
     }
 }
 
+static void count_row(const struct sock_row *row, void *arg)
+{
+    (void)row;
+    ++*(unsigned *)arg;
+}
+
 unsigned udp_socket_count(void)
 {
-    struct dgram_socket *d;
     unsigned n = 0;
 
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        spin_lock_bh(&buckets[i].lock);
-        list_for_each (d, &buckets[i].list, link)
-            n++;
-        spin_unlock_bh(&buckets[i].lock);
-    }
+    udp_rows(count_row, &n);
     return n;
 }
