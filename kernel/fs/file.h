@@ -86,6 +86,8 @@ struct file_ops {
      * data follows at once. */
     ssize_t (*sendpages)(struct file *f, const struct page_part *parts, unsigned n, bool more,
                          bool nonblock);
+    /* What mmap maps of a file without a vnode; NULL: nothing. The file's own reference. */
+    struct vnode *(*memory)(struct file *f);
     /* The last reference is gone. */
     void (*release)(struct file *f);
     /* One descriptor of it was closed; may be NULL. owner: the process' identity. */

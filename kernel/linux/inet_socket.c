@@ -288,19 +288,21 @@ static ssize_t inet_send(struct file *f, struct sock_msg *m)
     return sent(s, s->ops->send(s, m->uio, top, flags), flags);
 }
 
+int put_timestamp(struct sock_msg *m, const struct socket *s, const struct sock_recv_info *info)
+{
+    int64_t sec = info->realtime / NSEC_PER_SEC, nsec = info->realtime % NSEC_PER_SEC;
+    int64_t ts[2] = {sec, nsec}, tv[2] = {sec, nsec / NSEC_PER_USEC};
+    if (!s->timestamp)
+        return 0;
+    return s->timestamp_ns ? cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMPNS_N, ts, sizeof(ts))
+                           : cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMP_N, tv, sizeof(tv));
+}
+
 /* Ancillary data of a received datagram, as asked for by socket options. */
 static int put_recv_info(struct sock_msg *m, const struct socket *s,
                          const struct sock_recv_info *info)
 {
-    int err = 0;
-    if (s->timestamp_ns) {
-        int64_t ts[2] = {info->realtime / NSEC_PER_SEC, info->realtime % NSEC_PER_SEC};
-        err = cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMPNS_N, ts, sizeof(ts));
-    } else if (s->timestamp) {
-        int64_t tv[2] = {info->realtime / NSEC_PER_SEC,
-                         info->realtime % NSEC_PER_SEC / NSEC_PER_USEC};
-        err = cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMP_N, tv, sizeof(tv));
-    }
+    int err = put_timestamp(m, s, info);
     if (!err && s->pktinfo && s->family == 4) {
         struct in_pktinfo_k p = {info->ifindex, ip_v4(&info->local), ip_v4(&info->local)};
         err = cmsg_put(m, 0, IP_PKTINFO_N, &p, sizeof(p));
@@ -403,6 +405,9 @@ static int inet_shutdown(struct file *f, int how)
 static int inet_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
 {
     struct socket *s = socket_of(f);
+    int err;
+    if (level == SOL_SOCKET_N && filter_option_set(s, name, val, len, &err))
+        return err;
     if (level == SOL_SOCKET_N && is_timeout_option(name))
         return timeout_option_set(is_recv_timeout(name) ? &s->rcv_timeout : &s->snd_timeout, val,
                                   len);

@@ -2,6 +2,7 @@
 #include "net/dgram.h"
 
 #include "fs/file.h"
+#include "net/filter.h"
 #include "net/mcast.h"
 #include "net/neigh.h"
 #include "net/stats.h"
@@ -35,6 +36,27 @@ void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family
     pkt_queue_init(&d->errors);
     send_buffer_init(&d->sent, &d->s, release);
     d->flow.proto = (uint8_t)proto;
+}
+
+bool dgram_filter(struct dgram_socket *d, struct pkt *p, uint32_t headers)
+{
+    struct filter_context c = {
+        .protocol = ip_is_v4(&p->dst) ? ETH_TYPE_IP4 : ETH_TYPE_IP6,
+        .type = p->flags & PKT_BROADCAST ? (ip_is_multicast(&p->dst) ? 2 : 1) : 0,
+        .ifindex = p->netif->index,
+        .network = -1,
+    };
+
+    if (likely(!READ_ONCE(d->s.filter)))
+        return true;
+    spin_lock(&d->s.lock);
+    pkt_push(p, headers);
+    uint32_t n = d->s.filter ? net_filter_run(d->s.filter, p, &c) : p->len;
+    if (n && n < p->len)
+        pkt_trim_to(p, MAX(n, headers));
+    pkt_pull(p, headers);
+    spin_unlock(&d->s.lock);
+    return n;
 }
 
 bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
@@ -138,6 +160,10 @@ static void fill_info(struct sock_recv_info *info, const struct pkt *p)
     info->local_port = (uint16_t)p->cb[CB_LOCAL_PORT];
     info->drops = (uint32_t)p->cb[CB_DROPS];
     info->segment = p->gso == GSO_UDP ? p->gso_size : 0;
+    info->link.protocol = (uint16_t)p->cb[CB_PORT];
+    info->link.type = (uint8_t)(p->cb[CB_PORT] >> 16);
+    memcpy(info->link.addr, &p->cb[CB_LOCAL_PORT], sizeof(info->link.addr));
+    info->link.len = (uint32_t)p->cb[CB_ERROR];
 }
 
 static bool has_data(const struct dgram_socket *d, bool peek)
@@ -285,7 +311,10 @@ void dgram_close(struct socket *s)
     pkt_queue_free(&d->queue);
     pkt_queue_free(&d->errors);
     d->rmem = 0;
+    struct net_filter *filter = s->filter;
+    s->filter = NULL;
     spin_unlock_bh(&s->lock);
+    kfree(filter);
     socket_put(s);
 }
 

@@ -42,6 +42,10 @@ enum dgram_cb {
  * freed). bh. */
 bool dgram_enqueue(struct dgram_socket *d, struct pkt *p);
 
+/* Whether the socket's filter wants the packet, of which it may keep the front only. The program
+ * sees `headers` bytes in front of the data. bh. */
+bool dgram_filter(struct dgram_socket *d, struct pkt *p, uint32_t headers);
+
 /* socket_ops.recv and poll. */
 ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info, unsigned flags);
 unsigned dgram_poll(struct socket *s);

@@ -196,7 +196,7 @@ static void program_work(struct work *w)
     struct net_path *paths[NETIF_PATHS];
     memcpy(paths, n->paths, sizeof(paths));
     spin_unlock_bh(&net_config_lock);
-    if (n->tap) /* it has uses for all */
+    if (n->tap || n->promiscuous) /* it has uses for all */
         count = -1;
     for (int i = 0; i < NETIF_PATHS; i++) /* none goes meanwhile: it is this thread that detaches */
         if (paths[i] && paths[i]->ops->set_multicast)

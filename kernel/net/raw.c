@@ -79,7 +79,9 @@ static void give(struct dgram_socket *d, const struct pkt *p, bool with_header)
     if (with_header)
         pkt_push(c, c->l4);
     memset(c->cb, 0, sizeof(c->cb));
-    if (!dgram_enqueue(d, c))
+    if (!dgram_filter(d, c, 0))
+        pkt_free(c);
+    else if (!dgram_enqueue(d, c))
         net_count(NET_Librettos_RawFull);
 }
 

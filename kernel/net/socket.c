@@ -1,6 +1,7 @@
 /* The generic part of sockets (net/socket.h); options are in sockopt.c. */
 #include "net/socket.h"
 
+#include "net/filter.h"
 #include "net/raw.h"
 
 #define IPPROTO_MAX_N 255
@@ -58,6 +59,23 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
     s->mtu_discover = 1; /* IP_PMTUDISC_WANT */
     s->incoming_cpu = -1;
     list_init(&s->groups);
+}
+
+int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count)
+{
+    struct net_filter *new = NULL;
+    int err = s->type == SOCK_STREAM_N ? -EOPNOTSUPP : s->filter_locked ? -EPERM : 0;
+
+    if (!err && count)
+        err = net_filter_make(insns, count, &new);
+    if (err)
+        return err;
+    spin_lock_bh(&s->lock);
+    struct net_filter *old = s->filter;
+    s->filter = new;
+    spin_unlock_bh(&s->lock);
+    kfree(old);
+    return new || old ? 0 : -ENOENT;
 }
 
 uint64_t socket_cookie(struct socket *s)

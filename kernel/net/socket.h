@@ -10,6 +10,8 @@
 #include "core/wait.h"
 #include "net/ip.h"
 
+struct net_filter;
+struct filter_insn;
 struct socket;
 struct poll_table;
 struct page;
@@ -60,6 +62,12 @@ struct sock_recv_info {
     uint16_t segment;    /* UDP_GRO: datagrams of this many bytes are told as one; 0: one datagram */
     uint32_t drops;      /* SO_RXQ_OVFL: datagrams lost before this one */
     nsec_t realtime;     /* SO_TIMESTAMP */
+    struct {             /* of a packet socket */
+        uint16_t protocol; /* big-endian */
+        uint8_t type;      /* PACKET_HOST, ... */
+        uint8_t addr[8];
+        uint32_t len; /* as it was on the wire */
+    } link;
     struct sock_error error; /* of MSG_ERRQUEUE */
 };
 
@@ -121,6 +129,8 @@ struct socket {
     int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
     uint32_t mcast_addr;            /* IP_MULTICAST_IF: the address it was given by */
     int peek_off;                   /* SO_PEEK_OFF; -1: none */
+    struct net_filter *filter;      /* SO_ATTACH_FILTER, under lock; NULL: none */
+    bool filter_locked;             /* SO_LOCK_FILTER */
     uint64_t cookie;                /* SO_COOKIE; 0: nobody has asked yet */
     struct list groups;             /* multicast memberships (net/mcast.c) */
     void (*free)(struct socket *s); /* releases the object that embeds the socket */
@@ -134,6 +144,9 @@ int socket_create(int family, int type, int proto, struct socket **out);
 /* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
 int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
+/* SO_ATTACH_FILTER: checks and copies the program; count 0 detaches (-ENOENT: there is none). -EPERM
+ * (locked), -EINVAL, -ENOMEM, -EOPNOTSUPP for streams. */
+int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count);
 /* Its SO_COOKIE: a number that no other socket has had. */
 uint64_t socket_cookie(struct socket *s);
 /* Protocols: the base part of a new socket. */

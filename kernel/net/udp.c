@@ -164,6 +164,10 @@ static void deliver(struct dgram_socket *d, struct pkt *p, uint16_t sport)
 {
     uint32_t size = p->gso == GSO_UDP && p->gso_size ? p->gso_size : p->len;
 
+    if (!dgram_filter(d, p, UDP_HEADER)) {
+        pkt_free(p);
+        return;
+    }
     if (size >= p->len || !udp_of(&d->s)->gro)
         p->gso = GSO_NONE;
     while (p->len > size && !p->gso) {
