@@ -177,6 +177,8 @@ static ssize_t inet_read(struct file *f, struct uio *u, uint64_t *pos)
 
 #define IP_TOS_N 1
 #define IP_TTL_N 2
+#define IP_RECVOPTS_N 6
+#define IP_RETOPTS_N 7
 #define IP_PKTINFO_N 8
 #define IPV6_PKTINFO_N 50
 #define IPV6_HOPLIMIT_N 52
@@ -325,6 +327,10 @@ static int put_recv_info(struct sock_msg *m, const struct socket *s,
         err = s->family == 4 ? cmsg_put(m, 0, IP_ORIGDSTADDR_N, &a, len)
                              : cmsg_put(m, 41, IPV6_ORIGDSTADDR_N, &a, len);
     }
+    if (!err && s->recv_opts && info->options_len)
+        err = cmsg_put(m, 0, IP_RECVOPTS_N, info->options, info->options_len);
+    if (!err && s->ret_opts && info->options_len)
+        err = cmsg_put(m, 0, IP_RETOPTS_N, info->options, info->options_len);
     int segment = info->segment;
     if (!err && segment)
         err = cmsg_put(m, SOL_UDP_N, UDP_GRO_N, &segment, sizeof(segment));

@@ -170,6 +170,8 @@ long netdev_ioctl(unsigned cmd, uaddr_t arg)
     n = netif_by_name(r.name);
     if (!n)
         return -ENODEV;
+    if (cmd == SIOCETHTOOL)
+        return -EOPNOTSUPP; /* as for a device without such settings */
     if (cmd == SIOCSIFFLAGS)
         return set_flags(n, (uint16_t)r.flags);
     long err = get_property(n, cmd, &r);

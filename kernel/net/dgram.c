@@ -3,10 +3,8 @@
 
 #include "fs/file.h"
 #include "net/filter.h"
+#include "net/ipimpl.h"
 #include "net/mcast.h"
-#include "net/neigh.h"
-#include "net/stats.h"
-#include "net/view.h"
 
 #define SIOCINQ_CMD 0x541bu
 #define SIOCOUTQ_CMD 0x5411u
@@ -147,8 +145,23 @@ static void move_peek_offset(struct socket *s, bool peek, size_t n)
     spin_unlock_bh(&s->lock);
 }
 
-static void fill_info(struct sock_recv_info *info, const struct pkt *p)
+/* The IPv4 options of a packet, whose header is still in front of its data, or begins it. */
+static void copy_options(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
 {
+    const uint8_t *ip = s->type == 3 ? p->data
+                                     : p->data - p->l4 - (s->proto == IPPROTO_UDP_N ? 8 : 0);
+
+    if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60)
+        return;
+    info->options_len = (uint8_t)(p->l4 - IP4_HEADER);
+    memcpy(info->options, ip + IP4_HEADER, info->options_len);
+}
+
+static void fill_info(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
+{
+    info->options_len = 0;
+    if (unlikely(s->recv_opts || s->ret_opts))
+        copy_options(s, info, p);
     info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[CB_PORT]};
     if (ip_is_link_local(&p->src) && !ip_is_v4(&p->src))
         info->from.scope = (uint32_t)p->netif->index;
@@ -203,7 +216,7 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
             return err;
     }
     size_t left = p->len - off, n = MIN(left, u->resid);
-    fill_info(info, p);
+    fill_info(s, info, p);
     if (n < left)
         info->flags |= SOCK_MSG_TRUNC;
     ssize_t result = flags & SOCK_MSG_TRUNC ? (ssize_t)p->len : (ssize_t)n;

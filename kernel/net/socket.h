@@ -68,6 +68,8 @@ struct sock_recv_info {
         uint8_t addr[8];
         uint32_t len; /* as it was on the wire */
     } link;
+    uint8_t options_len; /* of IPv4, if the program has asked for them */
+    uint8_t options[40];
     struct sock_error error; /* of MSG_ERRQUEUE */
 };
 
@@ -113,7 +115,7 @@ struct socket {
     /* SOL_SOCKET and IP options, generic part (net/sockopt.c) */
     bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, timestamp_ns,
         pktinfo, recverr, oobinline, freebind, transparent, no_check, bind_no_port, dontroute,
-        debug, rxq_ovfl, recv_origdst;
+        debug, rxq_ovfl, recv_origdst, recv_opts, ret_opts;
     int linger_s;
     uint32_t rcvbuf, sndbuf; /* bytes; locked_* : set by the program, no autotuning */
     bool rcvbuf_locked, sndbuf_locked;

@@ -46,7 +46,9 @@ enum { /* IPPROTO_IP */
        IP_TOS_N = 1,
        IP_TTL_N,
        IP_HDRINCL_N,
-       IP_PKTINFO_N = 8,
+       IP_RECVOPTS_N = 6,
+       IP_RETOPTS_N,
+       IP_PKTINFO_N,
        IP_MTU_DISCOVER_N = 10,
        IP_RECVERR_N,
        IP_RECVTTL_N,
@@ -130,6 +132,10 @@ static bool *flag_of(struct socket *s, int level, int name)
     case SOL_IP_LEVEL << 16 | IP_FREEBIND_N:
     case SOL_IPV6_LEVEL << 16 | IPV6_FREEBIND_N:
         return &s->freebind;
+    case SOL_IP_LEVEL << 16 | IP_RECVOPTS_N:
+        return &s->recv_opts;
+    case SOL_IP_LEVEL << 16 | IP_RETOPTS_N:
+        return &s->ret_opts;
     case SOL_IP_LEVEL << 16 | IP_TRANSPARENT_N:
     case SOL_IPV6_LEVEL << 16 | IPV6_TRANSPARENT_N:
         return &s->transparent;

@@ -287,7 +287,8 @@ static void ip_tos_is_kept(void)
 static void ip_booleans_are_kept(void)
 {
     static const int names[] = {IP_PKTINFO,  IP_RECVTTL,  IP_RECVTOS,
-                                IP_RECVERR,  IP_FREEBIND, IP_TRANSPARENT, IP_RECVORIGDSTADDR,
+                                IP_RECVERR,  IP_FREEBIND, IP_TRANSPARENT,
+                                IP_RECVOPTS, IP_RETOPTS,  IP_RECVORIGDSTADDR,
                                 IP_BIND_ADDRESS_NO_PORT};
     int fd = udp();
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
