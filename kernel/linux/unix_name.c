@@ -35,12 +35,12 @@ static int parse_name(const struct sockaddr_k *a, uint32_t len, struct unix_name
     return 0;
 }
 
-/* With bind_lock held. */
-static struct unix_socket *find_abstract(const struct unix_name *name)
+/* Each type has names of its own. With bind_lock held. */
+static struct unix_socket *find_abstract(const struct unix_name *name, int type)
 {
     struct unix_socket *s;
     list_for_each (s, &abstract_names, abstract_link)
-        if (s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
+        if (s->type == type && s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
             return s;
     return NULL;
 }
@@ -61,14 +61,14 @@ static int bind_path(struct unix_socket *s, const struct unix_name *name)
 
 static int bind_abstract(struct unix_socket *s, const struct unix_name *name)
 {
-    if (find_abstract(name))
+    if (find_abstract(name, s->type))
         return -EADDRINUSE;
     list_push_back(&abstract_names, &s->abstract_link);
     return 0;
 }
 
 /* bind with the family only: a free abstract name of five hexadecimal digits. */
-static void autobind_name(struct unix_name *name)
+static void autobind_name(struct unix_name *name, int type)
 {
     do {
         char digits[8];
@@ -76,7 +76,7 @@ static void autobind_name(struct unix_name *name)
         name->path[0] = 0;
         memcpy(name->path + 1, digits, 5);
         name->len = 6;
-    } while (find_abstract(name));
+    } while (find_abstract(name, type));
 }
 
 int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
@@ -86,16 +86,15 @@ int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
     int err = parse_name(addr, len, &name);
     if (err)
         return err;
+    if (!name.len)
+        return unix_autobind(s);
     mutex_lock(&bind_lock);
     if (s->name.len)
-        err = name.len ? -EINVAL : 0;
-    else if (name.len && name.path[0])
+        err = -EINVAL;
+    else if (name.path[0])
         err = bind_path(s, &name);
-    else {
-        if (!name.len)
-            autobind_name(&name);
+    else
         err = bind_abstract(s, &name);
-    }
     if (!err && !s->name.len)
         s->name = name;
     mutex_unlock(&bind_lock);
@@ -113,6 +112,21 @@ void unix_unbind(struct unix_socket *s)
     mutex_unlock(&bind_lock);
     if (p.dentry)
         path_put(&p);
+}
+
+int unix_autobind(struct unix_socket *s)
+{
+    struct unix_name name;
+    int err = 0;
+    mutex_lock(&bind_lock);
+    if (!s->name.len) {
+        autobind_name(&name, s->type);
+        err = bind_abstract(s, &name);
+        if (!err)
+            s->name = name;
+    }
+    mutex_unlock(&bind_lock);
+    return err;
 }
 
 static int find_path(const char *path, struct unix_socket **out)
@@ -149,7 +163,7 @@ int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix
         err = find_path(name.path, out);
     } else {
         mutex_lock(&bind_lock);
-        *out = find_abstract(&name);
+        *out = find_abstract(&name, type);
         if (*out)
             unix_get(*out);
         mutex_unlock(&bind_lock);

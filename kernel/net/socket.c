@@ -78,16 +78,15 @@ int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint
     return new || old ? 0 : -ENOENT;
 }
 
-uint64_t socket_cookie(struct socket *s)
+uint64_t socket_cookie(uint64_t *cookie)
 {
     static atomic_ullong last;
+    uint64_t old = 0, fresh = atomic_fetch_add(&last, 1) + 1;
 
-    spin_lock_bh(&s->lock);
-    if (!s->cookie)
-        s->cookie = atomic_fetch_add(&last, 1) + 1;
-    uint64_t cookie = s->cookie;
-    spin_unlock_bh(&s->lock);
-    return cookie;
+    /* Who asks first decides. */
+    if (__atomic_compare_exchange_n(cookie, &old, fresh, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return fresh;
+    return old;
 }
 
 void socket_put(struct socket *s)

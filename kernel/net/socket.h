@@ -149,8 +149,8 @@ int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *le
 /* SO_ATTACH_FILTER: checks and copies the program; count 0 detaches (-ENOENT: there is none). -EPERM
  * (locked), -EINVAL, -ENOMEM, -EOPNOTSUPP for streams. */
 int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count);
-/* Its SO_COOKIE: a number that no other socket has had. */
-uint64_t socket_cookie(struct socket *s);
+/* SO_COOKIE: a number that no other socket has had; *cookie is the socket's, 0 before. */
+uint64_t socket_cookie(uint64_t *cookie);
 /* Protocols: the base part of a new socket. */
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int proto);
 /* The unspecified address of the socket's family. */

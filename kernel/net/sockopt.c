@@ -649,7 +649,7 @@ int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *le
     if (level == SOL_SOCKET_LEVEL && name == SO_BINDTODEVICE_N)
         return get_device(s, val, len);
     if (level == SOL_SOCKET_LEVEL && name == SO_COOKIE_N) {
-        uint64_t cookie = socket_cookie(s);
+        uint64_t cookie = socket_cookie(&s->cookie);
         return *len < sizeof(cookie) ? -EINVAL : copy_out(val, len, &cookie, sizeof(cookie));
     }
     bool *flag = flag_of(s, level, name);
