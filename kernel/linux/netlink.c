@@ -147,8 +147,8 @@ static void answer_request(struct netlink *nl, const struct nlmsghdr *h)
     struct netlink_message m = {.to = nl, .request = h};
     if (!(h->nlmsg_flags & NLM_F_REQUEST) || h->nlmsg_type < NLMSG_MIN_TYPE)
         return; /* NOOP and the like */
-    int err = nl->proto == NETLINK_ROUTE ? netlink_route_request(&m, h)
-                                         : netlink_diag_request(&m, h);
+    int err =
+        nl->proto == NETLINK_ROUTE ? netlink_route_request(&m, h) : netlink_diag_request(&m, h);
     if (err || (h->nlmsg_flags & NLM_F_ACK && !netlink_is_dump(h))) {
         send_result(&m, err);
     } else if (netlink_is_dump(h)) {

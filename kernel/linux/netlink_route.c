@@ -420,7 +420,9 @@ static int gateway_netif(struct route_request *r)
 {
     net_batch_begin();
     const struct view_route *to = view_route(net_view(), r->netif, &r->gateway);
-    int err = to && ip_is_any(&to->gateway) ? 0 : ip_is_v4(&r->gateway) ? -ENETUNREACH : -EHOSTUNREACH;
+    int err = to && ip_is_any(&to->gateway) ? 0
+              : ip_is_v4(&r->gateway)       ? -ENETUNREACH
+                                            : -EHOSTUNREACH;
     if (!err)
         r->netif = to->netif;
     net_batch_end();
@@ -489,9 +491,8 @@ static int del_route(const struct nlmsghdr *h)
 static unsigned neighbour_state(const struct neighbour *nb)
 {
     static const uint8_t states[] = {
-        [NEIGH_INCOMPLETE] = NUD_INCOMPLETE, [NEIGH_FAILED] = NUD_FAILED,
-        [NEIGH_STALE] = NUD_STALE,           [NEIGH_REACHABLE] = NUD_REACHABLE,
-        [NEIGH_DELAY] = NUD_DELAY,           [NEIGH_PROBE] = NUD_PROBE,
+        [NEIGH_INCOMPLETE] = NUD_INCOMPLETE, [NEIGH_FAILED] = NUD_FAILED, [NEIGH_STALE] = NUD_STALE,
+        [NEIGH_REACHABLE] = NUD_REACHABLE,   [NEIGH_DELAY] = NUD_DELAY,   [NEIGH_PROBE] = NUD_PROBE,
         [NEIGH_PERMANENT] = NUD_NOARP,
     };
     return states[READ_ONCE(nb->state)];

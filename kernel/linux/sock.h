@@ -89,10 +89,8 @@ int netlink_socket_create(int type, int proto, struct file **out);
 int packet_file_create(int type, int proto, struct file **out);
 
 /* The file operations behind which a socket is recognised. */
-extern const struct file_ops inet_file_ops, unix_file_ops, netlink_file_ops,
-    packet_file_ops;
-extern const struct sock_ops inet_sock_ops, unix_sock_ops, netlink_sock_ops,
-    packet_sock_ops;
+extern const struct file_ops inet_file_ops, unix_file_ops, netlink_file_ops, packet_file_ops;
+extern const struct sock_ops inet_sock_ops, unix_sock_ops, netlink_sock_ops, packet_sock_ops;
 
 /* Network interface requests (SIOCGIF...) on any socket; -ENOTTY for others. */
 long netdev_ioctl(unsigned cmd, uaddr_t arg);

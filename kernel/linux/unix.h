@@ -58,7 +58,7 @@ struct unix_socket {
     bool passcred;
     int32_t priority, linger[2]; /* told, but without meaning here */
     uint32_t rcv_lowat;
-    uint64_t cookie; /* SO_COOKIE; 0: nobody has asked yet */
+    uint64_t cookie;       /* SO_COOKIE; 0: nobody has asked yet */
     uint64_t flag_options; /* bit n: boolean SOL_SOCKET option n without effect here */
     nsec_t rcv_timeout, snd_timeout;
 };

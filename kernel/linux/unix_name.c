@@ -40,7 +40,8 @@ static struct unix_socket *find_abstract(const struct unix_name *name, int type)
 {
     struct unix_socket *s;
     list_for_each (s, &abstract_names, abstract_link)
-        if (s->type == type && s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
+        if (s->type == type && s->name.len == name->len &&
+            !memcmp(s->name.path, name->path, name->len))
             return s;
     return NULL;
 }
@@ -219,8 +220,8 @@ static void proc_line(struct unix_socket *s, void *arg)
         name[i] = s->name.path[i] ? s->name.path[i] : '@';
     if (s->name.len && s->name.path[0])
         name[s->name.len - 1] = 0; /* a path's own NUL */
-    text_printf(arg, "0000000000000000: %08X %08X %08X %04X %02X %5lu%s%s\n", ref_count(&s->refs), 0,
-                s->state == UNIX_LISTENING ? 0x10000 : 0, s->type, states[s->state],
+    text_printf(arg, "0000000000000000: %08X %08X %08X %04X %02X %5lu%s%s\n", ref_count(&s->refs),
+                0, s->state == UNIX_LISTENING ? 0x10000 : 0, s->type, states[s->state],
                 (unsigned long)object_ino(s), name[0] ? " " : "", name);
 }
 

@@ -148,8 +148,8 @@ static void move_peek_offset(struct socket *s, bool peek, size_t n)
 /* The IPv4 options of a packet, whose header is still in front of its data, or begins it. */
 static void copy_options(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
 {
-    const uint8_t *ip = s->type == 3 ? p->data
-                                     : p->data - p->l4 - (s->proto == IPPROTO_UDP_N ? 8 : 0);
+    const uint8_t *ip =
+        s->type == 3 ? p->data : p->data - p->l4 - (s->proto == IPPROTO_UDP_N ? 8 : 0);
 
     if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60)
         return;

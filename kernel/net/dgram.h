@@ -7,8 +7,8 @@
 
 struct dgram_socket {
     struct socket s;
-    struct list link;       /* in the protocol's table, under its lock */
-    struct pkt_queue queue; /* received; under s.lock, as all that follows */
+    struct list link;        /* in the protocol's table, under its lock */
+    struct pkt_queue queue;  /* received; under s.lock, as all that follows */
     struct pkt_queue errors; /* for MSG_ERRQUEUE (net/errqueue.c) */
     uint32_t rmem;           /* memory both hold, at most s.rcvbuf */
     uint64_t drops;

@@ -5,10 +5,27 @@
 
 enum { CLASS_LD, CLASS_LDX, CLASS_ST, CLASS_STX, CLASS_ALU, CLASS_JMP, CLASS_RET, CLASS_MISC };
 enum { SIZE_W = 0x00, SIZE_H = 0x08, SIZE_B = 0x10 };
-enum { MODE_IMM = 0x00, MODE_ABS = 0x20, MODE_IND = 0x40, MODE_MEM = 0x60, MODE_LEN = 0x80,
-       MODE_MSH = 0xa0 };
-enum { ALU_ADD, ALU_SUB = 0x10, ALU_MUL = 0x20, ALU_DIV = 0x30, ALU_OR = 0x40, ALU_AND = 0x50,
-       ALU_LSH = 0x60, ALU_RSH = 0x70, ALU_NEG = 0x80, ALU_MOD = 0x90, ALU_XOR = 0xa0 };
+enum {
+    MODE_IMM = 0x00,
+    MODE_ABS = 0x20,
+    MODE_IND = 0x40,
+    MODE_MEM = 0x60,
+    MODE_LEN = 0x80,
+    MODE_MSH = 0xa0
+};
+enum {
+    ALU_ADD,
+    ALU_SUB = 0x10,
+    ALU_MUL = 0x20,
+    ALU_DIV = 0x30,
+    ALU_OR = 0x40,
+    ALU_AND = 0x50,
+    ALU_LSH = 0x60,
+    ALU_RSH = 0x70,
+    ALU_NEG = 0x80,
+    ALU_MOD = 0x90,
+    ALU_XOR = 0xa0
+};
 enum { JMP_JA, JMP_JEQ = 0x10, JMP_JGT = 0x20, JMP_JGE = 0x30, JMP_JSET = 0x40 };
 enum { RET_K, RET_A = 0x10 };
 enum { MISC_TAX, MISC_TXA = 0x80 };
@@ -49,8 +66,8 @@ static bool index_load_ok(const struct filter_insn *i)
 
     if (mode == MODE_MSH)
         return size == SIZE_B;
-    return size == SIZE_W && (mode == MODE_IMM || mode == MODE_LEN ||
-                              (mode == MODE_MEM && i->k < MEMORY_WORDS));
+    return size == SIZE_W &&
+           (mode == MODE_IMM || mode == MODE_LEN || (mode == MODE_MEM && i->k < MEMORY_WORDS));
 }
 
 static bool alu_ok(const struct filter_insn *i)

@@ -1,6 +1,7 @@
 /*
  * Socket filters: the classic BPF programs of SO_ATTACH_FILTER (socket(7)), as tcpdump and DHCP
- * clients have them. A program is checked once, then interpreted: its jumps go forwards, so it ends.
+ * clients have them. A program is checked once, then interpreted: its jumps go forwards, so it
+ * ends.
  */
 #ifndef NET_FILTER_H
 #define NET_FILTER_H

@@ -89,7 +89,8 @@ static void put_in_queue(struct packet_socket *ps, struct pkt *p, uint32_t n,
     }
 }
 
-static void give(struct packet_socket *ps, const struct pkt *frame, const struct sockaddr_ll_k *from)
+static void give(struct packet_socket *ps, const struct pkt *frame,
+                 const struct sockaddr_ll_k *from)
 {
     struct pkt *p = pkt_clone(frame);
 

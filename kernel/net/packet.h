@@ -19,8 +19,8 @@ struct packet_socket {
     uint16_t protocol;     /* 0: nothing is received */
     bool cooked;           /* SOCK_DGRAM: without the Ethernet header */
     bool auxdata, ignore_outgoing;
-    uint64_t seen; /* that passed the filter, since PACKET_STATISTICS was read; under d.s.lock */
-    uint64_t lost; /* of them, that found no room */
+    uint64_t seen;    /* that passed the filter, since PACKET_STATISTICS was read; under d.s.lock */
+    uint64_t lost;    /* of them, that found no room */
     uint16_t reserve; /* PACKET_RESERVE */
     uint8_t version;  /* of the ring's headers: 0 or TPACKET_V2 (1) */
     struct packet_ring *ring;

@@ -116,8 +116,7 @@ bool packet_ring_put(struct packet_ring *r, const struct pkt *p, uint32_t n, uin
         .sec = (uint32_t)(now / NSEC_PER_SEC),
         .nsec = (uint32_t)(now % NSEC_PER_SEC),
     };
-    uint32_t flags = STATUS_USER | (losing ? STATUS_LOSING : 0) |
-                     (fits < n ? STATUS_COPY : 0) |
+    uint32_t flags = STATUS_USER | (losing ? STATUS_LOSING : 0) | (fits < n ? STATUS_COPY : 0) |
                      (p->flags & PKT_CSUM_PARTIAL ? STATUS_CSUM_NOT_READY : 0);
     ring_write(r, frame, &h, sizeof(h)); /* the status is 0 still */
     ring_write(r, frame + TPACKET2_HEADER, from, sizeof(*from));

@@ -59,10 +59,10 @@ struct sock_recv_info {
     int ifindex;
     uint8_t tos, ttl;
     uint16_t local_port; /* of a datagram: IP_RECVORIGDSTADDR */
-    uint16_t segment;    /* UDP_GRO: datagrams of this many bytes are told as one; 0: one datagram */
-    uint32_t drops;      /* SO_RXQ_OVFL: datagrams lost before this one */
-    nsec_t realtime;     /* SO_TIMESTAMP */
-    struct {             /* of a packet socket */
+    uint16_t segment; /* UDP_GRO: datagrams of this many bytes are told as one; 0: one datagram */
+    uint32_t drops;   /* SO_RXQ_OVFL: datagrams lost before this one */
+    nsec_t realtime;  /* SO_TIMESTAMP */
+    struct {          /* of a packet socket */
         uint16_t protocol; /* big-endian */
         uint8_t type;      /* PACKET_HOST, ... */
         uint8_t addr[8];
@@ -146,8 +146,8 @@ int socket_create(int family, int type, int proto, struct socket **out);
 /* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
 int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
-/* SO_ATTACH_FILTER: checks and copies the program; count 0 detaches (-ENOENT: there is none). -EPERM
- * (locked), -EINVAL, -ENOMEM, -EOPNOTSUPP for streams. */
+/* SO_ATTACH_FILTER: checks and copies the program; count 0 detaches (-ENOENT: there is none).
+ * -EPERM (locked), -EINVAL, -ENOMEM, -EOPNOTSUPP for streams. */
 int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count);
 /* SO_COOKIE: a number that no other socket has had; *cookie is the socket's, 0 before. */
 uint64_t socket_cookie(uint64_t *cookie);

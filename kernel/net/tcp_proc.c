@@ -57,8 +57,8 @@ static void put_listener(struct tcp *t, void *arg)
     struct listing *l = arg;
 
     if (belongs(l, &t->s.local.ip, t->s.family))
-        put_line(l, &t->s.local.ip, t->s.local.port, &any, 0, TCP_LISTEN, 0, t->accept_count,
-                 &t->s, 0);
+        put_line(l, &t->s.local.ip, t->s.local.port, &any, 0, TCP_LISTEN, 0, t->accept_count, &t->s,
+                 0);
 }
 
 void tcp_proc_text(struct text_buf *b, bool v6)

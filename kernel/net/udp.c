@@ -716,7 +716,8 @@ int udp_socket_create(int family, struct socket **out)
     return 0;
 }
 
-/* --- all sockets ------------------------------------------------------------------------------- */
+/* --- all sockets -------------------------------------------------------------------------------
+ */
 
 void udp_rows(sock_row_fn fn, void *arg)
 {

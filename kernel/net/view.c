@@ -132,8 +132,7 @@ static void fill(struct view *v)
     }
     list_for_each (r, &routes, link) {
         if (r->netif->flags & NETIF_UP)
-            add_route(v, r->netif, &r->dst, r->prefix, &r->gateway, r->metric, r->mtu,
-                      r->origin);
+            add_route(v, r->netif, &r->dst, r->prefix, &r->gateway, r->metric, r->mtu, r->origin);
     }
 }
 

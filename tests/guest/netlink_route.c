@@ -131,7 +131,8 @@ static void ports_are_the_process_first(void)
     CHECK(bind(a, (void *)&n, sizeof(n)) == 0 && bind(b, (void *)&n, sizeof(n)) == 0);
     CHECK(getsockname(a, (void *)&got, &len) == 0 && len == sizeof(got));
     CHECK(got.nl_pid == (unsigned)getpid() && got.nl_groups == 0);
-    CHECK(getsockname(b, (void *)&got, &len) == 0 && got.nl_pid && got.nl_pid != (unsigned)getpid());
+    CHECK(getsockname(b, (void *)&got, &len) == 0 && got.nl_pid &&
+          got.nl_pid != (unsigned)getpid());
     n.nl_pid = 4242;
     CHECK_ERRNO(bind(b, (void *)&n, sizeof(n)), EINVAL);
     int c = open_socket(NETLINK_ROUTE);
@@ -352,8 +353,7 @@ static void wrong_routes_are_refused(void)
 static void the_way_to_an_address_is_told(void)
 {
     int fd = open_socket(NETLINK_ROUTE);
-    struct request r = {
-        .route = {.rtm_family = AF_INET, .rtm_dst_len = 32}};
+    struct request r = {.route = {.rtm_family = AF_INET, .rtm_dst_len = 32}};
     unsigned a = htonl(INADDR_LOOPBACK);
     attribute(&r, sizeof(r.route), RTA_DST, &a, 4);
     ask(fd, &r, RTM_GETROUTE, 0, sizeof(r.route));
@@ -383,15 +383,16 @@ static void neighbours_are_dumped(void)
 static void truncated_answers_are_lost(void)
 {
     int fd = open_socket(NETLINK_ROUTE);
-    struct request r = {.h = {NLMSG_LENGTH(sizeof(struct ifinfomsg)), RTM_GETLINK,
-                              NLM_F_REQUEST, 5, 0},
-                        .link.ifi_index = 1};
+    struct request r = {
+        .h = {NLMSG_LENGTH(sizeof(struct ifinfomsg)), RTM_GETLINK, NLM_F_REQUEST, 5, 0},
+        .link.ifi_index = 1};
     char b[32];
     CHECK(send(fd, &r, r.h.nlmsg_len, 0) > 0);
     CHECK(recv(fd, b, sizeof(b), MSG_PEEK | MSG_TRUNC) > 100);
     struct iovec v = {b, sizeof(b)};
     struct sockaddr_nl from;
-    struct msghdr m = {.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &v, .msg_iovlen = 1};
+    struct msghdr m = {
+        .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &v, .msg_iovlen = 1};
     CHECK(recvmsg(fd, &m, 0) == sizeof(b) && m.msg_flags & MSG_TRUNC);
     CHECK(m.msg_namelen == sizeof(from) && from.nl_pid == 0);
     CHECK_ERRNO(recv(fd, b, sizeof(b), MSG_DONTWAIT), EAGAIN);
@@ -467,7 +468,8 @@ static void unix_sockets_are_found(void)
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     int len = snprintf(a.sun_path + 1, 50, "diag-%d", getpid()) + 1;
     struct stat st;
-    CHECK(bind(s, (void *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)) == 0);
+    CHECK(bind(s, (void *)&a, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)len)) ==
+          0);
     CHECK(listen(s, 3) == 0 && fstat(s, &st) == 0);
     struct request r = {.un = {.sdiag_family = AF_UNIX,
                                .udiag_states = 1u << 10,

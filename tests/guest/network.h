@@ -1,4 +1,5 @@
-/* A network of the test's own where the system has such things: what is changed there stays there. */
+/* A network of the test's own where the system has such things: what is changed there stays there.
+ */
 #ifndef TESTS_GUEST_NETWORK_H
 #define TESTS_GUEST_NETWORK_H
 

@@ -36,9 +36,8 @@ static int packet(int type, int proto)
 
 static int on_lo(int fd, int proto)
 {
-    struct sockaddr_ll a = {.sll_family = AF_PACKET,
-                            .sll_protocol = htons((unsigned short)proto),
-                            .sll_ifindex = LO};
+    struct sockaddr_ll a = {
+        .sll_family = AF_PACKET, .sll_protocol = htons((unsigned short)proto), .sll_ifindex = LO};
     CHECK(bind(fd, (void *)&a, sizeof(a)) == 0);
     return fd;
 }
@@ -320,7 +319,8 @@ static void filters_are_checked(void)
 {
     int fd = packet(SOCK_RAW, 0), v = 0;
     struct sock_filter no_end[] = {BPF_STMT(BPF_LD | BPF_IMM, 1)};
-    struct sock_filter beyond[] = {BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0), BPF_STMT(BPF_RET | BPF_K, 0)};
+    struct sock_filter beyond[] = {BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+                                   BPF_STMT(BPF_RET | BPF_K, 0)};
     struct sock_filter memory[] = {BPF_STMT(BPF_ST, 16), BPF_STMT(BPF_RET | BPF_K, 0)};
     struct sock_filter by_zero[] = {BPF_STMT(BPF_ALU | BPF_DIV | BPF_K, 0),
                                     BPF_STMT(BPF_RET | BPF_K, 0)};
@@ -350,14 +350,22 @@ static void filters_compute(void)
     char b[64];
     /* ((len * 3 + 1) ^ 5) % 7 and so on, through memory and X; the result is the length. */
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),       BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, 3),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),      BPF_STMT(BPF_ALU | BPF_XOR | BPF_K, 5),
-        BPF_STMT(BPF_ST, 3),                         BPF_STMT(BPF_LDX | BPF_MEM, 3),
-        BPF_STMT(BPF_MISC | BPF_TXA, 0),             BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, 7),
-        BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 2),      BPF_STMT(BPF_ALU | BPF_OR | BPF_K, 1),
-        BPF_STMT(BPF_ALU | BPF_NEG, 0),              BPF_STMT(BPF_ALU | BPF_NEG, 0),
-        BPF_STMT(BPF_MISC | BPF_TAX, 0),             BPF_STMT(BPF_LD | BPF_IMM, 10),
-        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),      BPF_STMT(BPF_RET | BPF_A, 0),
+        BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+        BPF_STMT(BPF_ALU | BPF_MUL | BPF_K, 3),
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
+        BPF_STMT(BPF_ALU | BPF_XOR | BPF_K, 5),
+        BPF_STMT(BPF_ST, 3),
+        BPF_STMT(BPF_LDX | BPF_MEM, 3),
+        BPF_STMT(BPF_MISC | BPF_TXA, 0),
+        BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, 7),
+        BPF_STMT(BPF_ALU | BPF_LSH | BPF_K, 2),
+        BPF_STMT(BPF_ALU | BPF_OR | BPF_K, 1),
+        BPF_STMT(BPF_ALU | BPF_NEG, 0),
+        BPF_STMT(BPF_ALU | BPF_NEG, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_IMM, 10),
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_RET | BPF_A, 0),
     };
     CHECK(attach(fd, code, sizeof(code) / sizeof(code[0])) == 0);
     CHECK(sendto(fd, "0123456789abcdef0123", 20, 0, (void *)&a, sizeof(a)) == 20);
@@ -493,7 +501,10 @@ static void written_headers_are_sent(void)
     struct {
         struct iphdr ip;
         struct icmphdr e;
-    } f = {.ip = {.version = 4, .ihl = 5, .ttl = 77, .protocol = IPPROTO_ICMP,
+    } f = {.ip = {.version = 4,
+                  .ihl = 5,
+                  .ttl = 77,
+                  .protocol = IPPROTO_ICMP,
                   .daddr = htonl(INADDR_LOOPBACK)},
            .e = {.type = ICMP_ECHO, .un.echo = {htons(99), htons(3)}}};
     unsigned char b[128];

@@ -191,7 +191,8 @@ static void listeners_share_with_reuseport(void)
 static void the_most_specific_gets_it(void)
 {
     int any = udp(AF_INET), exact = udp(AF_INET), c = udp(AF_INET);
-    CHECK(set(any, SOL_SOCKET, SO_REUSEADDR, 1) == 0 && set(exact, SOL_SOCKET, SO_REUSEADDR, 1) == 0);
+    CHECK(set(any, SOL_SOCKET, SO_REUSEADDR, 1) == 0 &&
+          set(exact, SOL_SOCKET, SO_REUSEADDR, 1) == 0);
     CHECK(bind4(any, "0.0.0.0", 0) == 0 && bind4(exact, "127.0.0.1", port_of(any)) == 0);
     CHECK(send4(c, "127.0.0.1", port_of(any)) == 1 && gets(exact) && !gets(any));
     CHECK(send4(c, "127.0.0.2", port_of(any)) == 1 && gets(any));
@@ -271,7 +272,8 @@ static void families_are_checked(void)
     CHECK_ERRNO(connect(a, (void *)&four, 8), EINVAL);
     close(a), a = udp(AF_INET);
     four.sin_family = AF_UNSPEC, four.sin_addr.s_addr = 0;
-    CHECK(bind(a, (void *)&four, sizeof(four)) == 0); /* the wildcard, as programs of old write it */
+    CHECK(bind(a, (void *)&four, sizeof(four)) ==
+          0); /* the wildcard, as programs of old write it */
     close(a), close(b);
 }
 

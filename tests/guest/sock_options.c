@@ -286,10 +286,9 @@ static void ip_tos_is_kept(void)
 
 static void ip_booleans_are_kept(void)
 {
-    static const int names[] = {IP_PKTINFO,  IP_RECVTTL,  IP_RECVTOS,
-                                IP_RECVERR,  IP_FREEBIND, IP_TRANSPARENT,
-                                IP_RECVOPTS, IP_RETOPTS,  IP_RECVORIGDSTADDR,
-                                IP_BIND_ADDRESS_NO_PORT};
+    static const int names[] = {
+        IP_PKTINFO,     IP_RECVTTL,  IP_RECVTOS, IP_RECVERR,         IP_FREEBIND,
+        IP_TRANSPARENT, IP_RECVOPTS, IP_RETOPTS, IP_RECVORIGDSTADDR, IP_BIND_ADDRESS_NO_PORT};
     int fd = udp();
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         CHECK(get(fd, IPPROTO_IP, names[i]) == 0);
@@ -328,7 +327,8 @@ static void multicast_options_have_their_ranges(void)
     int fd = udp();
     unsigned char b;
     socklen_t len = 1;
-    CHECK(get(fd, IPPROTO_IP, IP_MULTICAST_TTL) == 1 && get(fd, IPPROTO_IP, IP_MULTICAST_LOOP) == 1);
+    CHECK(get(fd, IPPROTO_IP, IP_MULTICAST_TTL) == 1 &&
+          get(fd, IPPROTO_IP, IP_MULTICAST_LOOP) == 1);
     CHECK(set(fd, IPPROTO_IP, IP_MULTICAST_TTL, 255) == 0);
     CHECK(getsockopt(fd, IPPROTO_IP, IP_MULTICAST_TTL, &b, &len) == 0 && b == 255);
     CHECK_ERRNO(set(fd, IPPROTO_IP, IP_MULTICAST_TTL, 256), EINVAL);

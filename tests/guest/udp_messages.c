@@ -633,9 +633,8 @@ static void peeking_has_an_offset(void)
 static void broadcasts_need_permission(void)
 {
     int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET,
-                            .sin_port = htons(9),
-                            .sin_addr.s_addr = htonl(INADDR_BROADCAST)};
+    struct sockaddr_in a = {
+        .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_BROADCAST)};
     CHECK(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) == 0);
     ssize_t n = sendto(fd, "x", 1, 0, (void *)&a, sizeof(a));
     CHECK(n == -1 && errno == EACCES);

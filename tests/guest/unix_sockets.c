@@ -361,8 +361,10 @@ static void descriptors_that_do_not_fit_are_closed(void)
     int sv[2], p[2], fds[2], got = -1;
     char data, control[CMSG_SPACE(sizeof(int))], c;
     struct iovec v = {&data, 1};
-    struct msghdr m = {
-        .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = CMSG_LEN(sizeof(int))};
+    struct msghdr m = {.msg_iov = &v,
+                       .msg_iovlen = 1,
+                       .msg_control = control,
+                       .msg_controllen = CMSG_LEN(sizeof(int))};
     pair(SOCK_STREAM, sv);
     CHECK(pipe(p) == 0);
     fds[0] = p[0], fds[1] = p[1];
@@ -380,7 +382,8 @@ static void descriptors_stop_a_read(void)
     int sv[2];
     char b[10];
     pair(SOCK_STREAM, sv);
-    CHECK(send(sv[0], "ab", 2, 0) == 2 && send_fds(sv[0], sv, 1) == 1 && send(sv[0], "cd", 2, 0) == 2);
+    CHECK(send(sv[0], "ab", 2, 0) == 2 && send_fds(sv[0], sv, 1) == 1 &&
+          send(sv[0], "cd", 2, 0) == 2);
     /* What was sent with descriptors ends a read (unix(7)). */
     CHECK(recv(sv[1], b, 10, 0) == 3 && !memcmp(b, "abf", 3));
     CHECK(recv(sv[1], b, 10, 0) == 2 && !memcmp(b, "cd", 2));
@@ -480,9 +483,11 @@ static void broken_pipes_signal(void)
     pid_t child = fork();
     if (!child) {
         signal(SIGPIPE, SIG_DFL);
-        _exit(send(sv[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE ? (int)write(sv[0], "x", 1) : 9);
+        _exit(send(sv[0], "x", 1, MSG_NOSIGNAL) == -1 && errno == EPIPE ? (int)write(sv[0], "x", 1)
+                                                                        : 9);
     }
-    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE);
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) &&
+          WTERMSIG(status) == SIGPIPE);
     close(sv[0]);
 }
 
