@@ -13,6 +13,8 @@
 #include "linux/unix.h"
 #include "net/sockrows.h"
 
+#define TCP_INFO_N 11
+#define TCP_CONGESTION_N 13
 #define PROTO_RAW 255 /* IPPROTO_RAW stands for all of them */
 
 /* --- internet --------------------------------------------------------------------------------- */
@@ -30,12 +32,13 @@ static void addr_words(uint32_t out[4], const struct ip_addr *a, unsigned family
         memcpy(out, a, sizeof(*a));
 }
 
-static void tcp_info(struct netlink_message *m, struct socket *s)
+/* An attribute that is an option's value. */
+static void tcp_option(struct netlink_message *m, unsigned type, struct socket *s, int name)
 {
-    uint8_t info[512];
-    uint32_t len = sizeof(info);
-    if (!s->ops->getopt(s, IPPROTO_TCP_N, 11 /* TCP_INFO */, info, &len))
-        netlink_attr(m, INET_DIAG_INFO, info, len);
+    uint8_t value[512];
+    uint32_t len = sizeof(value);
+    if (!s->ops->getopt(s, IPPROTO_TCP_N, name, value, &len))
+        netlink_attr(m, type, value, len);
 }
 
 static void inet_row(const struct sock_row *row, void *arg)
@@ -66,9 +69,11 @@ static void inet_row(const struct sock_row *row, void *arg)
             netlink_attr(m, INET_DIAG_SKV6ONLY, &only, 1);
         if (w->q->idiag_ext & 1u << (INET_DIAG_TOS - 1))
             netlink_attr(m, INET_DIAG_TOS, &s->tos, 1);
-        if (w->q->idiag_ext & 1u << (INET_DIAG_INFO - 1) && s->proto == IPPROTO_TCP_N &&
-            row->state != SOCK_ROW_LISTEN)
-            tcp_info(m, s);
+        bool connection = s->proto == IPPROTO_TCP_N && row->state != SOCK_ROW_LISTEN;
+        if (connection && w->q->idiag_ext & 1u << (INET_DIAG_CONG - 1))
+            tcp_option(m, INET_DIAG_CONG, s, TCP_CONGESTION_N);
+        if (connection && w->q->idiag_ext & 1u << (INET_DIAG_INFO - 1))
+            tcp_option(m, INET_DIAG_INFO, s, TCP_INFO_N);
     }
     netlink_send_message(m);
 }
