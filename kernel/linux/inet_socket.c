@@ -269,9 +269,35 @@ static int send_info(const struct cmsg_in *c, struct sock_send_info *info)
     return err;
 }
 
-static ssize_t inet_send(struct file *f, struct sock_msg *m)
+/* MSG_ZEROCOPY asks for no copy, and wants to be told when the memory may be used again. The data
+ * is copied all the same, so that is at once: the send gets its number. */
+static ssize_t count_zerocopy(struct socket *s, ssize_t n)
 {
-    struct socket *s = socket_of(f);
+    if (n < 0)
+        return n;
+    spin_lock_bh(&s->lock);
+    s->zc_next++;
+    spin_unlock_bh(&s->lock);
+    wake_up_key(&s->wait, POLL_ERR);
+    return n;
+}
+
+/* The sends that nobody has been told of, as one range; false: there are none. */
+static bool take_zerocopy(struct socket *s, struct sock_error *e)
+{
+    spin_lock_bh(&s->lock);
+    bool any = s->zc_untold != s->zc_next;
+    *e = (struct sock_error){.origin = ERROR_ZEROCOPY,
+                             .code = 1, /* SO_EE_CODE_ZEROCOPY_COPIED */
+                             .info = s->zc_untold,
+                             .data = s->zc_next - 1};
+    s->zc_untold = s->zc_next;
+    spin_unlock_bh(&s->lock);
+    return any;
+}
+
+static ssize_t do_send(struct socket *s, struct sock_msg *m)
+{
     struct sock_addr to, *top = NULL;
     unsigned flags = m->flags & NET_FLAGS;
     if (m->name_len && s->type != SOCK_STREAM_N) {
@@ -288,6 +314,13 @@ static ssize_t inet_send(struct file *f, struct sock_msg *m)
         return err ? err : sent(s, s->ops->send_info(s, m->uio, top, &info, flags), flags);
     }
     return sent(s, s->ops->send(s, m->uio, top, flags), flags);
+}
+
+static ssize_t inet_send(struct file *f, struct sock_msg *m)
+{
+    struct socket *s = socket_of(f);
+    ssize_t n = do_send(s, m);
+    return unlikely(m->flags & MSG_ZEROCOPY_N && s->zerocopy) ? count_zerocopy(s, n) : n;
 }
 
 int put_timestamp(struct sock_msg *m, const struct socket *s, const struct sock_recv_info *info)
@@ -347,11 +380,16 @@ static int put_error(struct sock_msg *m, const struct socket *s, const struct so
         uint8_t origin, type, code, pad;
         uint32_t info, data;
         struct sockaddr_in6_k offender;
-    } x = {.err = e->err, .origin = e->origin, .type = e->type, .code = e->code, .info = e->info};
+    } x = {.err = e->err,
+           .origin = e->origin,
+           .type = e->type,
+           .code = e->code,
+           .info = e->info,
+           .data = e->data};
     struct sock_addr from = {.ip = e->offender};
     struct sockaddr_k a = {.family = AF_UNSPEC_N};
     uint32_t len = s->family == 4 ? sizeof(struct sockaddr_in_k) : sizeof(x.offender);
-    if (e->origin != ERROR_LOCAL)
+    if (e->origin == ERROR_ICMP || e->origin == ERROR_ICMP6)
         addr_out(s, &from, &a);
     else
         memset(&a, 0, len);
@@ -365,8 +403,12 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     struct socket *s = socket_of(f);
     struct sock_recv_info info;
     info.flags = 0;
+    if (unlikely(m->flags & MSG_ERRQUEUE_N) && take_zerocopy(s, &info.error)) {
+        m->out_flags |= MSG_ERRQUEUE_N;
+        return put_error(m, s, &info.error);
+    }
     if (unlikely(m->flags & MSG_ERRQUEUE_N) && s->type == SOCK_STREAM_N)
-        return -EAGAIN; /* nothing is ever queued there */
+        return -EAGAIN; /* nothing else is queued there */
     ssize_t n = s->ops->recv(s, m->uio, &info, m->flags & NET_FLAGS);
     if (n < 0 || likely(s->type == SOCK_STREAM_N))
         return n;
@@ -397,7 +439,7 @@ static unsigned inet_poll(struct file *f, struct poll_table *pt)
 {
     struct socket *s = socket_of(f);
     poll_register(pt, &s->wait);
-    return s->ops->poll(s);
+    return s->ops->poll(s) | (READ_ONCE(s->zc_untold) != READ_ONCE(s->zc_next) ? POLL_ERR : 0);
 }
 
 /* --- control ---------------------------------------------------------------------------------- */

@@ -387,9 +387,9 @@ struct route_request {
 static int parse_route(const struct nlmsghdr *h, struct route_request *r)
 {
     const struct rtmsg *t = NLMSG_DATA(h);
-    uint32_t oif, table = t->rtm_table;
     if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*t)))
         return -EINVAL;
+    uint32_t oif, table = t->rtm_table;
     bool v4 = t->rtm_family == AF_INET_N;
     if (!v4 && t->rtm_family != AF_INET6_N)
         return -EOPNOTSUPP;

@@ -25,6 +25,7 @@
 #define MSG_EOR_N 0x80u
 #define MSG_ERRQUEUE_N 0x2000u
 #define MSG_WAITFORONE_N 0x10000u
+#define MSG_ZEROCOPY_N 0x4000000u
 #define MSG_CMSG_CLOEXEC_N 0x40000000u
 
 struct socket;

@@ -4,6 +4,8 @@
  */
 #include "net/icmp.h"
 
+#include "net/socket.h"
+
 #define ICMP_ECHO_REPLY 0u
 #define ICMP_UNREACHABLE 3u
 #define ICMP_ECHO 8u
@@ -171,7 +173,7 @@ void icmp4_input(struct netif *n, struct pkt *p)
         net_count(NET_Icmp_InEchos);
         /* Not to broadcasts (RFC 1122 3.2.2.6 allows to be silent): no amplifier. And the network
          * server answers for a shared address. */
-        if (!(p->flags & PKT_BROADCAST) && !n->shared) {
+        if (!(p->flags & PKT_BROADCAST) && !n->shared && !net_tunables.icmp_echo_ignore_all) {
             echo(p);
             return;
         }

@@ -30,6 +30,7 @@ struct net_tunables net_tunables = {
     .timestamps = true,
     .sack = true,
     .window_scaling = true,
+    .default_ttl = 64,
     .ecn = 2,
 };
 
@@ -52,7 +53,8 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
     s->rcvbuf = type == SOCK_STREAM_N ? net_tunables.rmem[1] : net_tunables.rmem_default;
     s->sndbuf = type == SOCK_STREAM_N ? net_tunables.wmem[1] : net_tunables.wmem_default;
     s->rcv_lowat = 1;
-    s->ttl = 64;
+    s->ttl = net_tunables.default_ttl;
+    s->v6only = family == 6 && net_tunables.bindv6only;
     s->mcast_ttl = 1;
     s->mcast_loop = s->mcast_all = true;
     s->peek_off = -1;

@@ -41,13 +41,13 @@ struct sock_send_info {
 };
 
 /* Where an error in an error queue comes from: SO_EE_ORIGIN_* of Linux. */
-enum sock_error_origin { ERROR_LOCAL = 1, ERROR_ICMP = 2, ERROR_ICMP6 = 3 };
+enum sock_error_origin { ERROR_LOCAL = 1, ERROR_ICMP = 2, ERROR_ICMP6 = 3, ERROR_ZEROCOPY = 5 };
 
 /* What MSG_ERRQUEUE tells of an error: struct sock_extended_err, and who reported it. */
 struct sock_error {
     uint8_t err; /* positive errno; 0: none */
     uint8_t origin, type, code;
-    uint32_t info; /* EMSGSIZE: the MTU */
+    uint32_t info, data; /* EMSGSIZE: the MTU; ZEROCOPY: the first and last send */
     struct ip_addr offender;
 };
 
@@ -130,6 +130,10 @@ struct socket {
     bool header_included;           /* IP_HDRINCL */
     int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
     uint32_t mcast_addr;            /* IP_MULTICAST_IF: the address it was given by */
+    /* SO_ZEROCOPY: sends with MSG_ZEROCOPY are numbered; those from `zc_untold` on have to be told
+     * by the error queue. linux/ does that: what is sent is copied, so it is done at once. */
+    bool zerocopy;
+    uint32_t zc_next, zc_untold;
     int peek_off;                   /* SO_PEEK_OFF; -1: none */
     struct net_filter *filter;      /* SO_ATTACH_FILTER, under lock; NULL: none */
     bool filter_locked;             /* SO_LOCK_FILTER */
@@ -178,6 +182,9 @@ struct net_tunables {
     uint32_t rmem_max, wmem_max, rmem_default, wmem_default;
     int fin_timeout_s, keepalive_time_s, keepalive_intvl_s, keepalive_probes;
     bool syncookies, timestamps, sack, window_scaling;
+    bool bindv6only;           /* IPV6_V6ONLY of new sockets */
+    bool icmp_echo_ignore_all; /* pings over IPv4 are not answered */
+    uint8_t default_ttl;       /* IP_TTL and IPV6_UNICAST_HOPS of new sockets */
     uint8_t ecn; /* 0 off, 1 on, 2 when the peer asks */
 };
 extern struct net_tunables net_tunables;

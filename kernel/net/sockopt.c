@@ -39,6 +39,7 @@ enum { /* SOL_SOCKET */
        SO_PEEK_OFF_N = 42,
        SO_INCOMING_CPU_N = 49,
        SO_COOKIE_N = 57,
+       SO_ZEROCOPY_N = 60,
        SO_BINDTOIFINDEX_N = 62,
 };
 
@@ -243,6 +244,13 @@ static int set_socket_level(struct socket *s, int name, int v)
         return 0;
     case SO_DONTROUTE_N:
         return v ? -EOPNOTSUPP : 0; /* TCP */
+    case SO_ZEROCOPY_N:
+        if (s->proto != IPPROTO_TCP_N && s->proto != IPPROTO_UDP_N)
+            return -524; /* ENOTSUPP, a number that Linux lets out here */
+        if (v < 0 || v > 1)
+            return -EINVAL;
+        s->zerocopy = v;
+        return 0;
     case SO_PEEK_OFF_N:
         if (s->type == 1)
             return -EOPNOTSUPP;
@@ -312,6 +320,9 @@ static int get_socket_level(struct socket *s, int name, int *v)
         return 0;
     case SO_DONTROUTE_N:
         *v = 0;
+        return 0;
+    case SO_ZEROCOPY_N:
+        *v = s->zerocopy;
         return 0;
     case SO_TIMESTAMP_N:
         *v = s->timestamp && !s->timestamp_ns;
@@ -433,7 +444,7 @@ static int set_ip_level(struct socket *s, int name, int v)
         s->tos = (uint8_t)(s->type == 1 ? (v & ~3) | (s->tos & 3) : v);
         return 0;
     case IP_TTL_N:
-        return set_range(&s->ttl, v, 1, 255, 64);
+        return set_range(&s->ttl, v, 1, 255, net_tunables.default_ttl);
     case IP_MULTICAST_TTL_N:
         return s->type == 1 ? -EINVAL : set_range(&s->mcast_ttl, v, 0, 255, 1);
     case IP_MULTICAST_ALL_N:
@@ -454,7 +465,7 @@ static int set_ipv6_level(struct socket *s, int name, int v)
     case IPV6_TCLASS_N:
         return set_range(&s->tos, v, 0, 255, 0);
     case IPV6_UNICAST_HOPS_N:
-        return set_range(&s->ttl, v, 0, 255, 64);
+        return set_range(&s->ttl, v, 0, 255, net_tunables.default_ttl);
     case IPV6_MULTICAST_HOPS_N:
         return s->type == 1 ? -ENOPROTOOPT : set_range(&s->mcast_ttl, v, 0, 255, 1);
     case IPV6_MULTICAST_ALL_N:

@@ -430,6 +430,58 @@ static void sysctls_are_read_and_set(void)
     }
 }
 
+static int tunable(const char *path, const char *value)
+{
+    int fd = open(path, value ? O_WRONLY : O_RDONLY);
+    char text[32] = "";
+    CHECK(fd >= 0);
+    if (value)
+        CHECK(write(fd, value, strlen(value)) == (ssize_t)strlen(value));
+    else
+        CHECK(read(fd, text, sizeof(text) - 1) > 0);
+    close(fd);
+    return atoi(text);
+}
+
+static void defaults_are_tunable(void)
+{
+    static const char ttl[] = "/proc/sys/net/ipv4/ip_default_ttl",
+                      v6only[] = "/proc/sys/net/ipv6/bindv6only";
+    int v = 0;
+    socklen_t len = sizeof(v);
+    CHECK(tunable(ttl, NULL) == 64 && tunable(v6only, NULL) == 0);
+    tunable(ttl, "77\n"), tunable(v6only, "1\n");
+    int a = udp(AF_INET), b = udp(AF_INET6);
+    CHECK(getsockopt(a, IPPROTO_IP, IP_TTL, &v, &len) == 0);
+    tunable(ttl, "64\n"), tunable(v6only, "0\n");
+    CHECK(v == 77);
+    CHECK(getsockopt(b, IPPROTO_IPV6, IPV6_V6ONLY, &v, &len) == 0 && v == 1);
+    CHECK(tunable("/proc/sys/net/ipv6/conf/all/disable_ipv6", NULL) == 0);
+    CHECK(tunable("/proc/sys/net/ipv4/ip_forward", NULL) == 0);
+    close(a), close(b);
+}
+
+static void pings_can_be_ignored(void)
+{
+    static const char path[] = "/proc/sys/net/ipv4/icmp_echo_ignore_all";
+    int fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    struct timeval tv = {0, 200000};
+    struct sockaddr_in a = v4("127.0.0.1", 0);
+    unsigned char echo[8] = {8, 0, 0xf7, 0xff}, b[64];
+    int replies = 0;
+    CHECK(fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == 0);
+    tunable(path, "1\n");
+    CHECK(sendto(fd, echo, 8, 0, (void *)&a, sizeof(a)) == 8);
+    while (recv(fd, b, sizeof(b), 0) == 28)
+        replies += b[20] == 0;
+    tunable(path, "0\n");
+    CHECK(replies == 0 && sendto(fd, echo, 8, 0, (void *)&a, sizeof(a)) == 8);
+    while (recv(fd, b, sizeof(b), 0) == 28)
+        replies += b[20] == 0;
+    CHECK(replies == 1);
+    close(fd);
+}
+
 static void port_range_is_obeyed(void)
 {
     int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_RDWR);
@@ -480,5 +532,7 @@ int main(void)
     CASE(fragments_are_put_together);
     CASE(sysctls_are_read_and_set);
     CASE(port_range_is_obeyed);
+    CASE(defaults_are_tunable);
+    CASE(pings_can_be_ignored);
     return check_result();
 }

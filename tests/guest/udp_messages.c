@@ -598,6 +598,54 @@ static void segments_arrive_merged(void)
     unpair(fd);
 }
 
+/* The range of sends that the error queue tells of. */
+static void told_zerocopy(int fd, unsigned first, unsigned last)
+{
+    struct message m;
+    struct pollfd p = {fd, 0, 0};
+    CHECK(poll(&p, 1, 1000) == 1 && p.revents & POLLERR);
+    CHECK(recvmsg(fd, prepare(&m), MSG_ERRQUEUE) == 0 && m.h.msg_flags & MSG_ERRQUEUE);
+    struct sock_extended_err *e = find(&m, IPPROTO_IP, IP_RECVERR);
+    CHECK(e && e->ee_origin == SO_EE_ORIGIN_ZEROCOPY && e->ee_errno == 0);
+    CHECK(e->ee_info == first && e->ee_data == last);
+    CHECK(e->ee_code == SO_EE_CODE_ZEROCOPY_COPIED); /* the loopback always copies */
+}
+
+static void zero_copy_sends_are_told(void)
+{
+    int fd[2];
+    char b[8];
+    pair(fd);
+    CHECK(send(fd[0], "a", 1, MSG_ZEROCOPY) == 1); /* without the option: as any other */
+    CHECK_ERRNO(set(fd[0], SOL_SOCKET, SO_ZEROCOPY, 2), EINVAL);
+    CHECK(set(fd[0], SOL_SOCKET, SO_ZEROCOPY, 1) == 0 && get(fd[0], SOL_SOCKET, SO_ZEROCOPY) == 1);
+    CHECK(send(fd[0], "b", 1, MSG_ZEROCOPY) == 1 && recv(fd[1], b, 8, 0) == 1);
+    CHECK(recv(fd[1], b, 8, 0) == 1);
+    told_zerocopy(fd[0], 0, 0);
+    struct message m;
+    CHECK_ERRNO(recvmsg(fd[0], prepare(&m), MSG_ERRQUEUE), EAGAIN);
+    CHECK(send(fd[0], "c", 1, MSG_ZEROCOPY) == 1 && recv(fd[1], b, 8, 0) == 1);
+    told_zerocopy(fd[0], 1, 1);
+    CHECK(send(fd[0], "d", 1, 0) == 1); /* not counted */
+    CHECK_ERRNO(recvmsg(fd[0], prepare(&m), MSG_ERRQUEUE), EAGAIN);
+    unpair(fd);
+}
+
+static void zero_copy_streams_are_told(void)
+{
+    int l = socket(AF_INET, SOCK_STREAM, 0), c = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(a);
+    char b[8];
+    CHECK(bind(l, (void *)&a, len) == 0 && listen(l, 1) == 0);
+    CHECK(getsockname(l, (void *)&a, &len) == 0 && connect(c, (void *)&a, len) == 0);
+    int s = accept(l, NULL, NULL);
+    CHECK(set(c, SOL_SOCKET, SO_ZEROCOPY, 1) == 0);
+    CHECK(send(c, "abc", 3, MSG_ZEROCOPY) == 3 && recv(s, b, 8, 0) == 3);
+    told_zerocopy(c, 0, 0);
+    close(l), close(c), close(s);
+}
+
 static void corked_datagrams_are_one(void)
 {
     int fd[2];
@@ -676,6 +724,8 @@ int main(void)
     CASE(segments_are_cut_by_message);
     CASE(too_many_segments_are_refused);
     CASE(segments_arrive_merged);
+    CASE(zero_copy_sends_are_told);
+    CASE(zero_copy_streams_are_told);
     CASE(corked_datagrams_are_one);
     CASE(peeking_has_an_offset);
     CASE(broadcasts_need_permission);
