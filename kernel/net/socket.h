@@ -126,10 +126,10 @@ struct socket {
     bool mcast_loop, mcast_all, recv_tos, recv_ttl, dont_fragment_set;
     uint8_t mtu_discover;
     int incoming_cpu;
-    bool listening;                 /* SO_ACCEPTCONN */
-    bool header_included;           /* IP_HDRINCL */
-    int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
-    uint32_t mcast_addr;            /* IP_MULTICAST_IF: the address it was given by */
+    bool listening;       /* SO_ACCEPTCONN */
+    bool header_included; /* IP_HDRINCL */
+    int mcast_ifindex;    /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    uint32_t mcast_addr;  /* IP_MULTICAST_IF: the address it was given by */
     /* SO_ZEROCOPY: sends with MSG_ZEROCOPY are numbered; those from `zc_untold` on have to be told
      * by the error queue. linux/ does that: what is sent is copied, so it is done at once. */
     bool zerocopy;
@@ -185,7 +185,7 @@ struct net_tunables {
     bool bindv6only;           /* IPV6_V6ONLY of new sockets */
     bool icmp_echo_ignore_all; /* pings over IPv4 are not answered */
     uint8_t default_ttl;       /* IP_TTL and IPV6_UNICAST_HOPS of new sockets */
-    uint8_t ecn; /* 0 off, 1 on, 2 when the peer asks */
+    uint8_t ecn;               /* 0 off, 1 on, 2 when the peer asks */
 };
 extern struct net_tunables net_tunables;
 
