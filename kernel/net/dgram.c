@@ -148,10 +148,10 @@ static void move_peek_offset(struct socket *s, bool peek, size_t n)
 /* The IPv4 options of a packet, whose header is still in front of its data, or begins it. */
 static void copy_options(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
 {
-    const uint8_t *ip =
-        s->type == 3 ? p->data : p->data - p->l4 - (s->proto == IPPROTO_UDP_N ? 8 : 0);
+    uint32_t before = s->type == 3 ? 0 : p->l4 + (s->proto == IPPROTO_UDP_N ? 8u : 0);
+    const uint8_t *ip = p->data - before;
 
-    if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60)
+    if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60 || p->data - p->buf < before)
         return;
     info->options_len = (uint8_t)(p->l4 - IP4_HEADER);
     memcpy(info->options, ip + IP4_HEADER, info->options_len);

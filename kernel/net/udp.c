@@ -445,17 +445,26 @@ static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port, uint32
     return ip_output(f, p);
 }
 
-/* What members of the group in this domain get of a multicast (IP_MULTICAST_LOOP). */
-static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p, uint32_t segment)
+/* What members of the group in this domain get of a multicast (IP_MULTICAST_LOOP). p is to go to
+ * this port, and has no header yet. */
+static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p, uint16_t port,
+                            uint32_t segment)
 {
     struct pkt *c = pkt_clone(p);
 
     if (c) {
+        uint8_t *h = pkt_push(c, UDP_HEADER); /* for filters */
+        put16(h, d->s.local.port);
+        put16(h + 2, port);
+        put16(h + 4, (uint16_t)c->len);
+        put16(h + 6, 0);
+        pkt_pull(c, UDP_HEADER);
         c->src = d->flow.src;
         c->dst = d->flow.dst;
         c->netif = d->flow.netif;
         c->tos = d->flow.tos;
         c->ttl = d->flow.ttl;
+        c->l4 = 0;
         c->gso = segment ? GSO_UDP : GSO_NONE;
         c->gso_size = (uint16_t)segment;
     }
@@ -517,7 +526,7 @@ static ssize_t send_now(struct dgram_socket *d, struct uio *u, const struct sock
         pkt_free(p);
     } else {
         if (unlikely(ip_is_multicast(&dst->ip)) && s->mcast_loop)
-            looped = own_copy(d, p, segment);
+            looped = own_copy(d, p, dst->port, segment);
         err = transmit(d, p, dst->port, segment);
     }
     spin_unlock(&s->lock);

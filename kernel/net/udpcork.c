@@ -1,7 +1,7 @@
 /* Datagrams in parts (net/udpcork.h). */
 #include "net/udpcork.h"
 
-#define CORK_MAX 65536u
+#define CORK_MAX 65507u /* payload over IPv4 */
 
 void udp_cork_init(struct udp_cork *c)
 {

@@ -499,6 +499,42 @@ static void unknown_families_are_refused(void)
     close(fd);
 }
 
+/* Requests of chance, with and without a valid beginning, then an ordinary one. */
+static void nonsense_is_survived(void)
+{
+    static const unsigned short types[] = {
+        RTM_NEWLINK,  RTM_GETLINK,  RTM_SETLINK,  RTM_NEWADDR,  RTM_DELADDR, RTM_GETADDR,
+        RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE, RTM_GETNEIGH, 20};
+    unsigned seed = 12345;
+    struct {
+        struct nlmsghdr h;
+        unsigned char b[200];
+    } r;
+    for (int i = 0; i < 4000; i++) {
+        int proto = i % 4 ? NETLINK_ROUTE : NETLINK_SOCK_DIAG;
+        int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, proto);
+        for (unsigned k = 0; k < sizeof(r); k++) {
+            seed = seed * 1103515245 + 12345;
+            ((unsigned char *)&r)[k] = (unsigned char)(seed >> 16 & (i & 1 ? 255 : 3));
+        }
+        size_t n = seed >> 8 & 127;
+        if (i % 8) {
+            r.h.nlmsg_type = types[(seed >> 20) % (sizeof(types) / sizeof(types[0]))];
+            r.h.nlmsg_len = (unsigned)n;
+            r.h.nlmsg_flags |= NLM_F_REQUEST;
+            r.b[0] = seed >> 28 & 1 ? AF_INET : AF_INET6;
+        }
+        send(fd, &r, n, 0);
+        recv(fd, answers, sizeof(answers), 0);
+        close(fd);
+    }
+    int fd = open_socket(NETLINK_ROUTE);
+    struct request q = {.link.ifi_index = 1};
+    ask(fd, &q, RTM_GETLINK, 0, sizeof(q.link));
+    CHECK(((struct nlmsghdr *)answers)->nlmsg_type == RTM_NEWLINK);
+    close(fd);
+}
+
 static void proc_has_the_inodes(void)
 {
     int s = socket(AF_INET, SOCK_DGRAM, 0);
@@ -546,5 +582,6 @@ int main(void)
     CASE(unix_sockets_are_found);
     CASE(unknown_families_are_refused);
     CASE(proc_has_the_inodes);
+    CASE(nonsense_is_survived);
     return check_result();
 }

@@ -332,7 +332,7 @@ static void all_members_get_a_copy(void)
 {
     int a = member(0), b = member(port_of(a)), c = speaker();
     CHECK(send4(c, "239.1.2.3", port_of(a)) == 1 && gets(a) && gets(b));
-    CHECK(set(c, IPPROTO_IP, IP_MULTICAST_LOOP, 0) == 0);
+    CHECK(!gets(a) && !gets(b)); /* one */
     close(a), close(b), close(c);
 }
 
