@@ -11,7 +11,7 @@
 #include "core/wait.h"
 #include "linux/control.h"
 
-#define RING (1u << 20) /* a power of two */
+#define RING (1u << 20)   /* a power of two */
 #define BATCH (16u << 10) /* sent at once, or what there is after a while */
 #define GATHER (5 * NSEC_PER_MSEC)
 #define KINDS (MONITOR_FRAMES + 1)
