@@ -158,6 +158,28 @@ def test_trace_shows_what_a_program_waits_in(librettos):
     assert tracer.wait(20) == 0
 
 
+def test_trace_of_busy_programs_ends_at_once(librettos):
+    program = compile_c(librettos.folder, "busy", """
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(void)
+        {
+            fork();
+            fork();
+            for (;;)
+                syscall(SYS_getppid);
+        }""")
+    librettos("run", "-d", "-c", "2", "--name", "busy", program)
+    for _ in range(3):
+        tracer = librettos.popen("trace", "-f", "busy", stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+        tracer.stdout.read(100000)
+        tracer.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        tracer.communicate(timeout=20)
+        assert tracer.returncode == 0 and time.monotonic() - begin < 5
+
+
 def test_trace_of_nothing(librettos):
     for args, words in (("nosuch",), "no domain"), (("-e", "opne", "x"), "no system call"), \
             (("-p", "x", "y"), "not a process"), ((), "usage"):
