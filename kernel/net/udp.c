@@ -660,7 +660,7 @@ static int udp_setopt(struct socket *s, int level, int name, const void *val, ui
         us->cork.on = true;
         return 0;
     case UDP_SEGMENT_N:
-        if (v < 0 || v > UINT16_MAX)
+        if (v < 0 || v > 65535)
             return -EINVAL;
         us->segment = (uint16_t)v;
         return 0;

@@ -1,11 +1,13 @@
-"""The tools that people look at a network with, as Debian has them: ip, ss, ping, tcpdump."""
+"""The tools that people look at a network with, as Debian has them: ip, ss, ping, tcpdump, udhcpc."""
 import re
 import shutil
 import socket
+import subprocess
 
 import pytest
 
 from conftest import free_port
+from machines import HOST, PEER, wire  # noqa: F401 (wire is a fixture)
 
 TOOLS = ["ip", "ss", "ping", "tcpdump"]
 ROUTER, GUEST = "10.0.2.2", "10.0.2.15"  # of the virtual switch
@@ -109,3 +111,32 @@ def test_ss_lists_sockets(librettos):
         text = ss("-tin")
         assert re.search(r"ESTAB +0 +0 +\S+:6379 ", text) and re.search(r"\bcubic\b", text), text
     assert re.search(r"TCP: +\d+ \(estab", ss("-s"))
+
+
+LEASE = """#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip addr add "$ip/24" dev "$interface" && ip route add default via "$router"
+ip addr show dev "$interface"; ip route; ping -c 1 "$router"
+"""
+
+
+def test_dhcp_client(wire, tmp_path):  # noqa: F811
+    """A DHCP client of Debian's, over packet sockets, on an interface without an address."""
+    missing = [t for t in ["busybox", "ip", "ping"] if not shutil.which(t)]
+    if missing:
+        pytest.skip(f"not installed: {missing}")
+    script = tmp_path / "lease"
+    script.write_text(LEASE)
+    script.chmod(0o755)
+    ns = wire.namespace()
+    ns.tap()
+    peer = ns.popen(*PEER, "dhcp", "tap0", HOST, "10.78.0.77", stdout=subprocess.PIPE, text=True)
+    assert peer.stdout.readline() == "ready\n"
+    command = ["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", "/lease"]
+    files = [f"{script}:/lease", *(shutil.which(t) for t in ["ip", "ping", "sh"])]
+    machine = wire.machine(ns, command, files, net0="fd00:78::2/64", make_tap=False)
+    assert machine.qemu.wait(timeout=40) == 0, machine.console
+    text = machine.console
+    assert "lease of 10.78.0.77 obtained" in text, text
+    assert "inet 10.78.0.77/24" in text and f"default via {HOST} dev eth0" in text, text
+    assert "1 received" in text, text
