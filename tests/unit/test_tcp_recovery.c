@@ -293,6 +293,28 @@ static void rfc9293_3_8_6_1_window_shut_by_a_dead_peer(void **state)
     assert_int_equal(take_error(sock), ETIMEDOUT);
 }
 
+static void rfc9293_3_8_6_1_window_shut_on_an_orphan(void **state)
+{
+    uint32_t before;
+
+    (void)state;
+    learn_rtt();
+    flight(2);
+    peer.win = 0;
+    tx(&peer, ACK, 1, 1, NULL, 0);
+    before = tcp_table_count();
+    close_socket();
+    for (int i = 0; i < 300; i++) { /* it answers, but nobody is left to wait */
+        pass(SEC);
+        if (pending(&peer)) {
+            drain(&peer);
+            tx(&peer, ACK, 1, 1, NULL, 0);
+        }
+    }
+    assert_true(tcp_table_count() < before);
+    drain(&peer);
+}
+
 /* --- without SACK ----------------------------------------------------------------------------- */
 
 static void rfc5681_3_2_third_duplicate_ack(void **state)
@@ -835,6 +857,7 @@ int main(void)
         N(rfc9293_3_8_3_r2_is_long_enough),
         N(rfc9293_3_8_6_1_window_shut_on_data_in_flight),
         N(rfc9293_3_8_6_1_window_shut_by_a_dead_peer),
+        N(rfc9293_3_8_6_1_window_shut_on_an_orphan),
         P(rfc5681_3_2_third_duplicate_ack),
         P(rfc5681_2_duplicates_have_no_data_and_the_same_window),
         P(rfc5681_2_no_duplicates_without_a_flight),
