@@ -18,30 +18,6 @@ static uint32_t nth(uint32_t n)
     return 1 + n * mss();
 }
 
-static int nodelay(void **state)
-{
-    connected(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay6(void **state)
-{
-    connected6(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay_plain(void **state)
-{
-    connected_plain(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay_no_ts(void **state)
-{
-    connected_no_ts(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
 static int reno(void **state)
 {
     nodelay(state);
@@ -53,6 +29,18 @@ static void flight(uint32_t n)
 {
     assert_int_equal(send_bytes(sock, buf, n * mss(), 0), n * mss());
     assert_int_equal(drain(&peer), n * mss());
+}
+
+/* Ten segments of which the first is missing, and the window there was. */
+static uint32_t lose_the_first(void)
+{
+    uint32_t cwnd = tcp_of(sock)->cwnd;
+
+    learn_rtt();
+    flight(10);
+    pass(20 * MS);
+    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    return cwnd;
 }
 
 /* All of n segments sent and acknowledged one by one, 20 ms later. */
@@ -425,18 +413,13 @@ static void rfc9293_3_8_1_timeout_without_any_option(void **state)
 static void rfc3522_3_2_eifel_undoes_a_spurious_fast_retransmit(void **state)
 {
     struct tcp *t = tcp_of(sock);
-    uint32_t cwnd, original;
+    uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    original = last_rx.tsval;
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     expect(&peer, ACK, 1, MSS, 1);
     assert_true(t->ssthresh < cwnd);
-    peer.tsecr = original; /* the first one was only late */
+    peer.tsecr = last_rx.tsval - 10; /* the first one was only late */
     tx(&peer, ACK, 1, nth(10), NULL, 0);
     assert_true(t->cwnd >= cwnd);
     assert_int_equal(t->ca_state, CA_OPEN);
@@ -448,11 +431,7 @@ static void rfc3708_3_dsack_undoes_a_spurious_retransmit(void **state)
     uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     expect(&peer, ACK, 1, PLAIN_MSS, 1);
     assert_true(t->ssthresh < cwnd);
     tx(&peer, ACK, 1, nth(5), NULL, 0);
@@ -468,11 +447,7 @@ static void rfc4015_3_real_losses_are_not_undone(void **state)
     uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     pass(20 * MS);
     drain(&peer); /* the echo is the retransmission's */
     tx(&peer, ACK, 1, nth(10), NULL, 0);
@@ -569,10 +544,7 @@ static void rfc5681_3_1_reno_halves(void **state)
     struct tcp *t = tcp_of(sock);
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    lose_the_first();
     assert_int_equal(t->ssthresh, 5 * mss());
     drain(&peer);
     tx(&peer, ACK, 1, nth(10), NULL, 0);
@@ -594,10 +566,7 @@ static void rfc9438_4_6_cubic_keeps_seven_tenths(void **state)
     struct tcp *t = tcp_of(sock);
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    lose_the_first();
     assert_in_range(t->ssthresh, 7 * mss() - 20, 7 * mss() + 20);
     drain(&peer);
 }
