@@ -184,7 +184,9 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = tcp_head(t);
     int retries = t->orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
-    bool shut = !t->snd_wnd; /* in front of data in flight */
+    /* The peer closed its window in front of data in flight: as long as it says so we are patient,
+     * but nobody is left to wait for an orphan's data. */
+    bool shut = !t->snd_wnd, patient = shut && !t->orphan;
 
     if (!g || t->snd_una == t->snd_nxt) {
         tcp_rearm_send_timer(t, now);
@@ -192,7 +194,8 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
     }
     if (shut)
         note_answer(t);
-    if (gave_up(t, g->sent_at, now, retries, shut ? t->unanswered : t->backoff) || expendable(t)) {
+    if (gave_up(t, g->sent_at, now, retries, patient ? t->unanswered : t->backoff) ||
+        expendable(t)) {
         give_up(t);
         return;
     }

@@ -700,9 +700,10 @@ static void kill_socket(struct socket *s)
 /* A peer with a port of its own and all options on. */
 static struct peer new_peer(uint16_t lport)
 {
-    struct peer p = {.port = next_port++,
+    uint16_t port = next_port++;
+    struct peer p = {.port = port,
                      .lport = lport,
-                     .iss = 0x10000000u * (next_port & 7) + 7,
+                     .iss = 0x10000000u * (port & 7) + 7,
                      .win = 65535,
                      .mss = 1460,
                      .sack = true,
@@ -800,6 +801,30 @@ static int connected_no_ts(void **state)
     (void)state;
     open_from_peer(false, true, false);
     return 0;
+}
+
+/* The same with TCP_NODELAY: a segment for each write. */
+static int nodelay_after(int (*setup)(void **state), void **state)
+{
+    setup(state);
+    set_opt(sock, 1, 1);
+    return 0;
+}
+static int nodelay(void **state)
+{
+    return nodelay_after(connected, state);
+}
+static int nodelay6(void **state)
+{
+    return nodelay_after(connected6, state);
+}
+static int nodelay_plain(void **state)
+{
+    return nodelay_after(connected_plain, state);
+}
+static int nodelay_no_ts(void **state)
+{
+    return nodelay_after(connected_no_ts, state);
 }
 
 /* The program reads just this. */

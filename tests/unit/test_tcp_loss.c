@@ -4,28 +4,11 @@
 #define MSS 1448u
 
 static char buf[200000];
-static int ready(void)
+static int setup(void **state)
 {
     for (unsigned i = 0; i < sizeof(buf); i++)
         buf[i] = (char)(i * 7 + i / 251);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-
-static int nodelay(void **state)
-{
-    connected(state);
-    return ready();
-}
-static int nodelay_plain(void **state)
-{
-    connected_plain(state);
-    return ready();
-}
-static int nodelay_no_ts(void **state)
-{
-    connected_no_ts(state);
-    return ready();
+    return peer_setup(state);
 }
 
 /* Relative sequence number of the n-th full segment. */
@@ -542,5 +525,5 @@ int main(void)
         CONN_AS(rfc6675_5_without_timestamps, nodelay_no_ts),
     };
 
-    return cmocka_run_group_tests(tests, peer_setup, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -18,30 +18,6 @@ static uint32_t nth(uint32_t n)
     return 1 + n * mss();
 }
 
-static int nodelay(void **state)
-{
-    connected(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay6(void **state)
-{
-    connected6(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay_plain(void **state)
-{
-    connected_plain(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-static int nodelay_no_ts(void **state)
-{
-    connected_no_ts(state);
-    set_opt(sock, 1, 1);
-    return 0;
-}
 static int reno(void **state)
 {
     nodelay(state);
@@ -53,6 +29,18 @@ static void flight(uint32_t n)
 {
     assert_int_equal(send_bytes(sock, buf, n * mss(), 0), n * mss());
     assert_int_equal(drain(&peer), n * mss());
+}
+
+/* Ten segments of which the first is missing, and the window there was. */
+static uint32_t lose_the_first(void)
+{
+    uint32_t cwnd = tcp_of(sock)->cwnd;
+
+    learn_rtt();
+    flight(10);
+    pass(20 * MS);
+    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    return cwnd;
 }
 
 /* All of n segments sent and acknowledged one by one, 20 ms later. */
@@ -293,6 +281,28 @@ static void rfc9293_3_8_6_1_window_shut_by_a_dead_peer(void **state)
     assert_int_equal(take_error(sock), ETIMEDOUT);
 }
 
+static void rfc9293_3_8_6_1_window_shut_on_an_orphan(void **state)
+{
+    uint32_t before;
+
+    (void)state;
+    learn_rtt();
+    flight(2);
+    peer.win = 0;
+    tx(&peer, ACK, 1, 1, NULL, 0);
+    before = tcp_table_count();
+    close_socket();
+    for (int i = 0; i < 300; i++) { /* it answers, but nobody is left to wait */
+        pass(SEC);
+        if (pending(&peer)) {
+            drain(&peer);
+            tx(&peer, ACK, 1, 1, NULL, 0);
+        }
+    }
+    assert_true(tcp_table_count() < before);
+    drain(&peer);
+}
+
 /* --- without SACK ----------------------------------------------------------------------------- */
 
 static void rfc5681_3_2_third_duplicate_ack(void **state)
@@ -403,18 +413,13 @@ static void rfc9293_3_8_1_timeout_without_any_option(void **state)
 static void rfc3522_3_2_eifel_undoes_a_spurious_fast_retransmit(void **state)
 {
     struct tcp *t = tcp_of(sock);
-    uint32_t cwnd, original;
+    uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    original = last_rx.tsval;
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     expect(&peer, ACK, 1, MSS, 1);
     assert_true(t->ssthresh < cwnd);
-    peer.tsecr = original; /* the first one was only late */
+    peer.tsecr = last_rx.tsval - 10; /* the first one was only late */
     tx(&peer, ACK, 1, nth(10), NULL, 0);
     assert_true(t->cwnd >= cwnd);
     assert_int_equal(t->ca_state, CA_OPEN);
@@ -426,11 +431,7 @@ static void rfc3708_3_dsack_undoes_a_spurious_retransmit(void **state)
     uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     expect(&peer, ACK, 1, PLAIN_MSS, 1);
     assert_true(t->ssthresh < cwnd);
     tx(&peer, ACK, 1, nth(5), NULL, 0);
@@ -446,11 +447,7 @@ static void rfc4015_3_real_losses_are_not_undone(void **state)
     uint32_t cwnd;
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    cwnd = t->cwnd;
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    cwnd = lose_the_first();
     pass(20 * MS);
     drain(&peer); /* the echo is the retransmission's */
     tx(&peer, ACK, 1, nth(10), NULL, 0);
@@ -547,10 +544,7 @@ static void rfc5681_3_1_reno_halves(void **state)
     struct tcp *t = tcp_of(sock);
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    lose_the_first();
     assert_int_equal(t->ssthresh, 5 * mss());
     drain(&peer);
     tx(&peer, ACK, 1, nth(10), NULL, 0);
@@ -572,10 +566,7 @@ static void rfc9438_4_6_cubic_keeps_seven_tenths(void **state)
     struct tcp *t = tcp_of(sock);
 
     (void)state;
-    learn_rtt();
-    flight(10);
-    pass(20 * MS);
-    tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+    lose_the_first();
     assert_in_range(t->ssthresh, 7 * mss() - 20, 7 * mss() + 20);
     drain(&peer);
 }
@@ -835,6 +826,7 @@ int main(void)
         N(rfc9293_3_8_3_r2_is_long_enough),
         N(rfc9293_3_8_6_1_window_shut_on_data_in_flight),
         N(rfc9293_3_8_6_1_window_shut_by_a_dead_peer),
+        N(rfc9293_3_8_6_1_window_shut_on_an_orphan),
         P(rfc5681_3_2_third_duplicate_ack),
         P(rfc5681_2_duplicates_have_no_data_and_the_same_window),
         P(rfc5681_2_no_duplicates_without_a_flight),
