@@ -51,8 +51,8 @@ enum ctl_type {
     CTL_STATS = 7,    /* session 0: answer to GET_STATS, UTF-8 JSON text, one object */
     CTL_CLAIM = 8,    /* session 0: struct ctl_claim; answered by CLAIMED */
     CTL_SWITCHED = 9, /* session 0: struct ctl_switched, the answer to a SWITCH */
-    CTL_CORE = 11,    /* session 0: struct ctl_core and bytes: a piece of a program's core file */
     CTL_PATH = 10,    /* session 0: struct ctl_path; the path in use is another one */
+    CTL_CORE = 11,    /* session 0: struct ctl_core and bytes: a piece of a program's core file */
     /* supervisor to domain */
     CTL_WELCOME = 32,   /* struct ctl_welcome */
     CTL_EXEC = 33,      /* struct ctl_exec and its strings */
@@ -169,6 +169,11 @@ enum ctl_path_reason {
     CTL_PATH_DETACHED = 4, /* the one in use before */
     CTL_PATH_ATTACHED = 5,
 };
+struct ctl_path {
+    uint32_t path;   /* enum ctl_path_kind: in use from now on */
+    uint32_t reason; /* enum ctl_path_reason */
+};
+
 /*
  * A core file, in pieces with rising offsets. What lies between them is zero. The supervisor keeps
  * the last one that was completed, as much of it as it likes.
@@ -180,10 +185,5 @@ struct ctl_core {
 };
 #define CTL_CORE_FIRST 1u /* a new file begins */
 #define CTL_CORE_LAST 2u  /* it is complete; offset is its size, no bytes follow */
-
-struct ctl_path {
-    uint32_t path;   /* enum ctl_path_kind: in use from now on */
-    uint32_t reason; /* enum ctl_path_reason */
-};
 
 #endif

@@ -10,24 +10,27 @@ enum syscall_arg {
     /* pointers, captured at the entry */
     ARG_PATH, /* a string, shown in full */
     ARG_STR,
-    ARG_BUF_IN,  /* as many bytes as the next argument says */
-    ARG_OPT_IN,  /* the same, of a socket option */
-    ARG_STRV,    /* strings, the last followed by NULL; captured with their NULs */
-    ARG_IOV_IN,  /* as many struct iovec as the next argument says */
-    ARG_ADDR_IN, /* a socket address, as long as the next argument says */
-    ARG_POLL,    /* as many struct pollfd as the next argument says; at the exit too */
+    ARG_BUF_IN,    /* as many bytes as the next argument says */
+    ARG_OPT_IN,    /* the same, of a socket option */
+    ARG_STRV,      /* strings, the last followed by NULL; captured with their NULs */
+    ARG_IOV_IN,    /* as many struct iovec as the next argument says */
+    ARG_MSGHDR_IN, /* the same segments, of a struct msghdr */
+    ARG_ADDR_IN,   /* a socket address, as long as the next argument says */
+    ARG_POLL,      /* as many struct pollfd as the next argument says; at the exit too */
     ARG_TIMESPEC_IN,
     ARG_TIMEVAL_IN,
     ARG_SIGSET_IN,
     ARG_SIGACTION,
     ARG_EVENT_IN, /* struct epoll_event */
     ARG_RLIMIT_IN,
+    ARG_CLONE_ARGS, /* struct clone_args: its flags */
     /* pointers, captured at the exit of a call that did not fail */
     ARG_BUF_OUT, /* as many bytes as the result says */
     ARG_STR_OUT,
     ARG_OPT_OUT, /* as many as the number says that the next argument points to */
     ARG_IOV_OUT,
-    ARG_ADDR_OUT, /* the same */
+    ARG_MSGHDR_OUT,
+    ARG_ADDR_OUT, /* a socket address, as long as the number that the next one points to says */
     ARG_STAT_OUT,
     ARG_FDS_OUT,    /* two descriptors */
     ARG_STATUS_OUT, /* of wait(2) */

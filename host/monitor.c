@@ -65,6 +65,8 @@ static int explain(const struct monitor_run *m, uint32_t error)
 
     if (error == EBUSY)
         warn("%s is being %s already", m->domain, what);
+    else if (error == ESRCH && !m->ask.pid)
+        warn("domain %s runs no program", m->domain);
     else if (error == ESRCH)
         warn("domain %s has no process or thread %u", m->domain, m->ask.pid);
     else

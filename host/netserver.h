@@ -54,6 +54,7 @@ struct instance {
     int table_keep, keep[NET_SLOTS]; /* our ends of its devices' sockets, or -1 */
     uint64_t started_ns;
     uint64_t answered_ns;   /* when it answered a heartbeat last */
+    uint64_t late_ns;       /* since then: what the looks came too late */
     uint64_t waited_ns;     /* its threads, for a processor, when it had been silent for a while */
     struct timer last_word; /* of a hung one */
 };

@@ -1,8 +1,9 @@
 /*
  * The heartbeat of a network server's instances: each is asked every BEAT_MS and answers from where
  * it does its work. One that has not answered for HANG_MS hangs, unless it is the machine that has
- * no time for it: then it is given as much longer as its threads waited for a processor. A false
- * alarm would cost a short stall and no connection, as every other change of instances.
+ * no time for it: then it is given as much longer as one of its threads waited for a processor, but
+ * no more than GIVE_UP_MS in all. A false alarm costs a short stall and no connection, as every
+ * other change of instances.
  *
  * What hangs gets a non-maskable interrupt first: its kernel panics, which writes where it was into
  * its console. Then it is killed: two instances must never serve at once.
@@ -16,15 +17,15 @@
 
 #define BEAT_MS 40
 #define HANG_MS 200
-#define LATE_MS 40      /* our own timer: then nobody else had the processor either */
+#define GIVE_UP_MS 1000
 #define LAST_WORD_MS 30 /* for the panic */
 
-/* How long the threads of a process have waited for a processor. */
+/* How long that thread of a process has waited for a processor that waited most. */
 static uint64_t time_waited(pid_t pid)
 {
     char *path = xasprintf("/proc/%d/task", (int)pid);
     DIR *tasks = opendir(path);
-    uint64_t sum = 0;
+    uint64_t most = 0;
 
     free(path);
     for (struct dirent *e; tasks && (e = readdir(tasks));) {
@@ -32,14 +33,14 @@ static uint64_t time_waited(pid_t pid)
         char *file = xasprintf("/proc/%d/task/%s/schedstat", (int)pid, e->d_name);
         FILE *f = e->d_name[0] == '.' ? NULL : fopen(file, "re");
         if (f && fscanf(f, "%llu %llu", &ran, &waited) == 2)
-            sum += waited;
+            most = waited > most ? waited : most;
         if (f)
             fclose(f);
         free(file);
     }
     if (tasks)
         closedir(tasks);
-    return sum;
+    return most;
 }
 
 static void last_word_over(struct timer *t)
@@ -69,16 +70,22 @@ static bool is_up(const struct instance *i)
            nettable_server(&i->ns->table, i->role).state != NET_SERVER_DOWN;
 }
 
-static void look(struct instance *i, uint64_t now, bool late)
+/* `late` is how much later than it wanted this look comes: nobody had the processor, perhaps. */
+static void look(struct instance *i, uint64_t now, uint64_t late)
 {
     if (!is_up(i))
         return;
-    if (!i->answered_ns || late || nettable_answered(&i->ns->table, i->role)) {
+    if (!i->answered_ns || nettable_answered(&i->ns->table, i->role)) {
         i->answered_ns = now;
-        i->waited_ns = 0;
+        i->late_ns = i->waited_ns = 0;
         return;
     }
-    uint64_t silent = now - i->answered_ns;
+    i->late_ns += late;
+    uint64_t real = now - i->answered_ns, silent = real - i->late_ns;
+    if (real >= GIVE_UP_MS * 1000000ull) {
+        hangs(i, real / 1000000u);
+        return;
+    }
     if (silent < HANG_MS * 1000000u / 2)
         return;
     if (!i->waited_ns) { /* half the time is over: begin to count */
@@ -93,8 +100,9 @@ static void look(struct instance *i, uint64_t now, bool late)
 static void beat(struct timer *t)
 {
     struct netserver *ns = (struct netserver *)((char *)t - offsetof(struct netserver, beat));
-    uint64_t now = now_ns();
-    bool all = true, late = now - ns->beat_ns > (BEAT_MS + LATE_MS) * 1000000ull;
+    uint64_t now = now_ns(), passed = now - ns->beat_ns;
+    uint64_t late = passed > BEAT_MS * 1000000u ? passed - BEAT_MS * 1000000u : 0;
+    bool all = true;
 
     for (unsigned n = 0; n < 2; n++) {
         struct instance *i = &ns->instances[n];

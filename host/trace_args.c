@@ -317,6 +317,7 @@ static size_t least(unsigned kind)
     case ARG_SIGSET_IN:
     case ARG_SIGSET_OUT:
     case ARG_FDS_OUT:
+    case ARG_CLONE_ARGS:
         return 8;
     case ARG_STATUS_OUT:
         return 4;
@@ -329,6 +330,7 @@ static size_t least(unsigned kind)
 static bool put_captured(struct buf *out, unsigned kind, const uint8_t *data, size_t n, bool more,
                          bool done)
 {
+    uint64_t flags;
     int32_t v[2];
 
     switch (kind) {
@@ -349,6 +351,18 @@ static bool put_captured(struct buf *out, unsigned kind, const uint8_t *data, si
     case ARG_IOV_IN:
     case ARG_IOV_OUT:
         put_segments(out, data, n, more);
+        return true;
+    case ARG_MSGHDR_IN:
+    case ARG_MSGHDR_OUT:
+        buf_printf(out, "{msg_iov=");
+        put_segments(out, data, n, more);
+        buf_printf(out, ", ...}");
+        return true;
+    case ARG_CLONE_ARGS:
+        memcpy(&flags, data, sizeof(flags));
+        buf_printf(out, "{flags=");
+        trace_put_name(out, ARG_CLONE, flags, 0);
+        buf_printf(out, ", ...}");
         return true;
     case ARG_ADDR_IN:
     case ARG_ADDR_OUT:

@@ -1,4 +1,5 @@
 /* Open file descriptions: allocation and release. */
+#include "core/rand.h"
 #include "fs/internal.h"
 
 void (*file_epoll_release)(struct file *f);
@@ -29,6 +30,15 @@ static void keep_unused(struct file *f)
     f->data = unused;
     unused = f;
     spin_unlock(&unused_lock);
+}
+
+uint64_t object_ino(const void *object)
+{
+    static uint64_t key[2];
+    uintptr_t address = (uintptr_t)object;
+    if (!key[0])
+        rand_bytes(key, sizeof(key));
+    return siphash(&address, sizeof(address), key) >> 34 | 1;
 }
 
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags)

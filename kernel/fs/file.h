@@ -86,6 +86,8 @@ struct file_ops {
      * data follows at once. */
     ssize_t (*sendpages)(struct file *f, const struct page_part *parts, unsigned n, bool more,
                          bool nonblock);
+    /* What mmap maps of a file without a vnode; NULL: nothing. The file's own reference. */
+    struct vnode *(*memory)(struct file *f);
     /* The last reference is gone. */
     void (*release)(struct file *f);
     /* One descriptor of it was closed; may be NULL. owner: the process' identity. */
@@ -112,6 +114,9 @@ struct file {
     int owner_pid; /* F_SETOWN */
 };
 
+/* The inode number of what has no vnode, a socket or a pipe: the same wherever it is told, and not
+ * its address. */
+uint64_t object_ino(const void *object);
 /* A new description with one reference; -ENFILE/-ENOMEM through ERR_PTR. */
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags);
 static inline void file_get(struct file *f)

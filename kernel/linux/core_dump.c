@@ -37,6 +37,13 @@ static int describe(struct core_thread *c)
     return core_registers(c);
 }
 
+static void thread_free(struct core_thread *c)
+{
+    if (c)
+        core_registers_free(c);
+    kfree(c);
+}
+
 void core_wait(void)
 {
     struct process *p = current_process();
@@ -44,7 +51,7 @@ void core_wait(void)
         return;
     struct core_thread *c = kzalloc(sizeof(*c));
     if (!c || describe(c)) {
-        kfree(c);
+        thread_free(c);
         return;
     }
     spin_lock_bh(&process_lock);
@@ -56,7 +63,7 @@ void core_wait(void)
     spin_unlock_bh(&process_lock);
     wake_up(&p->task_wait);
     wait_event(&p->task_wait, !READ_ONCE(p->core));
-    kfree(c);
+    thread_free(c);
 }
 
 static bool all_arrived(const struct process *p, const struct core_dump *d)
@@ -209,7 +216,7 @@ void core_dump(const struct siginfo_k *info)
     struct core_dump d = {.threads = LIST_INIT(d.threads)};
     bool wanted = p->dumpable && p->rlimits[RLIMIT_CORE].cur >= PAGE_SIZE && control_is_up();
     if (!wanted || !me || describe(me)) {
-        kfree(me);
+        thread_free(me);
         return;
     }
     list_push_back(&d.threads, &me->link);
@@ -223,5 +230,5 @@ void core_dump(const struct siginfo_k *info)
         spin_unlock_bh(&process_lock);
         wake_up(&p->task_wait);
     }
-    kfree(me);
+    thread_free(me);
 }

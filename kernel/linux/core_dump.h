@@ -8,8 +8,6 @@
 
 #include "linux/process.h"
 
-#define CORE_FPREGS 512 /* FXSAVE */
-
 /* One thread, as it stopped. */
 struct core_thread {
     struct list link;
@@ -17,7 +15,7 @@ struct core_thread {
     sigset_k pending, blocked;
     struct user_regs regs;
     uaddr_t fs_base, gs_base;
-    uint8_t fpregs[CORE_FPREGS];
+    uint8_t *fpu; /* of user_fpu_size(), in the form of XSAVE; core_registers_free() */
 };
 
 void core_dump_init(void);
@@ -60,10 +58,11 @@ struct core_notes {
 void core_note(struct core_notes *n, const char *owner, uint32_t type, const void *data,
                size_t len);
 
-/* NT_PRSTATUS and NT_FPREGSET of a thread. */
+/* NT_PRSTATUS, NT_FPREGSET and NT_X86_XSTATE of a thread. */
 void core_notes_thread(struct core_notes *n, const struct process *p, const struct core_thread *t,
                        const struct siginfo_k *info);
 /* Fills in the registers of the current task. -ENOMEM. */
 int core_registers(struct core_thread *t);
+void core_registers_free(struct core_thread *t);
 
 #endif

@@ -13,7 +13,7 @@
 #define PROTECTED_PORTS 1024
 #define NET_FLAGS                                                                                  \
     (SOCK_MSG_OOB | SOCK_MSG_PEEK | SOCK_MSG_TRUNC | SOCK_MSG_DONTWAIT | SOCK_MSG_WAITALL |        \
-     SOCK_MSG_NOSIGNAL | SOCK_MSG_MORE)
+     SOCK_MSG_ERRQUEUE | SOCK_MSG_NOSIGNAL | SOCK_MSG_MORE)
 
 struct sockaddr_in_k {
     uint16_t family, port;
@@ -177,11 +177,22 @@ static ssize_t inet_read(struct file *f, struct uio *u, uint64_t *pos)
 
 #define IP_TOS_N 1
 #define IP_TTL_N 2
+#define IP_RECVOPTS_N 6
+#define IP_RETOPTS_N 7
 #define IP_PKTINFO_N 8
 #define IPV6_PKTINFO_N 50
 #define IPV6_HOPLIMIT_N 52
 #define IPV6_TCLASS_N 67
+#define IP_RECVERR_N 11
+#define IP_ORIGDSTADDR_N 20
+#define IPV6_RECVERR_N 25
+#define IPV6_ORIGDSTADDR_N 74
 #define SO_TIMESTAMP_N 29
+#define SO_TIMESTAMPNS_N 35
+#define SO_RXQ_OVFL_N 40
+#define SOL_UDP_N 17
+#define UDP_SEGMENT_N 103
+#define UDP_GRO_N 104
 
 struct in_pktinfo_k {
     int32_t ifindex;
@@ -222,26 +233,71 @@ static int send_info_one(const struct cmsg_head *h, struct sock_send_info *info)
     }
     if ((h->level == 0 && h->type == IP_TOS_N) || (h->level == 41 && h->type == IPV6_TCLASS_N))
         return cmsg_int(h, &info->tos);
-    if ((h->level == 0 && h->type == IP_TTL_N) || (h->level == 41 && h->type == IPV6_HOPLIMIT_N))
-        return cmsg_int(h, &info->ttl);
+    if (h->level == 0 && h->type == IP_TTL_N) {
+        int err = cmsg_int(h, &info->ttl);
+        return err || (info->ttl > 0 && info->ttl <= 255) ? err : -EINVAL;
+    }
+    if (h->level == 41 && h->type == IPV6_HOPLIMIT_N) {
+        int err = cmsg_int(h, &info->ttl);
+        return err || (info->ttl >= -1 && info->ttl <= 255) ? err : -EINVAL;
+    }
     return -EINVAL;
+}
+
+/* UDP_SEGMENT: exactly a 16-bit number. */
+static int send_segment(const struct cmsg_head *h, struct sock_send_info *info)
+{
+    uint16_t v;
+    if (h->type != UDP_SEGMENT_N || h->len != sizeof(*h) + sizeof(v))
+        return -EINVAL;
+    memcpy(&v, h + 1, sizeof(v));
+    info->segment = v;
+    return 0;
 }
 
 static int send_info(const struct cmsg_in *c, struct sock_send_info *info)
 {
-    *info = (struct sock_send_info){.tos = -1, .ttl = -1};
+    *info = (struct sock_send_info){.tos = -1, .ttl = -1, .segment = -1};
     size_t pos = 0;
     int err = 0;
     const struct cmsg_head *h;
     while (!err && (h = cmsg_next(c, &pos, &err)))
         if (h->level == 0 || h->level == 41)
             err = send_info_one(h, info);
+        else if (h->level == SOL_UDP_N)
+            err = send_segment(h, info);
     return err;
 }
 
-static ssize_t inet_send(struct file *f, struct sock_msg *m)
+/* MSG_ZEROCOPY asks for no copy, and wants to be told when the memory may be used again. The data
+ * is copied all the same, so that is at once: the send gets its number. */
+static ssize_t count_zerocopy(struct socket *s, ssize_t n)
 {
-    struct socket *s = socket_of(f);
+    if (n < 0)
+        return n;
+    spin_lock_bh(&s->lock);
+    s->zc_next++;
+    spin_unlock_bh(&s->lock);
+    wake_up_key(&s->wait, POLL_ERR);
+    return n;
+}
+
+/* The sends that nobody has been told of, as one range; false: there are none. */
+static bool take_zerocopy(struct socket *s, struct sock_error *e)
+{
+    spin_lock_bh(&s->lock);
+    bool any = s->zc_untold != s->zc_next;
+    *e = (struct sock_error){.origin = ERROR_ZEROCOPY,
+                             .code = 1, /* SO_EE_CODE_ZEROCOPY_COPIED */
+                             .info = s->zc_untold,
+                             .data = s->zc_next - 1};
+    s->zc_untold = s->zc_next;
+    spin_unlock_bh(&s->lock);
+    return any;
+}
+
+static ssize_t do_send(struct socket *s, struct sock_msg *m)
+{
     struct sock_addr to, *top = NULL;
     unsigned flags = m->flags & NET_FLAGS;
     if (m->name_len && s->type != SOCK_STREAM_N) {
@@ -260,16 +316,28 @@ static ssize_t inet_send(struct file *f, struct sock_msg *m)
     return sent(s, s->ops->send(s, m->uio, top, flags), flags);
 }
 
+static ssize_t inet_send(struct file *f, struct sock_msg *m)
+{
+    struct socket *s = socket_of(f);
+    ssize_t n = do_send(s, m);
+    return unlikely(m->flags & MSG_ZEROCOPY_N && s->zerocopy) ? count_zerocopy(s, n) : n;
+}
+
+int put_timestamp(struct sock_msg *m, const struct socket *s, const struct sock_recv_info *info)
+{
+    int64_t sec = info->realtime / NSEC_PER_SEC, nsec = info->realtime % NSEC_PER_SEC;
+    int64_t ts[2] = {sec, nsec}, tv[2] = {sec, nsec / NSEC_PER_USEC};
+    if (!s->timestamp)
+        return 0;
+    return s->timestamp_ns ? cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMPNS_N, ts, sizeof(ts))
+                           : cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMP_N, tv, sizeof(tv));
+}
+
 /* Ancillary data of a received datagram, as asked for by socket options. */
 static int put_recv_info(struct sock_msg *m, const struct socket *s,
                          const struct sock_recv_info *info)
 {
-    int err = 0;
-    if (s->timestamp) {
-        int64_t tv[2] = {info->realtime / NSEC_PER_SEC,
-                         info->realtime % NSEC_PER_SEC / NSEC_PER_USEC};
-        err = cmsg_put(m, SOL_SOCKET_N, SO_TIMESTAMP_N, tv, sizeof(tv));
-    }
+    int err = put_timestamp(m, s, info);
     if (!err && s->pktinfo && s->family == 4) {
         struct in_pktinfo_k p = {info->ifindex, ip_v4(&info->local), ip_v4(&info->local)};
         err = cmsg_put(m, 0, IP_PKTINFO_N, &p, sizeof(p));
@@ -285,7 +353,49 @@ static int put_recv_info(struct sock_msg *m, const struct socket *s,
     if (!err && s->recv_tos)
         err = s->family == 4 ? cmsg_put(m, 0, IP_TOS_N, &info->tos, 1)
                              : cmsg_put(m, 41, IPV6_TCLASS_N, &tos, sizeof(tos));
+    if (!err && s->recv_origdst) {
+        struct sock_addr to = {.ip = info->local, .port = info->local_port};
+        struct sockaddr_k a;
+        uint32_t len = addr_out(s, &to, &a);
+        err = s->family == 4 ? cmsg_put(m, 0, IP_ORIGDSTADDR_N, &a, len)
+                             : cmsg_put(m, 41, IPV6_ORIGDSTADDR_N, &a, len);
+    }
+    if (!err && s->recv_opts && info->options_len)
+        err = cmsg_put(m, 0, IP_RECVOPTS_N, info->options, info->options_len);
+    if (!err && s->ret_opts && info->options_len)
+        err = cmsg_put(m, 0, IP_RETOPTS_N, info->options, info->options_len);
+    int segment = info->segment;
+    if (!err && segment)
+        err = cmsg_put(m, SOL_UDP_N, UDP_GRO_N, &segment, sizeof(segment));
+    if (!err && s->rxq_ovfl && info->drops)
+        err = cmsg_put(m, SOL_SOCKET_N, SO_RXQ_OVFL_N, &info->drops, sizeof(info->drops));
     return err;
+}
+
+/* struct sock_extended_err, and the sockaddr of who reported it. */
+static int put_error(struct sock_msg *m, const struct socket *s, const struct sock_error *e)
+{
+    struct {
+        uint32_t err;
+        uint8_t origin, type, code, pad;
+        uint32_t info, data;
+        struct sockaddr_in6_k offender;
+    } x = {.err = e->err,
+           .origin = e->origin,
+           .type = e->type,
+           .code = e->code,
+           .info = e->info,
+           .data = e->data};
+    struct sock_addr from = {.ip = e->offender};
+    struct sockaddr_k a = {.family = AF_UNSPEC_N};
+    uint32_t len = s->family == 4 ? sizeof(struct sockaddr_in_k) : sizeof(x.offender);
+    if (e->origin == ERROR_ICMP || e->origin == ERROR_ICMP6)
+        addr_out(s, &from, &a);
+    else
+        memset(&a, 0, len);
+    memcpy(&x.offender, &a, len);
+    return s->family == 4 ? cmsg_put(m, 0, IP_RECVERR_N, &x, 16 + len)
+                          : cmsg_put(m, 41, IPV6_RECVERR_N, &x, 16 + len);
 }
 
 static ssize_t inet_recv(struct file *f, struct sock_msg *m)
@@ -293,8 +403,12 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     struct socket *s = socket_of(f);
     struct sock_recv_info info;
     info.flags = 0;
-    if (unlikely(m->flags & MSG_ERRQUEUE_N))
-        return -EAGAIN; /* nothing is ever queued there */
+    if (unlikely(m->flags & MSG_ERRQUEUE_N) && take_zerocopy(s, &info.error)) {
+        m->out_flags |= MSG_ERRQUEUE_N;
+        return put_error(m, s, &info.error);
+    }
+    if (unlikely(m->flags & MSG_ERRQUEUE_N) && s->type == SOCK_STREAM_N)
+        return -EAGAIN; /* nothing else is queued there */
     ssize_t n = s->ops->recv(s, m->uio, &info, m->flags & NET_FLAGS);
     if (n < 0 || likely(s->type == SOCK_STREAM_N))
         return n;
@@ -302,7 +416,8 @@ static ssize_t inet_recv(struct file *f, struct sock_msg *m)
     if (m->want_name)
         m->name_len = addr_out(s, &info.from, &m->name);
     if (m->control_room) {
-        int err = put_recv_info(m, s, &info);
+        int err = info.flags & SOCK_MSG_ERRQUEUE ? put_error(m, s, &info.error)
+                                                 : put_recv_info(m, s, &info);
         if (err)
             return err;
     }
@@ -324,7 +439,7 @@ static unsigned inet_poll(struct file *f, struct poll_table *pt)
 {
     struct socket *s = socket_of(f);
     poll_register(pt, &s->wait);
-    return s->ops->poll(s);
+    return s->ops->poll(s) | (READ_ONCE(s->zc_untold) != READ_ONCE(s->zc_next) ? POLL_ERR : 0);
 }
 
 /* --- control ---------------------------------------------------------------------------------- */
@@ -338,6 +453,9 @@ static int inet_shutdown(struct file *f, int how)
 static int inet_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
 {
     struct socket *s = socket_of(f);
+    int err;
+    if (level == SOL_SOCKET_N && filter_option_set(s, name, val, len, &err))
+        return err;
     if (level == SOL_SOCKET_N && is_timeout_option(name))
         return timeout_option_set(is_recv_timeout(name) ? &s->rcv_timeout : &s->snd_timeout, val,
                                   len);
@@ -373,7 +491,7 @@ static void inet_release(struct file *f)
 
 static void inet_describe(struct file *f, char *buf, size_t size)
 {
-    snprintf(buf, size, "socket:[%lu]", (unsigned long)((uintptr_t)f->data >> 4 & 0xffffff));
+    snprintf(buf, size, "socket:[%lu]", (unsigned long)object_ino(f->data));
 }
 
 const struct file_ops inet_file_ops = {

@@ -9,5 +9,6 @@ void io_init(void)
     kmsg_init();
     tty_init();
     unix_socket_init();
+    netlink_init();
     async_init();
 }

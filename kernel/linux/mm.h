@@ -134,4 +134,8 @@ void mm_init(void);
 /* oom.c: frees memory after a failed page_alloc. True: try again. False: this process is to die. */
 bool oom_reclaim(void);
 
+/* Shared memory without a file is a file without a name on a file system of its own: a new one of
+ * this size, or NULL. Thread context. */
+struct vnode *shared_memory_vnode(uint64_t len);
+
 #endif

@@ -43,8 +43,7 @@ static int may_add(struct mm *mm, uint64_t len, bool private_writable)
     return 0;
 }
 
-/* Shared memory without a file is a file without a name on a file system of its own. */
-static struct vnode *shared_memory_vnode(uint64_t len)
+struct vnode *shared_memory_vnode(uint64_t len)
 {
     static struct filesystem *shm_fs;
     if (!shm_fs) {
@@ -71,17 +70,18 @@ static int map_file(int fd, struct map_request *m, bool shared, struct file **fi
     if (!f)
         return -EBADF;
     unsigned mode = f->flags & OPEN_ACCMODE;
+    struct vnode *v = f->vnode ? f->vnode : f->ops->memory ? f->ops->memory(f) : NULL;
     int err = 0;
     if (mode == OPEN_WRONLY || (shared && (m->prot & PROT_W) && mode != OPEN_RDWR))
         err = -EACCES;
-    else if (!f->vnode)
+    else if (!v)
         err = -ENODEV;
-    else if (vnode_type(f->vnode) == MODE_CHR && f->vnode->attr.rdev == (1ULL << 32 | 5) && !shared)
+    else if (vnode_type(v) == MODE_CHR && v->attr.rdev == (1ULL << 32 | 5) && !shared)
         m->pgoff = 0; /* /dev/zero: anonymous memory */
-    else if (vnode_type(f->vnode) != MODE_REG || !f->vnode->cache)
+    else if (vnode_type(v) != MODE_REG || !v->cache)
         err = -ENODEV;
     else
-        m->vnode = f->vnode;
+        m->vnode = v;
     if (err) {
         file_put(f);
         return err;

@@ -11,7 +11,7 @@
 #include "core/wait.h"
 #include "linux/control.h"
 
-#define RING (512u << 10) /* a power of two */
+#define RING (1u << 20)   /* a power of two */
 #define BATCH (16u << 10) /* sent at once, or what there is after a while */
 #define GATHER (5 * NSEC_PER_MSEC)
 #define KINDS (MONITOR_FRAMES + 1)
@@ -154,7 +154,7 @@ static void monitor_thread(void *arg)
         wait_event(&m->wait, used(m) || READ_ONCE(m->stopping));
         wait_event_full(&m->wait, used(m) >= BATCH || READ_ONCE(m->stopping), WAIT_UNINTERRUPTIBLE,
                         time_now() + GATHER, false);
-        while (!err && used(m))
+        while (!err && used(m) && !READ_ONCE(m->stopping))
             err = send_some(m);
     }
     arm[m->ask.kind](NULL);

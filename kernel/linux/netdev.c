@@ -1,10 +1,13 @@
-/* Questions about network interfaces by ioctl: SIOCGIFCONF and its kin. Setting is not there: the
- * interfaces are configured by the boot arguments. */
+/* Questions about network interfaces by ioctl: SIOCGIFCONF and its kin. Of setting there is up and
+ * down; addresses are set by netlink and the boot arguments. */
 #include <linux/sockios.h>
 
+#include "linux/process.h"
 #include "linux/sock.h"
 #include "net/ip.h"
 #include "net/netif.h"
+
+#define CAP_NET_ADMIN_N 12
 
 /* struct ifreq: 16 bytes of name, 24 of union. */
 struct ifreq_k {
@@ -137,6 +140,15 @@ static long get_property(struct netif *n, unsigned cmd, struct ifreq_k *r)
     }
 }
 
+/* Up or down; what else SIOCSIFFLAGS could change is not there. */
+static long set_flags(struct netif *n, unsigned flags)
+{
+    if (!capable(CAP_NET_ADMIN_N))
+        return -EPERM;
+    bool up = flags & NETIF_UP;
+    return up == !!(n->flags & NETIF_UP) ? 0 : netif_set_up(n, up);
+}
+
 long netdev_ioctl(unsigned cmd, uaddr_t arg)
 {
     struct ifreq_k r;
@@ -158,6 +170,10 @@ long netdev_ioctl(unsigned cmd, uaddr_t arg)
     n = netif_by_name(r.name);
     if (!n)
         return -ENODEV;
+    if (cmd == SIOCETHTOOL)
+        return -EOPNOTSUPP; /* as for a device without such settings */
+    if (cmd == SIOCSIFFLAGS)
+        return set_flags(n, (uint16_t)r.flags);
     long err = get_property(n, cmd, &r);
     return err ? err : copy_to_user(arg, &r, sizeof(r));
 }

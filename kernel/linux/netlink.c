@@ -1,20 +1,16 @@
 /*
- * NETLINK_ROUTE sockets, as far as programs ask for what there is: dumps of interfaces and
- * addresses (getifaddrs, getaddrinfo). Everything else is answered with EOPNOTSUPP; there are no
- * notifications.
+ * Netlink sockets: requests are answered at once, within the send; the answers wait in the socket's
+ * queue. There are no notifications. The protocols are in netlink_route.c and netlink_diag.c.
  */
-#include <linux/if_addr.h>
-#include <linux/if_link.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
+#include "linux/netlink_socket.h"
 
 #include "core/mem.h"
+#include "core/timer.h"
 #include "linux/process.h"
 #include "linux/sock.h"
-#include "net/ip.h"
 #include "net/socket.h"
 
-#define QUEUE_MAX 256 /* answers that nobody reads */
+#define QUEUE_MAX (4u << 20) /* bytes of answers that nobody reads */
 #define REQUEST_MAX 4096u
 
 /* Each answer is a datagram of one message: no reader's buffer is too small for it. */
@@ -25,42 +21,68 @@ struct answer {
 };
 
 struct netlink {
+    struct list link; /* in `all` */
+    unsigned proto;
+    uint8_t type;
     spinlock_t lock;
     struct list queue;
-    unsigned queued;
-    bool overrun; /* ENOBUFS is due */
+    size_t queued; /* bytes */
+    bool overrun;  /* ENOBUFS is due */
+    bool connected;
     uint32_t port;
+    nsec_t rcv_timeout, snd_timeout;
+    uint32_t sndbuf, rcvbuf; /* as set; requests and answers have bounds of their own */
+    uint64_t flag_options;   /* bit n: SOL_NETLINK option n */
     struct wait_queue wait;
 };
+
+static struct mutex all_lock;
+static struct list all = LIST_INIT(all);
 
 static struct netlink *netlink_of(const struct file *f)
 {
     return f->data;
 }
 
+/* Linux gives the first socket of a process its pid; a port belongs to one socket of a protocol. */
+static int set_port(struct netlink *nl, uint32_t port)
+{
+    static uint32_t next = 0xffffefffu;
+    struct netlink *o;
+    bool chosen = port == 0, taken;
+    if (nl->port)
+        return port && port != nl->port ? -EINVAL : 0;
+    if (chosen)
+        port = (uint32_t)current_process()->pid;
+    mutex_lock(&all_lock);
+    do {
+        taken = false;
+        list_for_each (o, &all, link)
+            taken |= o->proto == nl->proto && o->port == port;
+        if (taken && chosen)
+            port = next--;
+    } while (taken && chosen);
+    if (!taken)
+        nl->port = port;
+    mutex_unlock(&all_lock);
+    return taken ? -EADDRINUSE : 0;
+}
+
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* A message being written; attributes that do not fit are a mistake of ours. */
-struct message {
-    struct netlink *to;
-    const struct nlmsghdr *request;
-    size_t len;
-    uint8_t data[512] __attribute__((aligned(NLMSG_ALIGNTO)));
-};
-
-static void *message_begin(struct message *m, unsigned type, unsigned flags, size_t body)
+void *netlink_begin(struct netlink_message *m, unsigned type, unsigned flags, size_t body)
 {
     memset(m->data, 0, sizeof(m->data));
     struct nlmsghdr *h = (void *)m->data;
     h->nlmsg_type = (uint16_t)type;
-    h->nlmsg_flags = (uint16_t)flags;
+    h->nlmsg_flags = (uint16_t)(flags | (netlink_is_dump(m->request) ? NLM_F_MULTI : 0));
     h->nlmsg_seq = m->request->nlmsg_seq;
     h->nlmsg_pid = m->to->port;
     m->len = NLMSG_HDRLEN + NLMSG_ALIGN(body);
     return m->data + NLMSG_HDRLEN;
 }
 
-static void message_attr(struct message *m, unsigned type, const void *data, size_t len)
+void netlink_attr(struct netlink_message *m, unsigned type, const void *data, size_t len)
 {
     struct rtattr *a = (void *)(m->data + m->len);
     ASSERT(m->len + RTA_SPACE(len) <= sizeof(m->data));
@@ -70,123 +92,68 @@ static void message_attr(struct message *m, unsigned type, const void *data, siz
     m->len += RTA_SPACE(len);
 }
 
-static void message_send(struct message *m)
+void netlink_attr_u32(struct netlink_message *m, unsigned type, uint32_t v)
 {
+    netlink_attr(m, type, &v, sizeof(v));
+}
+
+void netlink_send_message(struct netlink_message *m)
+{
+    struct netlink *to = m->to;
     ((struct nlmsghdr *)(void *)m->data)->nlmsg_len = (uint32_t)m->len;
     struct answer *a = kmalloc(sizeof(*a) + m->len);
     if (a) {
         a->len = m->len;
         memcpy(a->data, m->data, m->len);
     }
-    spin_lock(&m->to->lock);
-    if (a && m->to->queued < QUEUE_MAX) {
-        list_push_back(&m->to->queue, &a->link);
-        m->to->queued++;
+    spin_lock(&to->lock);
+    if (a && to->queued + sizeof(*a) + m->len <= QUEUE_MAX) {
+        list_push_back(&to->queue, &a->link);
+        to->queued += sizeof(*a) + m->len;
         a = NULL;
     } else {
-        m->to->overrun = true;
+        to->overrun = true;
     }
-    spin_unlock(&m->to->lock);
+    spin_unlock(&to->lock);
     kfree(a);
 }
 
-static void send_error(struct netlink *nl, const struct nlmsghdr *request, int err)
+const void *netlink_find(const struct nlmsghdr *h, size_t body, unsigned type, size_t len)
 {
-    struct message m = {.to = nl, .request = request};
-    struct nlmsgerr *e = message_begin(&m, NLMSG_ERROR, 0, sizeof(*e));
-    e->error = err;
-    e->msg = *request;
-    message_send(&m);
-}
-
-static bool add_link(struct netif *n, void *arg)
-{
-    struct message *m = arg;
-    struct ifinfomsg *i = message_begin(m, RTM_NEWLINK, NLM_F_MULTI, sizeof(*i));
-    uint32_t mtu = n->mtu;
-    static const uint8_t everybody[MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    static const uint8_t nobody[MAC_LEN];
-    bool loopback = n->flags & NETIF_LOOPBACK;
-    i->ifi_type = loopback ? 772 /* ARPHRD_LOOPBACK */ : 1 /* ARPHRD_ETHER */;
-    i->ifi_index = n->index;
-    i->ifi_flags = n->flags;
-    message_attr(m, IFLA_IFNAME, n->name, strlen(n->name) + 1);
-    message_attr(m, IFLA_MTU, &mtu, sizeof(mtu));
-    message_attr(m, IFLA_ADDRESS, n->mac, MAC_LEN);
-    message_attr(m, IFLA_BROADCAST, loopback ? nobody : everybody, MAC_LEN);
-    message_send(m);
-    return true;
-}
-
-struct address_walk {
-    struct message m;
-    struct netif *netif;
-    unsigned family; /* wanted; AF_UNSPEC: all */
-};
-
-static bool add_address(const struct netif_addr *a, void *arg)
-{
-    struct address_walk *w = arg;
-    struct netif *n = w->netif;
-    bool v4 = ip_is_v4(&a->addr);
-    if (w->family != AF_UNSPEC_N && w->family != (v4 ? AF_INET_N : AF_INET6_N))
-        return true;
-    struct ifaddrmsg *i = message_begin(&w->m, RTM_NEWADDR, NLM_F_MULTI, sizeof(*i));
-    i->ifa_family = v4 ? AF_INET_N : AF_INET6_N;
-    i->ifa_prefixlen = a->prefix;
-    i->ifa_flags = a->origin == ADDR_STATIC || a->origin == ADDR_LINK_LOCAL ? IFA_F_PERMANENT : 0;
-    i->ifa_scope = n->flags & NETIF_LOOPBACK    ? RT_SCOPE_HOST
-                   : ip_is_link_local(&a->addr) ? RT_SCOPE_LINK
-                                                : RT_SCOPE_UNIVERSE;
-    i->ifa_index = (uint32_t)n->index;
-    const void *bytes = v4 ? (const void *)&a->addr.w[3] : (const void *)&a->addr;
-    size_t len = v4 ? 4 : 16;
-    message_attr(&w->m, IFA_ADDRESS, bytes, len);
-    if (v4) {
-        uint32_t host = a->prefix ? ~__builtin_bswap32(~0u << (32 - MIN(a->prefix, 32))) : ~0u;
-        uint32_t broadcast = ip_v4(&a->addr) | host;
-        message_attr(&w->m, IFA_LOCAL, bytes, len);
-        if (n->flags & NETIF_BROADCAST)
-            message_attr(&w->m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
-        message_attr(&w->m, IFA_LABEL, n->name, strlen(n->name) + 1);
+    size_t at = NLMSG_HDRLEN + NLMSG_ALIGN(body);
+    while (at + sizeof(struct rtattr) <= h->nlmsg_len) {
+        const struct rtattr *a = (const void *)((const uint8_t *)h + at);
+        if (a->rta_len < sizeof(*a) || a->rta_len > h->nlmsg_len - at)
+            break;
+        if ((a->rta_type & NLA_TYPE_MASK) == type)
+            return a->rta_len >= RTA_LENGTH(len) ? RTA_DATA(a) : NULL;
+        at += RTA_ALIGN(a->rta_len);
     }
-    message_send(&w->m);
-    return true;
+    return NULL;
 }
 
-static bool add_addresses(struct netif *n, void *arg)
+/* The result of a request: an error, or with 0 the acknowledgement. */
+static void send_result(struct netlink_message *m, int err)
 {
-    struct address_walk *w = arg;
-    w->netif = n;
-    netif_for_each_addr(n, add_address, w);
-    return true;
-}
-
-static void send_done(struct netlink *nl, const struct nlmsghdr *request)
-{
-    struct message m = {.to = nl, .request = request};
-    message_begin(&m, NLMSG_DONE, NLM_F_MULTI, sizeof(int)); /* the result: 0 */
-    message_send(&m);
+    struct nlmsgerr *e = netlink_begin(m, NLMSG_ERROR, 0, sizeof(*e));
+    ((struct nlmsghdr *)(void *)m->data)->nlmsg_flags = 0;
+    e->error = err;
+    e->msg = *m->request;
+    netlink_send_message(m);
 }
 
 static void answer_request(struct netlink *nl, const struct nlmsghdr *h)
 {
-    const struct rtgenmsg *g = NLMSG_DATA(h);
-    bool dump = (h->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
-    if (h->nlmsg_type < NLMSG_MIN_TYPE)
+    struct netlink_message m = {.to = nl, .request = h};
+    if (!(h->nlmsg_flags & NLM_F_REQUEST) || h->nlmsg_type < NLMSG_MIN_TYPE)
         return; /* NOOP and the like */
-    if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*g))) {
-        send_error(nl, h, -EINVAL);
-    } else if (dump && h->nlmsg_type == RTM_GETLINK) {
-        struct message m = {.to = nl, .request = h};
-        netif_for_each(add_link, &m);
-        send_done(nl, h);
-    } else if (dump && h->nlmsg_type == RTM_GETADDR) {
-        struct address_walk w = {.m = {.to = nl, .request = h}, .family = g->rtgen_family};
-        netif_for_each(add_addresses, &w);
-        send_done(nl, h);
-    } else {
-        send_error(nl, h, -EOPNOTSUPP);
+    int err =
+        nl->proto == NETLINK_ROUTE ? netlink_route_request(&m, h) : netlink_diag_request(&m, h);
+    if (err || (h->nlmsg_flags & NLM_F_ACK && !netlink_is_dump(h))) {
+        send_result(&m, err);
+    } else if (netlink_is_dump(h)) {
+        netlink_begin(&m, NLMSG_DONE, 0, sizeof(int)); /* the result: 0 */
+        netlink_send_message(&m);
     }
 }
 
@@ -196,8 +163,20 @@ static ssize_t netlink_send(struct file *f, struct sock_msg *m)
 {
     struct netlink *nl = netlink_of(f);
     size_t len = m->uio->resid;
+    if (m->flags & SOCK_MSG_OOB)
+        return -EOPNOTSUPP;
     if (len > REQUEST_MAX)
         return -EMSGSIZE;
+    if (m->name_len) {
+        const struct sockaddr_nl *to = (const void *)&m->name;
+        if (m->name_len < sizeof(*to) || to->nl_family != AF_NETLINK_N)
+            return -EINVAL;
+        if (to->nl_pid)
+            return -ECONNREFUSED;
+    }
+    int bound = set_port(nl, 0);
+    if (bound)
+        return bound;
     uint8_t *buf = kmalloc(len ? len : 1);
     if (!buf)
         return -ENOMEM;
@@ -220,7 +199,7 @@ static struct answer *take_answer(struct netlink *nl, bool peek)
     struct answer *a = list_empty(&nl->queue) ? NULL : list_first(&nl->queue, struct answer, link);
     if (a && !peek) {
         list_remove(&a->link);
-        nl->queued--;
+        nl->queued -= sizeof(*a) + a->len;
     }
     spin_unlock(&nl->lock);
     return a;
@@ -232,6 +211,7 @@ static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
     /* A peeked answer stays in the queue: two readers of one socket at once get what they deserve,
      * so it is copied while it cannot be freed: only a reader frees, under pos_lock. */
     bool peek = m->flags & SOCK_MSG_PEEK;
+    nsec_t deadline = nl->rcv_timeout ? time_now() + nl->rcv_timeout : NSEC_NEVER;
     struct answer *a;
     mutex_lock(&f->pos_lock);
     while (!(a = take_answer(nl, peek))) {
@@ -242,9 +222,9 @@ static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
         }
         if (m->flags & SOCK_MSG_DONTWAIT)
             return -EAGAIN;
-        int err = wait_event_interruptible(&nl->wait, !list_empty(&nl->queue));
+        int err = wait_event_timeout(&nl->wait, !list_empty(&nl->queue), deadline);
         if (err)
-            return err;
+            return err == -ETIMEDOUT ? -EAGAIN : err;
         mutex_lock(&f->pos_lock);
     }
     size_t n = MIN(a->len, m->uio->resid), len = a->len;
@@ -268,16 +248,24 @@ static int netlink_bind(struct file *f, const struct sockaddr_k *addr, uint32_t 
     if (len < sizeof(*a) || addr->family != AF_NETLINK_N)
         return -EINVAL;
     if (a->nl_groups)
-        return -EOPNOTSUPP;
-    if (a->nl_pid)
-        netlink_of(f)->port = a->nl_pid;
-    return 0;
+        return -EOPNOTSUPP; /* there are no notifications */
+    return set_port(netlink_of(f), a->nl_pid);
 }
 
 static int netlink_connect(struct file *f, const struct sockaddr_k *addr, uint32_t len)
 {
-    (void)f;
-    return len < sizeof(struct sockaddr_nl) || addr->family != AF_NETLINK_N ? -EINVAL : 0;
+    const struct sockaddr_nl *a = (const void *)addr;
+    if (addr->family == AF_UNSPEC_N) {
+        netlink_of(f)->connected = false;
+        return 0;
+    }
+    if (len < sizeof(*a) || addr->family != AF_NETLINK_N)
+        return -EINVAL;
+    if (a->nl_pid)
+        return -ECONNREFUSED; /* but for us nobody answers */
+    int err = set_port(netlink_of(f), 0);
+    netlink_of(f)->connected = !err;
+    return err;
 }
 
 static int netlink_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool peer)
@@ -309,21 +297,73 @@ static int netlink_shutdown(struct file *f, int how)
     return -EOPNOTSUPP;
 }
 
+#define SOL_NETLINK_N 270
+/* Kept: NETLINK_EXT_ACK, though there are no texts to add. */
+#define NETLINK_FLAGS (1ull << NETLINK_EXT_ACK)
+
 static int netlink_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
 {
-    (void)f;
-    (void)val;
-    (void)len;
-    /* Buffer sizes: answers are bounded by their number. */
-    return level == SOL_SOCKET_N && (name == 7 || name == 8) ? 0 : -ENOPROTOOPT;
+    struct netlink *nl = netlink_of(f);
+    int v;
+    if (level == SOL_SOCKET_N && is_timeout_option(name))
+        return timeout_option_set(is_recv_timeout(name) ? &nl->rcv_timeout : &nl->snd_timeout, val,
+                                  len);
+    if (len < sizeof(v))
+        return -EINVAL;
+    memcpy(&v, val, sizeof(v));
+    if (level == SOL_NETLINK_N && name >= 0 && name < 64 && NETLINK_FLAGS >> name & 1) {
+        nl->flag_options = (nl->flag_options & ~(1ull << name)) | (uint64_t) !!v << name;
+        return 0;
+    }
+    uint32_t twice = (uint32_t)MAX(MIN(v, 1 << 21), 2304) * 2;
+    if (level == SOL_SOCKET_N && (name == 7 || name == 32)) /* SO_SNDBUF, SO_SNDBUFFORCE */
+        nl->sndbuf = twice;
+    else if (level == SOL_SOCKET_N && (name == 8 || name == 33)) /* SO_RCVBUF, SO_RCVBUFFORCE */
+        nl->rcvbuf = twice;
+    else
+        return -ENOPROTOOPT;
+    return 0;
+}
+
+static int socket_level(const struct netlink *nl, int name, int *v)
+{
+    switch (name) {
+    case 3: /* SO_TYPE */
+        *v = nl->type;
+        return 0;
+    case 4: /* SO_ERROR */
+        *v = 0;
+        return 0;
+    case 7:
+        *v = (int)nl->sndbuf;
+        return 0;
+    case 8:
+        *v = (int)nl->rcvbuf;
+        return 0;
+    case 38: /* SO_PROTOCOL */
+        *v = (int)nl->proto;
+        return 0;
+    case 39: /* SO_DOMAIN */
+        *v = AF_NETLINK_N;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
 }
 
 static int netlink_getopt(struct file *f, int level, int name, void *val, uint32_t *len)
 {
-    (void)f;
-    int v = name == 3 ? SOCK_RAW_N : name == 39 ? AF_NETLINK_N : 0; /* type, domain, error */
-    if (level != SOL_SOCKET_N || (name != 3 && name != 4 && name != 39))
-        return -ENOPROTOOPT;
+    struct netlink *nl = netlink_of(f);
+    int v, err = -ENOPROTOOPT;
+    if (level == SOL_SOCKET_N && is_timeout_option(name))
+        return timeout_option_get(is_recv_timeout(name) ? nl->rcv_timeout : nl->snd_timeout, val,
+                                  len);
+    if (level == SOL_SOCKET_N)
+        err = socket_level(nl, name, &v);
+    else if (level == SOL_NETLINK_N && name >= 0 && name < 64 && NETLINK_FLAGS >> name & 1)
+        v = (int)(nl->flag_options >> name & 1), err = 0;
+    if (err)
+        return err;
     *len = MIN(*len, (uint32_t)sizeof(v));
     memcpy(val, &v, *len);
     return 0;
@@ -346,9 +386,33 @@ static long netlink_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 static void netlink_release(struct file *f)
 {
     struct answer *a;
+    mutex_lock(&all_lock);
+    list_remove(&netlink_of(f)->link);
+    mutex_unlock(&all_lock);
     while ((a = take_answer(netlink_of(f), false)))
         kfree(a);
     kfree(f->data);
+}
+
+static void netlink_describe(struct file *f, char *buf, size_t size)
+{
+    snprintf(buf, size, "socket:[%lu]", (unsigned long)object_ino(f->data));
+}
+
+void netlink_for_each(void (*fn)(const struct netlink *nl, uint32_t port, unsigned proto,
+                                 void *arg),
+                      void *arg)
+{
+    struct netlink *nl;
+    mutex_lock(&all_lock);
+    list_for_each (nl, &all, link)
+        fn(nl, nl->port, nl->proto, arg);
+    mutex_unlock(&all_lock);
+}
+
+void netlink_init(void)
+{
+    mutex_init(&all_lock);
 }
 
 const struct file_ops netlink_file_ops = {
@@ -357,6 +421,7 @@ const struct file_ops netlink_file_ops = {
     .poll = netlink_poll,
     .ioctl = netlink_ioctl,
     .release = netlink_release,
+    .describe = netlink_describe,
 };
 
 const struct sock_ops netlink_sock_ops = {
@@ -375,10 +440,9 @@ const struct sock_ops netlink_sock_ops = {
 
 int netlink_socket_create(int type, int proto, struct file **out)
 {
-    static atomic_uint next_port = 0x80000000u;
     if (type != SOCK_RAW_N && type != SOCK_DGRAM_N)
         return -ESOCKTNOSUPPORT;
-    if (proto != NETLINK_ROUTE)
+    if (proto < 0 || proto >= 32 || (proto != NETLINK_ROUTE && proto != NETLINK_SOCK_DIAG))
         return -EPROTONOSUPPORT;
     struct netlink *nl = kzalloc(sizeof(*nl));
     if (!nl)
@@ -386,12 +450,17 @@ int netlink_socket_create(int type, int proto, struct file **out)
     spin_init(&nl->lock);
     list_init(&nl->queue);
     wait_queue_init(&nl->wait);
-    nl->port = atomic_fetch_add(&next_port, 1);
+    nl->proto = (unsigned)proto;
+    nl->type = (uint8_t)type;
+    nl->sndbuf = nl->rcvbuf = net_tunables.rmem_default;
     struct file *f = file_alloc(&netlink_file_ops, nl, OPEN_RDWR);
     if (IS_ERR(f)) {
         kfree(nl);
         return (int)PTR_ERR(f);
     }
+    mutex_lock(&all_lock);
+    list_push_back(&all, &nl->link);
+    mutex_unlock(&all_lock);
     *out = f;
     return 0;
 }

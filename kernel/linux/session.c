@@ -1,7 +1,7 @@
 /*
  * Sessions of the control channel: programs that the supervisor runs, with their standard streams
- * as files. Data in both directions is bounded by the windows of abi/control.h, so a session whose
- * output nobody reads blocks itself only.
+ * as files, and monitors (linux/monitor.h). Data in both directions is bounded by the windows of
+ * abi/control.h, so a session whose output nobody reads blocks itself only.
  */
 #include "arch/arch.h"
 #include "core/mem.h"

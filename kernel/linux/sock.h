@@ -10,6 +10,7 @@
 #define AF_INET_N 2
 #define AF_INET6_N 10
 #define AF_NETLINK_N 16
+#define AF_PACKET_N 17
 
 #define SOCK_STREAM_N 1
 #define SOCK_DGRAM_N 2
@@ -24,7 +25,11 @@
 #define MSG_EOR_N 0x80u
 #define MSG_ERRQUEUE_N 0x2000u
 #define MSG_WAITFORONE_N 0x10000u
+#define MSG_ZEROCOPY_N 0x4000000u
 #define MSG_CMSG_CLOEXEC_N 0x40000000u
+
+struct socket;
+struct sock_recv_info;
 
 /* A socket address as programs write it. */
 struct sockaddr_k {
@@ -82,10 +87,11 @@ int inet_socket_create(int family, int type, int proto, struct file **out);
 int unix_socket_create(int type, int proto, struct file **out);
 int unix_socket_pair(int type, int proto, struct file *out[2]);
 int netlink_socket_create(int type, int proto, struct file **out);
+int packet_file_create(int type, int proto, struct file **out);
 
 /* The file operations behind which a socket is recognised. */
-extern const struct file_ops inet_file_ops, unix_file_ops, netlink_file_ops;
-extern const struct sock_ops inet_sock_ops, unix_sock_ops, netlink_sock_ops;
+extern const struct file_ops inet_file_ops, unix_file_ops, netlink_file_ops, packet_file_ops;
+extern const struct sock_ops inet_sock_ops, unix_sock_ops, netlink_sock_ops, packet_sock_ops;
 
 /* Network interface requests (SIOCGIF...) on any socket; -ENOTTY for others. */
 long netdev_ioctl(unsigned cmd, uaddr_t arg);
@@ -104,6 +110,13 @@ static inline bool is_recv_timeout(int name)
 {
     return name == SO_RCVTIMEO_OLD_N || name == SO_RCVTIMEO_NEW_N;
 }
+/* SO_ATTACH_FILTER, SO_DETACH_FILTER and SO_LOCK_FILTER; false: another option. */
+#define SO_ATTACH_FILTER_N 26
+#define SO_DETACH_FILTER_N 27
+#define SO_LOCK_FILTER_N 44
+bool filter_option_set(struct socket *s, int name, const void *val, uint32_t len, int *err);
+/* The time a datagram came, if the program has asked for it. -EFAULT. */
+int put_timestamp(struct sock_msg *m, const struct socket *s, const struct sock_recv_info *info);
 int timeout_option_set(nsec_t *timeout, const void *val, uint32_t len);
 int timeout_option_get(nsec_t timeout, void *val, uint32_t *len);
 

@@ -18,6 +18,8 @@ static const struct sock_ops *sock_of(const struct file *f)
         return &inet_sock_ops;
     if (f->ops == &unix_file_ops)
         return &unix_sock_ops;
+    if (f->ops == &packet_file_ops)
+        return &packet_sock_ops;
     return f->ops == &netlink_file_ops ? &netlink_sock_ops : NULL;
 }
 
@@ -81,6 +83,8 @@ static int socket_make(int family, int type, int proto, struct file **out)
         return inet_socket_create(family, type, proto, out);
     case AF_NETLINK_N:
         return netlink_socket_create(type, proto, out);
+    case AF_PACKET_N:
+        return packet_file_create(type, proto, out);
     default:
         return -EAFNOSUPPORT;
     }
@@ -292,6 +296,8 @@ long sys_getsockopt(int fd, int level, int name, uaddr_t uval, uaddr_t ulen)
     if (!err && room < 0)
         err = -EINVAL;
     uint32_t len = MIN((uint32_t)room, (uint32_t)sizeof(val));
+    if (!err && s.ops == &packet_sock_ops) /* PACKET_HDRLEN: the value says what is asked for */
+        err = copy_from_user(val, uval, len);
     if (!err)
         err = s.ops->getopt(s.h.file, level, name, val, &len);
     if (!err)

@@ -19,11 +19,7 @@ static uint64_t dev_encode(uint64_t dev)
 /* Files without a vnode get an inode number of their object; both ends of a pipe have the same. */
 static uint64_t anonymous_ino(const struct file *f)
 {
-    static uint64_t key[2];
-    if (!key[0])
-        rand_bytes(key, sizeof(key));
-    uintptr_t object = (uintptr_t)f->data;
-    return siphash(&object, sizeof(object), key) >> 34 | 1;
+    return object_ino(f->data);
 }
 
 static int file_attr(struct file *f, struct vattr *out)

@@ -5,6 +5,7 @@
 #include "core/timer.h"
 #include "linux/monitor.h"
 #include "linux/proc.h"
+#include "linux/signals.h"
 #include "linux/syscall.h"
 #include "linux/trace_record.h"
 
@@ -13,6 +14,61 @@
 static bool tracing, follows;
 static bool hold; /* the next task waits for a tracer */
 static struct wait_queue begun = WAIT_QUEUE_INIT(begun);
+
+static void send_of(struct monitor *m, const struct task *t, enum monitor_type type, unsigned nr,
+                    const void *data, size_t n)
+{
+    struct monitor_record h = {.length = (uint32_t)ROUND_UP(sizeof(h) + n, 8),
+                               .type = (uint16_t)type,
+                               .number = (uint16_t)nr,
+                               .pid = (uint32_t)t->process->pid,
+                               .tid = (uint32_t)t->tid,
+                               .time = (uint64_t)time_realtime()};
+    if (!monitor_begin(m, &h))
+        return;
+    monitor_add(m, data, n);
+    monitor_end(m);
+}
+
+static void send(struct monitor *m, enum monitor_type type, unsigned nr, const void *data, size_t n)
+{
+    send_of(m, (struct task *)thread_current(), type, nr, data, n);
+}
+
+/* Tells of a call that the task sleeps in, without what its arguments point to; its return is not
+ * told. The task may wake meanwhile: then this is what it did last. Under process_lock. */
+static void tell_sleeping(struct monitor *m, const struct task *t)
+{
+    const struct user_regs *regs = arch_context_regs(&t->thread.context);
+    uint64_t args[6];
+    long nr;
+    bool began = user_regs_ip(regs) != 0; /* it was in user mode before */
+    if (READ_ONCE(t->thread.state) != THREAD_SLEEPING || !began ||
+        !syscall_interrupted(regs, &nr) || nr >= (long)MONITOR_CALLS ||
+        !(monitor_asked(m)->calls[nr / 64] >> nr % 64 & 1))
+        return;
+    for (unsigned i = 0; i < 6; i++)
+        args[i] = user_regs_arg(regs, i);
+    send_of(m, t, MONITOR_ENTRY, (unsigned)nr, args, sizeof(args));
+}
+
+/* Tells what those that are traced do now. */
+static void tell_present(void)
+{
+    struct monitor *m = monitor_get(MONITOR_TRACE);
+    if (!m)
+        return;
+    spin_lock_bh(&process_lock);
+    for (struct process *p = process_first_locked(); p; p = process_after_locked(p)) {
+        const struct task *t;
+        if (!p->traced)
+            continue;
+        list_for_each (t, &p->tasks, group_link)
+            tell_sleeping(m, t);
+    }
+    spin_unlock_bh(&process_lock);
+    monitor_put(m);
+}
 
 /* Marks the processes that are traced from now on; false: none is. */
 static bool choose(uint32_t pid)
@@ -25,13 +81,15 @@ static bool choose(uint32_t pid)
         any |= p->traced;
     }
     spin_unlock_bh(&process_lock);
-    return any || !pid;
+    return any;
 }
 
 int trace_arm(const struct ctl_monitor *ask)
 {
     if (ask && !choose(ask->pid))
         return -ESRCH;
+    if (ask)
+        tell_present();
     follows = ask && ask->flags & MONITOR_FOLLOW;
     syscall_trace(ask != NULL);
     WRITE_ONCE(tracing, ask != NULL);
@@ -64,21 +122,6 @@ static struct monitor *monitor_of_current(void)
     if (likely(!READ_ONCE(tracing)) || !current_process()->traced)
         return NULL;
     return monitor_get(MONITOR_TRACE);
-}
-
-static void send(struct monitor *m, enum monitor_type type, unsigned nr, const void *data, size_t n)
-{
-    struct task *t = (struct task *)thread_current();
-    struct monitor_record h = {.length = (uint32_t)ROUND_UP(sizeof(h) + n, 8),
-                               .type = (uint16_t)type,
-                               .number = (uint16_t)nr,
-                               .pid = (uint32_t)t->process->pid,
-                               .tid = (uint32_t)t->tid,
-                               .time = (uint64_t)time_realtime()};
-    if (!monitor_begin(m, &h))
-        return;
-    monitor_add(m, data, n);
-    monitor_end(m);
 }
 
 bool trace_enter(struct trace_call *c, const struct user_regs *regs, uint64_t nr)

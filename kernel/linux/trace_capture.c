@@ -24,10 +24,11 @@ static const struct {
     uint8_t size;
     bool at_exit;
 } fixed[] = {
-    [ARG_TIMESPEC_IN] = {16, false}, [ARG_TIMEVAL_IN] = {16, false}, [ARG_SIGSET_IN] = {8, false},
-    [ARG_SIGACTION] = {32, false},   [ARG_EVENT_IN] = {12, false},   [ARG_RLIMIT_IN] = {16, false},
-    [ARG_STAT_OUT] = {144, true},    [ARG_FDS_OUT] = {8, true},      [ARG_STATUS_OUT] = {4, true},
-    [ARG_TIMESPEC_OUT] = {16, true}, [ARG_SIGSET_OUT] = {8, true},   [ARG_RLIMIT_OUT] = {16, true},
+    [ARG_TIMESPEC_IN] = {16, false}, [ARG_TIMEVAL_IN] = {16, false},  [ARG_SIGSET_IN] = {8, false},
+    [ARG_SIGACTION] = {32, false},   [ARG_EVENT_IN] = {12, false},    [ARG_RLIMIT_IN] = {16, false},
+    [ARG_CLONE_ARGS] = {8, false},   [ARG_STAT_OUT] = {144, true},    [ARG_FDS_OUT] = {8, true},
+    [ARG_STATUS_OUT] = {4, true},    [ARG_TIMESPEC_OUT] = {16, true}, [ARG_SIGSET_OUT] = {8, true},
+    [ARG_RLIMIT_OUT] = {16, true},
 };
 
 bool capture_put(struct capture *c, const void *data, size_t n)
@@ -139,6 +140,14 @@ static void segments(struct capture *c, unsigned arg, uaddr_t at, uint64_t count
     head->length = (uint32_t)(c->len - before);
 }
 
+/* Those of a struct msghdr: its third and fourth words. */
+static void message(struct capture *c, unsigned arg, uaddr_t at, uint64_t total, uint32_t snap)
+{
+    uint64_t v[4];
+    if (at && !copy_from_user(v, at, sizeof(v)))
+        segments(c, arg, v[2], v[3], total, snap);
+}
+
 /* The 32-bit length that a pointer leads to. */
 static uint32_t length_at(uaddr_t at)
 {
@@ -169,6 +178,9 @@ static void at_entry(struct capture *c, unsigned i, unsigned kind, const uint64_
     case ARG_ADDR_IN:
         bytes(c, i, args[i], (uint32_t)next, 128);
         break;
+    case ARG_MSGHDR_IN:
+        message(c, i, args[i], UINT64_MAX, snap);
+        break;
     case ARG_IOV_IN:
         segments(c, i, args[i], next, UINT64_MAX, snap);
         break;
@@ -194,6 +206,9 @@ static void at_exit(struct capture *c, unsigned i, unsigned kind, const uint64_t
         break;
     case ARG_ADDR_OUT:
         bytes(c, i, args[i], length_at(next), 128);
+        break;
+    case ARG_MSGHDR_OUT:
+        message(c, i, args[i], result, snap);
         break;
     case ARG_IOV_OUT:
         segments(c, i, args[i], next, result, snap);

@@ -16,6 +16,7 @@
 #define UNIX_PATH_MAX 108
 #define UNIX_SNDBUF 212992u
 #define UNIX_SNDBUF_MIN 4608u
+#define UNIX_RCVBUF_MIN 2304u
 #define UNIX_SNDBUF_MAX (4u << 20)
 
 struct ucred_k {
@@ -33,6 +34,7 @@ enum unix_state { UNIX_IDLE, UNIX_LISTENING, UNIX_CONNECTED };
 enum { UNIX_SHUT_READ = 1, UNIX_SHUT_WRITE = 2 };
 
 struct unix_socket {
+    struct list all; /* every socket there is: unix_name.c */
     refcount_t refs; /* its file, peers, messages it sent, names */
     uint8_t type;    /* SOCK_*_N */
     spinlock_t lock; /* everything below up to `wait` */
@@ -45,7 +47,7 @@ struct unix_socket {
     struct list pending;      /* in a listener's queue */
     size_t queued;            /* bytes, or connections waiting */
     size_t inflight;          /* sent and not yet consumed */
-    uint32_t sndbuf;
+    uint32_t sndbuf, rcvbuf;
     int backlog;
     struct wait_queue wait; /* everybody who waits for this socket */
     struct mutex read_lock; /* one reader at a time: it copies without `lock` */
@@ -54,6 +56,9 @@ struct unix_socket {
     struct list abstract_link;
     struct ucred_k peer_cred;
     bool passcred;
+    int32_t priority, linger[2]; /* told, but without meaning here */
+    uint32_t rcv_lowat;
+    uint64_t cookie;       /* SO_COOKIE; 0: nobody has asked yet */
     uint64_t flag_options; /* bit n: boolean SOL_SOCKET option n without effect here */
     nsec_t rcv_timeout, snd_timeout;
 };
@@ -88,8 +93,15 @@ nsec_t unix_deadline(nsec_t timeout);
 
 /* unix_name.c */
 int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len);
+/* Sockets that want credentials have a name, by which they can be answered. */
+int unix_autobind(struct unix_socket *s);
 /* The socket ends: nobody finds it any more. */
 void unix_unbind(struct unix_socket *s);
+/* A new socket, and one whose memory goes. */
+void unix_enlist(struct unix_socket *s);
+void unix_delist(struct unix_socket *s);
+/* Each socket in turn, for sock_diag and /proc/net/unix; a lock is held, its own is not. */
+void unix_for_each(void (*fn)(struct unix_socket *s, void *arg), void *arg);
 /* The socket an address names, referenced; type is checked. */
 int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix_socket **out);
 /* A name as an address; its length. unix_name_of: a socket's, which may be given one just now. */

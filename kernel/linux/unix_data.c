@@ -174,7 +174,9 @@ static ssize_t do_send(struct unix_socket *s, struct sock_msg *m, struct outgoin
 {
     if (!unix_connection_type(s)) {
         struct unix_socket *to;
-        int err = dgram_target(s, m, &to);
+        int err = s->passcred ? unix_autobind(s) : 0;
+        if (!err)
+            err = dgram_target(s, m, &to);
         if (err)
             return err;
         ssize_t n = message_send(s, to, m, o);
@@ -281,10 +283,11 @@ static int wait_message(struct unix_socket *s, unsigned flags, nsec_t deadline)
     return found;
 }
 
-static int deliver_control(struct unix_socket *s, struct unix_message *msg, struct sock_msg *m)
+static int deliver_control(struct unix_socket *s, struct unix_message *msg, struct sock_msg *m,
+                           bool credentials)
 {
     int err = 0;
-    if (s->passcred)
+    if (s->passcred && credentials)
         err = cmsg_put(m, SOL_SOCKET_N, 2 /* SCM_CREDENTIALS */, &msg->cred, sizeof(msg->cred));
     if (!err && msg->scm)
         err = unix_scm_deliver(msg->scm, m);
@@ -295,22 +298,23 @@ static int deliver_control(struct unix_socket *s, struct unix_message *msg, stru
     return err;
 }
 
-/* Whether the bytes of b may follow those of a in one read. */
+/* Whether the bytes of b may follow those of a in one read; what came with descriptors ends it. */
 static bool continues(const struct unix_socket *s, const struct unix_message *a,
                       const struct unix_message *b)
 {
-    return !b->scm && (!s->passcred || !memcmp(&a->cred, &b->cred, sizeof(a->cred)));
+    return !s->passcred || !memcmp(&a->cred, &b->cred, sizeof(a->cred));
 }
 
 static ssize_t stream_recv(struct unix_socket *s, struct sock_msg *m)
 {
     nsec_t deadline = unix_deadline(s->rcv_timeout);
+    size_t least = MIN(m->flags & SOCK_MSG_WAITALL ? SIZE_MAX : s->rcv_lowat, m->uio->resid);
     bool peek = m->flags & SOCK_MSG_PEEK, first = true, stop = false;
     ssize_t done = 0;
     int err = 0;
     while (m->uio->resid && !stop && !err) {
-        /* With something in hand only MSG_WAITALL waits for more. */
-        bool wait = first || (m->flags & SOCK_MSG_WAITALL && !peek);
+        /* With something in hand only MSG_WAITALL and SO_RCVLOWAT wait for more. */
+        bool wait = first || ((size_t)done < least && !peek);
         if (!wait && !first_message(s))
             break;
         err = wait_message(s, m->flags, deadline);
@@ -320,8 +324,8 @@ static ssize_t stream_recv(struct unix_socket *s, struct sock_msg *m)
         struct unix_message *msg = first_message(s);
         while (msg && m->uio->resid) {
             size_t n = MIN(msg->len - msg->off, m->uio->resid), before = m->uio->resid;
-            if (first)
-                err = deliver_control(s, msg, m);
+            bool last = msg->scm;
+            err = deliver_control(s, msg, m, first);
             first = false;
             if (!err)
                 err = uio_write(m->uio, msg->data + msg->off, n);
@@ -337,7 +341,7 @@ static ssize_t stream_recv(struct unix_socket *s, struct sock_msg *m)
                                             ? NULL
                                             : list_first(&msg->link, struct unix_message, link);
             spin_unlock(&s->lock);
-            stop = next && !continues(s, msg, next);
+            stop = last || (next && !continues(s, msg, next));
             if (!peek && msg->off == msg->len)
                 consume(s, msg);
             msg = stop ? NULL : next;
@@ -357,7 +361,7 @@ static ssize_t message_recv(struct unix_socket *s, struct sock_msg *m)
     size_t n = MIN(msg->len, m->uio->resid);
     err = uio_write(m->uio, msg->data, n);
     if (!err)
-        err = deliver_control(s, msg, m);
+        err = deliver_control(s, msg, m, true);
     if (m->want_name && s->type == SOCK_DGRAM_N)
         m->name_len = unix_name_out(&msg->from->name, &m->name);
     if (n < msg->len)

@@ -9,6 +9,8 @@
 /* Guards vnode->socket, the abstract names and every socket's own name. */
 static struct mutex bind_lock;
 static struct list abstract_names = LIST_INIT(abstract_names);
+static spinlock_t all_lock = SPINLOCK_INIT;
+static struct list all = LIST_INIT(all);
 
 uint32_t unix_name_out(const struct unix_name *name, struct sockaddr_k *out)
 {
@@ -33,12 +35,13 @@ static int parse_name(const struct sockaddr_k *a, uint32_t len, struct unix_name
     return 0;
 }
 
-/* With bind_lock held. */
-static struct unix_socket *find_abstract(const struct unix_name *name)
+/* Each type has names of its own. With bind_lock held. */
+static struct unix_socket *find_abstract(const struct unix_name *name, int type)
 {
     struct unix_socket *s;
     list_for_each (s, &abstract_names, abstract_link)
-        if (s->name.len == name->len && !memcmp(s->name.path, name->path, name->len))
+        if (s->type == type && s->name.len == name->len &&
+            !memcmp(s->name.path, name->path, name->len))
             return s;
     return NULL;
 }
@@ -59,14 +62,14 @@ static int bind_path(struct unix_socket *s, const struct unix_name *name)
 
 static int bind_abstract(struct unix_socket *s, const struct unix_name *name)
 {
-    if (find_abstract(name))
+    if (find_abstract(name, s->type))
         return -EADDRINUSE;
     list_push_back(&abstract_names, &s->abstract_link);
     return 0;
 }
 
 /* bind with the family only: a free abstract name of five hexadecimal digits. */
-static void autobind_name(struct unix_name *name)
+static void autobind_name(struct unix_name *name, int type)
 {
     do {
         char digits[8];
@@ -74,7 +77,7 @@ static void autobind_name(struct unix_name *name)
         name->path[0] = 0;
         memcpy(name->path + 1, digits, 5);
         name->len = 6;
-    } while (find_abstract(name));
+    } while (find_abstract(name, type));
 }
 
 int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
@@ -84,16 +87,15 @@ int unix_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
     int err = parse_name(addr, len, &name);
     if (err)
         return err;
+    if (!name.len)
+        return unix_autobind(s);
     mutex_lock(&bind_lock);
     if (s->name.len)
-        err = name.len ? -EINVAL : 0;
-    else if (name.len && name.path[0])
+        err = -EINVAL;
+    else if (name.path[0])
         err = bind_path(s, &name);
-    else {
-        if (!name.len)
-            autobind_name(&name);
+    else
         err = bind_abstract(s, &name);
-    }
     if (!err && !s->name.len)
         s->name = name;
     mutex_unlock(&bind_lock);
@@ -111,6 +113,21 @@ void unix_unbind(struct unix_socket *s)
     mutex_unlock(&bind_lock);
     if (p.dentry)
         path_put(&p);
+}
+
+int unix_autobind(struct unix_socket *s)
+{
+    struct unix_name name;
+    int err = 0;
+    mutex_lock(&bind_lock);
+    if (!s->name.len) {
+        autobind_name(&name, s->type);
+        err = bind_abstract(s, &name);
+        if (!err)
+            s->name = name;
+    }
+    mutex_unlock(&bind_lock);
+    return err;
 }
 
 static int find_path(const char *path, struct unix_socket **out)
@@ -147,7 +164,7 @@ int unix_find(const struct sockaddr_k *addr, uint32_t len, int type, struct unix
         err = find_path(name.path, out);
     } else {
         mutex_lock(&bind_lock);
-        *out = find_abstract(&name);
+        *out = find_abstract(&name, type);
         if (*out)
             unix_get(*out);
         mutex_unlock(&bind_lock);
@@ -168,7 +185,55 @@ uint32_t unix_name_of(struct unix_socket *s, struct sockaddr_k *out)
     return len;
 }
 
+void unix_enlist(struct unix_socket *s)
+{
+    spin_lock(&all_lock);
+    list_push_back(&all, &s->all);
+    spin_unlock(&all_lock);
+}
+
+void unix_delist(struct unix_socket *s)
+{
+    spin_lock(&all_lock);
+    list_remove(&s->all);
+    spin_unlock(&all_lock);
+}
+
+void unix_for_each(void (*fn)(struct unix_socket *s, void *arg), void *arg)
+{
+    struct unix_socket *s;
+    mutex_lock(&bind_lock); /* names stay as they are */
+    spin_lock(&all_lock);
+    list_for_each (s, &all, all)
+        fn(s, arg);
+    spin_unlock(&all_lock);
+    mutex_unlock(&bind_lock);
+}
+
+/* A line of /proc/net/unix; a name's zero bytes are shown as '@'. */
+static void proc_line(struct unix_socket *s, void *arg)
+{
+    static const uint8_t states[] = {
+        [UNIX_IDLE] = 1, [UNIX_LISTENING] = 1, [UNIX_CONNECTED] = 3}; /* SS_UNCONNECTED, ... */
+    char name[UNIX_PATH_MAX + 1] = "";
+    for (unsigned i = 0; i < s->name.len; i++)
+        name[i] = s->name.path[i] ? s->name.path[i] : '@';
+    if (s->name.len && s->name.path[0])
+        name[s->name.len - 1] = 0; /* a path's own NUL */
+    text_printf(arg, "0000000000000000: %08X %08X %08X %04X %02X %5lu%s%s\n", ref_count(&s->refs),
+                0, s->state == UNIX_LISTENING ? 0x10000 : 0, s->type, states[s->state],
+                (unsigned long)object_ino(s), name[0] ? " " : "", name);
+}
+
+static void proc_text(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    text_printf(b, "Num       RefCount Protocol Flags    Type St Inode Path\n");
+    unix_for_each(proc_line, b);
+}
+
 void unix_socket_init(void)
 {
     mutex_init(&bind_lock);
+    procfs_register("proc/net/unix", 0444, proc_text, NULL, NULL);
 }

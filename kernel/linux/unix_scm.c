@@ -103,13 +103,18 @@ static int collect_credentials(const struct cmsg_head *h, struct ucred_k *cred)
         return -EINVAL;
     memcpy(&c, h + 1, sizeof(c));
     const struct cred *now = current_cred();
-    bool pid_ok = c.pid == current_process()->pid || capable(CAP_SYS_ADMIN_N);
+    bool own = c.pid == current_process()->pid, pid_ok = own || capable(CAP_SYS_ADMIN_N);
     bool uid_ok =
         c.uid == now->uid || c.uid == now->euid || c.uid == now->suid || capable(CAP_SETUID_N);
     bool gid_ok =
         c.gid == now->gid || c.gid == now->egid || c.gid == now->sgid || capable(CAP_SETGID_N);
     if (!pid_ok || !uid_ok || !gid_ok)
         return -EPERM;
+    struct process *p = own ? NULL : process_find(c.pid);
+    if (!own && !p)
+        return -ESRCH;
+    if (p)
+        process_put(p);
     *cred = c;
     return 0;
 }

@@ -25,20 +25,24 @@ static struct unix_socket *unix_alloc(int type)
         return NULL;
     ref_init(&s->refs, 1);
     s->type = (uint8_t)type;
-    s->sndbuf = UNIX_SNDBUF;
+    s->sndbuf = s->rcvbuf = UNIX_SNDBUF;
+    s->rcv_lowat = 1;
     spin_init(&s->lock);
     list_init(&s->queue);
     list_init(&s->pending);
     list_init(&s->abstract_link);
     wait_queue_init(&s->wait);
     mutex_init(&s->read_lock);
+    unix_enlist(s);
     return s;
 }
 
 void unix_put(struct unix_socket *s)
 {
-    if (ref_put(&s->refs))
+    if (ref_put(&s->refs)) {
+        unix_delist(s);
         kfree(s);
+    }
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -67,7 +71,9 @@ static int connect_dgram(struct unix_socket *s, const struct sockaddr_k *addr, u
 {
     struct unix_socket *peer = NULL;
     if (addr->family != AF_UNSPEC_N) {
-        int err = unix_find(addr, len, s->type, &peer);
+        int err = s->passcred ? unix_autobind(s) : 0;
+        if (!err)
+            err = unix_find(addr, len, s->type, &peer);
         if (err)
             return err;
         struct unix_socket *back = READ_ONCE(peer->peer); /* compared, not used */
@@ -150,7 +156,9 @@ static int unix_connect(struct file *f, const struct sockaddr_k *addr, uint32_t 
     struct unix_socket *s = unix_of(f), *l;
     if (!unix_connection_type(s))
         return connect_dgram(s, addr, len);
-    int err = unix_find(addr, len, s->type, &l);
+    int err = s->passcred ? unix_autobind(s) : 0;
+    if (!err)
+        err = unix_find(addr, len, s->type, &l);
     if (err)
         return err;
     err = connect_stream(s, l, f->flags & OPEN_NONBLOCK);
@@ -186,7 +194,7 @@ static struct unix_socket *take_pending(struct unix_socket *l)
     return s;
 }
 
-static void unix_close(struct unix_socket *s);
+static void unix_close(struct unix_socket *s, bool accepted);
 
 static int unix_accept(struct file *f, struct file **out)
 {
@@ -209,7 +217,7 @@ static int unix_accept(struct file *f, struct file **out)
     wake_up_key(&l->wait, POLL_OUT | POLL_WRNORM); /* connectors that wait for the backlog */
     int err = unix_file(s, out);
     if (err)
-        unix_close(s);
+        unix_close(s, false);
     return err;
 }
 
@@ -238,16 +246,15 @@ static int unix_shutdown(struct file *f, int how)
 {
     struct unix_socket *s = unix_of(f);
     unsigned bits = (unsigned)how + 1;
-    if (unix_connection_type(s) && s->state != UNIX_CONNECTED && s->state != UNIX_LISTENING)
-        return -ENOTCONN;
     shut(s, bits, 0);
     if (unix_connection_type(s) && s->peer)
         shut(s->peer, mirrored(bits), 0);
     return 0;
 }
 
-/* Ends the socket and drops the reference of its file. */
-static void unix_close(struct unix_socket *s)
+/* Ends the socket and drops the reference of its file. One that nobody has accepted resets its
+ * peer, as one with unread data does. */
+static void unix_close(struct unix_socket *s, bool accepted)
 {
     unix_unbind(s);
     spin_lock(&s->lock);
@@ -255,7 +262,7 @@ static void unix_close(struct unix_socket *s)
     s->shut = UNIX_SHUT_READ | UNIX_SHUT_WRITE;
     struct unix_socket *peer = s->peer;
     bool connection = unix_connection_type(s), listening = s->state == UNIX_LISTENING;
-    bool unread = !list_empty(&s->queue);
+    bool unread = !accepted || !list_empty(&s->queue);
     s->peer = NULL;
     spin_unlock(&s->lock);
 
@@ -263,7 +270,7 @@ static void unix_close(struct unix_socket *s)
     struct unix_message *m;
     if (listening)
         while ((pending = take_pending(s)))
-            unix_close(pending); /* not listening itself: no deeper */
+            unix_close(pending, false); /* not listening itself: no deeper */
     else
         while ((m = list_pop_front(&s->queue, struct unix_message, link)))
             unix_message_free(m);
@@ -278,7 +285,7 @@ static void unix_close(struct unix_socket *s)
 
 static void unix_release(struct file *f)
 {
-    unix_close(unix_of(f));
+    unix_close(unix_of(f), true);
 }
 
 /* --- the rest of the operations --------------------------------------------------------------- */
@@ -350,7 +357,7 @@ static long unix_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 
 static void unix_describe(struct file *f, char *buf, size_t size)
 {
-    snprintf(buf, size, "socket:[%lu]", (unsigned long)((uintptr_t)f->data >> 4 & 0xffffff));
+    snprintf(buf, size, "socket:[%lu]", (unsigned long)object_ino(f->data));
 }
 
 const struct file_ops unix_file_ops = {

@@ -21,6 +21,7 @@ struct cubic {
     uint32_t origin;    /* where the curve is flat */
     uint32_t k;         /* time to get there, 2^-10 s */
     uint32_t w_est;     /* Reno's window in bytes */
+    uint32_t w_prior;   /* the window in bytes when it was reduced last */
     uint32_t est_acked; /* bytes towards its next growth */
     uint32_t credit;    /* bytes towards ours */
     uint32_t round_end; /* HyStart++: sequence number that ends the round */
@@ -135,9 +136,10 @@ static void cubic_acked(struct tcp *t, uint32_t bytes, nsec_t now)
     if (!c->epoch)
         start_epoch(t, c, now);
 
-    /* Reno-friendly window, 4.3: alpha = 3 (1 - beta) / (1 + beta) = 9/17. */
+    /* Reno-friendly window, 4.3: alpha = 3 (1 - beta) / (1 + beta) = 9/17, and 1 where Reno would
+     * be above its last maximum. */
     c->est_acked += bytes;
-    if (c->est_acked >= c->w_est / 9 * 17) {
+    if (c->est_acked >= (c->w_est < c->w_prior ? c->w_est / 9 * 17 : c->w_est)) {
         c->est_acked = 0;
         c->w_est += t->mss;
     }
@@ -160,6 +162,7 @@ static uint32_t cubic_ssthresh(struct tcp *t)
 
     c->epoch = 0;
     c->css = false;
+    c->w_prior = t->cwnd;
     /* Fast convergence, 4.7: below the last maximum, leave room for the newcomer. */
     c->w_max = w < c->w_max ? (uint32_t)((uint64_t)w * (1024 + BETA_NUM) / 2048) : w;
     return MAX((uint32_t)((uint64_t)t->cwnd * BETA_NUM / 1024), 2 * t->mss);

@@ -8,6 +8,7 @@
 #include "net/ipimpl.h"
 #include "net/nd.h"
 #include "net/netif_impl.h"
+#include "net/packet.h"
 #include "net/raw.h"
 
 #define MAX_NETIFS 8
@@ -41,6 +42,7 @@ void net_init(void)
     pmtu_init();
     reassembly_init();
     raw_init();
+    packet_init();
     udp_init();
     tcp_init();
     loopback_init();

@@ -2,9 +2,9 @@
 #include "net/dgram.h"
 
 #include "fs/file.h"
+#include "net/filter.h"
+#include "net/ipimpl.h"
 #include "net/mcast.h"
-#include "net/stats.h"
-#include "net/view.h"
 
 #define SIOCINQ_CMD 0x541bu
 #define SIOCOUTQ_CMD 0x5411u
@@ -31,8 +31,30 @@ void dgram_init(struct dgram_socket *d, const struct socket_ops *ops, int family
     d->s.free = dgram_free;
     list_init(&d->link);
     pkt_queue_init(&d->queue);
+    pkt_queue_init(&d->errors);
     send_buffer_init(&d->sent, &d->s, release);
     d->flow.proto = (uint8_t)proto;
+}
+
+bool dgram_filter(struct dgram_socket *d, struct pkt *p, uint32_t headers)
+{
+    struct filter_context c = {
+        .protocol = ip_is_v4(&p->dst) ? ETH_TYPE_IP4 : ETH_TYPE_IP6,
+        .type = p->flags & PKT_BROADCAST ? (ip_is_multicast(&p->dst) ? 2 : 1) : 0,
+        .ifindex = p->netif->index,
+        .network = -1,
+    };
+
+    if (likely(!READ_ONCE(d->s.filter)))
+        return true;
+    spin_lock(&d->s.lock);
+    pkt_push(p, headers);
+    uint32_t n = d->s.filter ? net_filter_run(d->s.filter, p, &c) : p->len;
+    if (n && n < p->len)
+        pkt_trim_to(p, MAX(n, headers));
+    pkt_pull(p, headers);
+    spin_unlock(&d->s.lock);
+    return n;
 }
 
 bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
@@ -40,7 +62,7 @@ bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
     uint32_t bytes = pkt_cost(p);
 
     if (unlikely(d->s.timestamp))
-        p->cb[1] = (uint64_t)time_realtime();
+        p->cb[CB_TIME] = (uint64_t)time_realtime();
     spin_lock(&d->s.lock);
     if (d->rmem + bytes > d->s.rcvbuf || (d->s.shut & 1)) {
         d->drops++;
@@ -49,14 +71,29 @@ bool dgram_enqueue(struct dgram_socket *d, struct pkt *p)
         return false;
     }
     d->rmem += bytes;
+    p->cb[CB_DROPS] = d->drops;
     pkt_queue_push(&d->queue, p);
     spin_unlock(&d->s.lock);
     wake_up_key(&d->s.wait, POLL_IN | POLL_RDNORM);
     return true;
 }
 
+/* A copy of the packet that SO_PEEK_OFF points into, *off made relative to it; NULL: there is none
+ * so far. */
+static struct pkt *peek_at(struct dgram_socket *d, uint32_t *off, int *err)
+{
+    struct pkt *p = d->queue.head;
+
+    for (; p && *off && *off >= p->len; p = p->next)
+        *off -= p->len;
+    struct pkt *copy = p ? pkt_clone(p) : NULL;
+    if (p && !copy)
+        *err = -ENOMEM;
+    return copy;
+}
+
 /* The first packet, or with PEEK a copy of it; an error if there is one pending. */
-static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
+static struct pkt *take(struct dgram_socket *d, bool peek, uint32_t *off, int *err)
 {
     struct pkt *p;
 
@@ -66,10 +103,9 @@ static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
         *err = -d->s.error;
         d->s.error = 0;
         p = NULL;
-    } else if (peek && d->queue.head) {
-        p = pkt_clone(d->queue.head);
-        if (!p)
-            *err = -ENOMEM;
+    } else if (peek) {
+        *off = (uint32_t)MAX(d->s.peek_off, 0);
+        p = peek_at(d, off, err);
     } else {
         p = pkt_queue_pop(&d->queue);
         if (p)
@@ -79,36 +115,83 @@ static struct pkt *take(struct dgram_socket *d, bool peek, int *err)
     return p;
 }
 
-static int copy_to_uio(struct uio *u, const struct pkt *p, size_t n)
+int dgram_copy_out(struct uio *u, const struct pkt *p, uint32_t off, size_t n)
 {
-    size_t part = MIN(n, (size_t)p->linear);
-    int err = uio_write(u, p->data, part);
+    size_t part = off < p->linear ? MIN(n, (size_t)p->linear - off) : 0;
+    int err = part ? uio_write(u, p->data + off, part) : 0;
 
     n -= part;
+    off = off > p->linear ? off - p->linear : 0;
     for (unsigned i = 0; n && !err; i++) {
-        part = MIN(n, (size_t)p->frags[i].len);
-        err = uio_write(u, (uint8_t *)page_addr(p->frags[i].page) + p->frags[i].off, part);
+        const struct pkt_frag *f = &p->frags[i];
+        if (off >= f->len) {
+            off -= f->len;
+            continue;
+        }
+        part = MIN(n, (size_t)f->len - off);
+        err = uio_write(u, (uint8_t *)page_addr(f->page) + f->off + off, part);
         n -= part;
+        off = 0;
     }
     return err;
 }
 
-static void fill_info(struct sock_recv_info *info, const struct pkt *p)
+/* SO_PEEK_OFF follows what is peeked at and what is taken away in front of it. */
+static void move_peek_offset(struct socket *s, bool peek, size_t n)
 {
-    info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[0]};
+    spin_lock_bh(&s->lock);
+    if (s->peek_off >= 0)
+        s->peek_off = peek ? s->peek_off + (int)n : MAX(s->peek_off - (int)n, 0);
+    spin_unlock_bh(&s->lock);
+}
+
+/* The IPv4 options of a packet, whose header is still in front of its data, or begins it. */
+static void copy_options(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
+{
+    uint32_t before = s->type == 3 ? 0 : p->l4 + (s->proto == IPPROTO_UDP_N ? 8u : 0);
+    const uint8_t *ip = p->data - before;
+
+    if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60 || p->data - p->buf < before)
+        return;
+    info->options_len = (uint8_t)(p->l4 - IP4_HEADER);
+    memcpy(info->options, ip + IP4_HEADER, info->options_len);
+}
+
+static void fill_info(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
+{
+    info->options_len = 0;
+    if (unlikely(s->recv_opts || s->ret_opts))
+        copy_options(s, info, p);
+    info->from = (struct sock_addr){.ip = p->src, .port = (uint16_t)p->cb[CB_PORT]};
     if (ip_is_link_local(&p->src) && !ip_is_v4(&p->src))
         info->from.scope = (uint32_t)p->netif->index;
     info->local = p->dst;
     info->ifindex = p->netif->index;
     info->tos = p->tos;
     info->ttl = p->ttl;
-    info->realtime = (nsec_t)p->cb[1];
+    info->realtime = (nsec_t)p->cb[CB_TIME];
+    info->local_port = (uint16_t)p->cb[CB_LOCAL_PORT];
+    info->drops = (uint32_t)p->cb[CB_DROPS];
+    info->segment = p->gso == GSO_UDP ? p->gso_size : 0;
+    info->link.protocol = (uint16_t)p->cb[CB_PORT];
+    info->link.type = (uint8_t)(p->cb[CB_PORT] >> 16);
+    memcpy(info->link.addr, &p->cb[CB_LOCAL_PORT], sizeof(info->link.addr));
+    info->link.len = (uint32_t)p->cb[CB_ERROR];
 }
 
-static int wait_readable(struct dgram_socket *d, nsec_t deadline)
+static bool has_data(const struct dgram_socket *d, bool peek)
+{
+    int off = READ_ONCE(d->s.peek_off);
+
+    if (peek && off > 0)
+        return READ_ONCE(d->queue.bytes) > (uint32_t)off;
+    return READ_ONCE(d->queue.head);
+}
+
+static int wait_readable(struct dgram_socket *d, bool peek, nsec_t deadline)
 {
     int err = wait_event_timeout(
-        &d->s.wait, READ_ONCE(d->queue.head) || READ_ONCE(d->s.error) || (READ_ONCE(d->s.shut) & 1),
+        &d->s.wait, has_data(d, peek) || READ_ONCE(d->s.error) || (READ_ONCE(d->s.shut) & 1),
         deadline);
     return err == -ETIMEDOUT ? -EAGAIN : err;
 }
@@ -117,25 +200,29 @@ ssize_t dgram_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
 {
     struct dgram_socket *d = dgram_of(s);
     nsec_t deadline = s->rcv_timeout ? time_now() + s->rcv_timeout : NSEC_NEVER;
+    bool peek = flags & SOCK_MSG_PEEK;
     struct pkt *p;
+    uint32_t off = 0;
     int err;
 
-    if (flags & SOCK_MSG_ERRQUEUE)
-        return -EAGAIN; /* errors are told through SO_ERROR alone */
-    while (!(p = take(d, flags & SOCK_MSG_PEEK, &err))) {
+    if (unlikely(flags & SOCK_MSG_ERRQUEUE))
+        return dgram_recv_error(d, u, info, flags);
+    while (!(p = take(d, peek, &off, &err))) {
         if (!err && (s->shut & 1))
             return 0;
         if (!err)
-            err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : wait_readable(d, deadline);
+            err = flags & SOCK_MSG_DONTWAIT ? -EAGAIN : wait_readable(d, peek, deadline);
         if (err)
             return err;
     }
-    size_t n = MIN((size_t)p->len, u->resid);
-    fill_info(info, p);
-    if (n < p->len)
+    size_t left = p->len - off, n = MIN(left, u->resid);
+    fill_info(s, info, p);
+    if (n < left)
         info->flags |= SOCK_MSG_TRUNC;
     ssize_t result = flags & SOCK_MSG_TRUNC ? (ssize_t)p->len : (ssize_t)n;
-    err = copy_to_uio(u, p, n);
+    err = dgram_copy_out(u, p, off, n);
+    if (unlikely(READ_ONCE(s->peek_off) >= 0) && !err)
+        move_peek_offset(s, peek, n);
     pkt_free(p);
     return err ? err : result;
 }
@@ -169,7 +256,7 @@ unsigned dgram_poll(struct socket *s)
         events |= POLL_RDHUP;
     if ((s->shut & 3) == 3)
         events |= POLL_HUP;
-    if (READ_ONCE(s->error))
+    if (READ_ONCE(s->error) || READ_ONCE(d->errors.head))
         events |= POLL_ERR;
     return events;
 }
@@ -192,7 +279,14 @@ int dgram_ioctl(struct socket *s, unsigned cmd, int *value)
 
 void dgram_option_changed(struct socket *s)
 {
-    send_buffer_recheck(&dgram_of(s)->sent);
+    struct dgram_socket *d = dgram_of(s);
+
+    send_buffer_recheck(&d->sent);
+    if (!s->recverr)
+        dgram_drop_errors(d);
+    spin_lock_bh(&s->lock);
+    ip_flow_release(&d->flow); /* the next datagram's is looked up by the new options */
+    spin_unlock_bh(&s->lock);
 }
 
 int dgram_disconnect(struct socket *s)
@@ -228,8 +322,12 @@ void dgram_close(struct socket *s)
     spin_lock_bh(&s->lock);
     s->shut = 3;
     pkt_queue_free(&d->queue);
+    pkt_queue_free(&d->errors);
     d->rmem = 0;
+    struct net_filter *filter = s->filter;
+    s->filter = NULL;
     spin_unlock_bh(&s->lock);
+    kfree(filter);
     socket_put(s);
 }
 
@@ -372,7 +470,12 @@ int dgram_route(struct dgram_socket *d, const struct sock_addr *to,
         return -EACCES;
     ip_flow_release(f);
     *f = w;
-    return ip_route(f);
+    int err = ip_route(f);
+    if (!err && unlikely(d->s.dontroute) && !ip_equal(&f->neighbour->addr, &f->dst)) {
+        ip_flow_release(f); /* it would go by a router */
+        err = -ENETUNREACH;
+    }
+    return err;
 }
 
 int dgram_connect(struct dgram_socket *d, const struct sock_addr *addr)
@@ -401,4 +504,18 @@ int dgram_check_local(const struct socket *s, const struct ip_addr *ip)
     bool ours = view_local(net_view(), NULL, ip) != NULL;
     net_batch_end();
     return ours ? 0 : -EADDRNOTAVAIL;
+}
+
+struct sock_row dgram_row(struct dgram_socket *d)
+{
+    return (struct sock_row){
+        .s = &d->s,
+        .local = d->s.local,
+        .peer = d->s.peer,
+        .family = (uint8_t)d->s.family,
+        .state = d->connected ? SOCK_ROW_ESTABLISHED : SOCK_ROW_CLOSE,
+        .received = d->rmem,
+        .unsent = send_buffer_used(&d->sent),
+        .drops = d->drops,
+    };
 }

@@ -1,6 +1,7 @@
 /* Ethernet input and output (net/ether.h). */
 #include "net/ether.h"
 
+#include "net/packet.h"
 #include "net/stats.h"
 
 static void drop(struct pkt *p, enum net_stat why)
@@ -28,6 +29,8 @@ void ether_input(struct netif *n, struct pkt *p)
     }
     const uint8_t *h = p->data;
     p->netif = n;
+    if (unlikely(packet_socket_count))
+        packet_tap(n, p, false);
     if (unlikely(!mac_equal(h, n->mac))) {
         /* Unicast for others comes in when the device is promiscuous or the switch is learning. */
         if (!(h[0] & 1)) {

@@ -4,6 +4,8 @@
  */
 #include "net/icmp.h"
 
+#include "net/socket.h"
+
 #define ICMP_ECHO_REPLY 0u
 #define ICMP_UNREACHABLE 3u
 #define ICMP_ECHO 8u
@@ -73,29 +75,41 @@ static void echo(struct pkt *p)
     ip_output(f, p);
 }
 
-void icmp_quoted(uint8_t proto, const struct ip_addr *src, const struct ip_addr *dst,
-                 const uint8_t *transport, int err, uint32_t mtu)
+void icmp_quoted(const struct icmp_report *r)
 {
-    if (!view_local(net_view(), NULL, src))
+    if (!view_local(net_view(), NULL, &r->src))
         return;
-    if (err == -EMSGSIZE)
-        pmtu_learn(dst, mtu);
-    if (proto == IPPROTO_TCP_N)
-        tcp_icmp_error(src, dst, transport, err, mtu);
-    else if (proto == IPPROTO_UDP_N)
-        udp_icmp_error(src, dst, transport, err, mtu);
+    if (r->err == -EMSGSIZE)
+        pmtu_learn(&r->dst, r->mtu);
+    if (r->proto == IPPROTO_TCP_N)
+        tcp_icmp_error(&r->src, &r->dst, r->transport, r->err, r->mtu);
+    else if (r->proto == IPPROTO_UDP_N)
+        udp_icmp_error(r);
+    raw_icmp_error(r);
 }
 
-void icmp4_quoted(const uint8_t *ip, uint32_t len, int err, uint32_t mtu)
+void icmp4_quoted(const uint8_t *ip, uint32_t len, struct icmp_report *r)
 {
     if (len < IP4_HEADER + 8 || (ip[0] >> 4) != 4)
         return;
     uint32_t hl = (ip[0] & 15) * 4u;
     if (hl < IP4_HEADER || len < hl + 8 || (get16(ip + 6) & 0x1fff))
         return;
-    struct ip_addr src = ip_from_v4(*(const wire32 *)(ip + 12));
-    struct ip_addr dst = ip_from_v4(*(const wire32 *)(ip + 16));
-    icmp_quoted(ip[9], &src, &dst, ip + hl, err, mtu);
+    r->src = ip_from_v4(*(const wire32 *)(ip + 12));
+    r->dst = ip_from_v4(*(const wire32 *)(ip + 16));
+    r->proto = ip[9];
+    r->transport = ip + hl;
+    r->len = len - hl;
+    icmp_quoted(r);
+}
+
+/* A received error: what it quotes begins behind 8 bytes. */
+static void told(const struct pkt *p, int err, uint32_t mtu)
+{
+    struct icmp_report r = {
+        .err = err, .mtu = mtu, .offender = p->src, .type = p->data[0], .code = p->data[1]};
+
+    icmp4_quoted(p->data + 8, p->linear - 8, &r);
 }
 
 /* RFC 1191 7.1: an old router that does not say the size: the next smaller plausible one. */
@@ -131,7 +145,7 @@ static void unreachable(const struct pkt *p)
         if (mtu < IP4_MIN_MTU)
             mtu = IP4_MIN_MTU;
     }
-    icmp4_quoted(quoted, p->linear - 8, -errors[code], mtu);
+    told(p, -errors[code], mtu);
 }
 
 static bool checksum_ok(struct pkt *p)
@@ -159,7 +173,7 @@ void icmp4_input(struct netif *n, struct pkt *p)
         net_count(NET_Icmp_InEchos);
         /* Not to broadcasts (RFC 1122 3.2.2.6 allows to be silent): no amplifier. And the network
          * server answers for a shared address. */
-        if (!(p->flags & PKT_BROADCAST) && !n->shared) {
+        if (!(p->flags & PKT_BROADCAST) && !n->shared && !net_tunables.icmp_echo_ignore_all) {
             echo(p);
             return;
         }
@@ -176,11 +190,11 @@ void icmp4_input(struct netif *n, struct pkt *p)
     case ICMP_TIME_EXCEEDED:
         net_count(NET_Icmp_InTimeExcds);
         pkt_make_linear(p, MIN(p->len, 128u));
-        icmp4_quoted(p->data + 8, p->linear - 8, -EHOSTUNREACH, 0);
+        told(p, -EHOSTUNREACH, 0);
         break;
     case ICMP_PARAMETER:
         pkt_make_linear(p, MIN(p->len, 128u));
-        icmp4_quoted(p->data + 8, p->linear - 8, -EPROTO, 0);
+        told(p, -EPROTO, 0);
         break;
     default:
         break;
@@ -241,10 +255,14 @@ void ip_report_unreachable(struct pkt *frame)
 {
     if (frame->linear > ETH_HEADER) {
         const uint8_t *ip = frame->data + ETH_HEADER;
-        if ((ip[0] >> 4) == 4)
-            icmp4_quoted(ip, frame->linear - ETH_HEADER, -EHOSTUNREACH, 0);
+        bool v4 = (ip[0] >> 4) == 4;
+        /* As if we had been told by ourselves that the host is unreachable. */
+        struct icmp_report r = {
+            .err = -EHOSTUNREACH, .type = v4 ? ICMP_UNREACHABLE : 1, .code = v4 ? 1 : 3};
+        if (v4)
+            icmp4_quoted(ip, frame->linear - ETH_HEADER, &r);
         else
-            icmp6_quoted(ip, frame->linear - ETH_HEADER, -EHOSTUNREACH, 0);
+            icmp6_quoted(ip, frame->linear - ETH_HEADER, &r);
     }
     pkt_free(frame);
 }

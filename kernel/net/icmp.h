@@ -11,8 +11,7 @@ bool icmp_rate_ok(void);
 struct ip_flow *icmp_reply_flow(const struct pkt *p, uint8_t proto);
 /* An error message that quotes p; the checksum is not filled in. NULL (counted): no memory. */
 struct pkt *icmp_error_packet(const struct pkt *p, uint8_t type, uint8_t code, uint32_t rest);
-/* Tells the transport of an error about its packet. err negative errno. */
-void icmp_quoted(uint8_t proto, const struct ip_addr *src, const struct ip_addr *dst,
-                 const uint8_t *transport, int err, uint32_t mtu);
+/* Tells the transport of an error about its packet. */
+void icmp_quoted(const struct icmp_report *r);
 
 #endif

@@ -11,25 +11,36 @@
 #define ND_FIRST 133u /* router solicitation */
 #define ND_LAST 137u  /* redirect */
 
-void icmp6_quoted(const uint8_t *ip, uint32_t len, int err, uint32_t mtu)
+void icmp6_quoted(const uint8_t *ip, uint32_t len, struct icmp_report *r)
 {
-    struct ip_addr src, dst;
     uint32_t at = IP6_HEADER;
 
     if (len < IP6_HEADER + 8 || (ip[0] >> 4) != 6)
         return;
     uint8_t next = ip[6];
-    memcpy(&src, ip + 8, 16);
-    memcpy(&dst, ip + 24, 16);
+    memcpy(&r->src, ip + 8, 16);
+    memcpy(&r->dst, ip + 24, 16);
     if (next == IPPROTO_FRAGMENT_N && len >= at + 16) { /* the only one we send */
         if (get16(ip + at + 2) & 0xfff8)
             return;
         next = ip[at];
         at += 8;
     }
-    if (len < at + 8 || ip_is_v4(&src))
+    if (len < at + 8 || ip_is_v4(&r->src))
         return;
-    icmp_quoted(next, &src, &dst, ip + at, err, mtu);
+    r->proto = next;
+    r->transport = ip + at;
+    r->len = len - at;
+    icmp_quoted(r);
+}
+
+/* A received error: what it quotes begins behind 8 bytes. */
+static void told(const struct pkt *p, int err, uint32_t mtu)
+{
+    struct icmp_report r = {
+        .err = err, .mtu = mtu, .offender = p->src, .type = p->data[0], .code = p->data[1]};
+
+    icmp6_quoted(p->data + 8, p->linear - 8, &r);
 }
 
 static void unreachable(const struct pkt *p)
@@ -39,7 +50,7 @@ static void unreachable(const struct pkt *p)
     uint8_t code = p->data[1];
 
     if (code < ARRAY_SIZE(errors))
-        icmp6_quoted(p->data + 8, p->linear - 8, -errors[code], 0);
+        told(p, -errors[code], 0);
 }
 
 static void echo(struct pkt *p)
@@ -81,13 +92,13 @@ static void error_input(struct pkt *p)
         break;
     case ICMP6_TOO_BIG:
         net_count(NET_Icmp6_InPktTooBigs);
-        icmp6_quoted(p->data + 8, p->linear - 8, -EMSGSIZE, MAX(get32(p->data + 4), IP6_MIN_MTU));
+        told(p, -EMSGSIZE, MAX(get32(p->data + 4), IP6_MIN_MTU));
         break;
     case ICMP6_TIME_EXCEEDED:
-        icmp6_quoted(p->data + 8, p->linear - 8, -EHOSTUNREACH, 0);
+        told(p, -EHOSTUNREACH, 0);
         break;
     case ICMP6_PARAMETER:
-        icmp6_quoted(p->data + 8, p->linear - 8, -EPROTO, 0);
+        told(p, -EPROTO, 0);
         break;
     default:
         break;

@@ -113,8 +113,18 @@ void udp_input(struct pkt *p);
  * fragmentation needed / packet too big); transport points at the first 8 bytes of its header. */
 void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,
                     int err, uint32_t mtu);
-void udp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,
-                    int err, uint32_t mtu);
+/* What an ICMP error, or a neighbour that does not answer, says of a packet that we sent. */
+struct icmp_report {
+    struct ip_addr src, dst; /* of our packet */
+    uint8_t proto;
+    const uint8_t *transport; /* what is known of it behind its IP headers */
+    uint32_t len;             /* at least 8 */
+    int err;                  /* negative errno */
+    uint32_t mtu;             /* -EMSGSIZE */
+    struct ip_addr offender;  /* who says so */
+    uint8_t type, code;       /* as it said it */
+};
+void udp_icmp_error(const struct icmp_report *r);
 /* An address was removed or an interface went away: connections bound to it may end. */
 void tcp_init(void);
 void udp_init(void);

@@ -66,12 +66,14 @@ int ip6_fragment(struct ip_flow *flow, struct pkt *p);
  * p->data is behind the IP headers. */
 bool raw_deliver(const struct pkt *p);
 extern atomic_int raw_socket_count[256];
-/* ICMP errors for raw and ping sockets are not kept; echo replies go to ping sockets by their id.
- */
+/* Echo replies go to ping sockets by their id. */
 bool ping_deliver(const struct pkt *p);
+/* An error about a packet of a raw or ping socket. Inside a batch. */
+void raw_icmp_error(const struct icmp_report *r);
 
-/* An ICMP error quotes a packet of ours: tells the transport. quoted: its IP header and 8 bytes. */
-void icmp4_quoted(const uint8_t *ip, uint32_t len, int err, uint32_t mtu);
-void icmp6_quoted(const uint8_t *ip, uint32_t len, int err, uint32_t mtu);
+/* An error quotes a packet of ours, from its IP header on: tells the transport. Of r the error and
+ * who reports it are set. */
+void icmp4_quoted(const uint8_t *ip, uint32_t len, struct icmp_report *r);
+void icmp6_quoted(const uint8_t *ip, uint32_t len, struct icmp_report *r);
 
 #endif

@@ -196,7 +196,7 @@ static void program_work(struct work *w)
     struct net_path *paths[NETIF_PATHS];
     memcpy(paths, n->paths, sizeof(paths));
     spin_unlock_bh(&net_config_lock);
-    if (n->tap) /* it has uses for all */
+    if (n->tap || n->promiscuous) /* it has uses for all */
         count = -1;
     for (int i = 0; i < NETIF_PATHS; i++) /* none goes meanwhile: it is this thread that detaches */
         if (paths[i] && paths[i]->ops->set_multicast)
@@ -347,7 +347,7 @@ void mcast_socket_leave_all(struct socket *s)
     }
 }
 
-bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, const struct netif *n)
+bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, struct netif *n)
 {
-    return find_membership(s, group, n->index) != NULL;
+    return find_membership(s, group, n->index) || (s->mcast_all && mcast_member(n, group));
 }

@@ -22,7 +22,8 @@ void mcast_program(struct netif *n);
 int mcast_socket_join(struct socket *s, const struct ip_addr *group, int ifindex);
 int mcast_socket_leave(struct socket *s, const struct ip_addr *group, int ifindex);
 void mcast_socket_leave_all(struct socket *s);
-/* Whether datagrams to the group that came in on n are for this socket. */
-bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, const struct netif *n);
+/* Whether datagrams to the group that came in on n are for this socket: it is a member, or has not
+ * said that it wants its own groups alone (IP_MULTICAST_ALL). Inside a batch. */
+bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, struct netif *n);
 
 #endif

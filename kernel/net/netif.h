@@ -148,6 +148,7 @@ struct netif {
     struct pkt_queue backlog[64]; /* per queue: packets a full ring refused; bounded */
     spinlock_t backlog_lock[64];
     uint64_t tx_dropped;
+    atomic_int promiscuous;  /* how many want to receive what is for others too */
     struct work link_work;   /* follows a change of the link state */
     struct work filter_work; /* programs the path's multicast filter */
     struct nd_state

@@ -78,8 +78,10 @@ static void give(struct dgram_socket *d, const struct pkt *p, bool with_header)
     }
     if (with_header)
         pkt_push(c, c->l4);
-    c->cb[0] = 0;
-    if (!dgram_enqueue(d, c))
+    memset(c->cb, 0, sizeof(c->cb));
+    if (!dgram_filter(d, c, 0))
+        pkt_free(c);
+    else if (!dgram_enqueue(d, c))
         net_count(NET_Librettos_RawFull);
 }
 
@@ -117,6 +119,34 @@ bool ping_deliver(const struct pkt *p)
     }
     spin_unlock(&table.lock);
     return any;
+}
+
+/* The id of the echo request that is quoted, or 0. */
+static uint16_t echo_id(const struct icmp_report *r)
+{
+    bool icmp = r->proto == IPPROTO_ICMP_N || r->proto == IPPROTO_ICMPV6_N;
+
+    return icmp ? get16(r->transport + 4) : 0;
+}
+
+void raw_icmp_error(const struct icmp_report *r)
+{
+    struct dgram_socket *d;
+    uint16_t id = echo_id(r);
+
+    if (list_empty(&table.raw) && (!id || list_empty(&table.ping)))
+        return;
+    spin_lock(&table.lock);
+    list_for_each (d, &table.raw, link) {
+        if (d->s.proto == r->proto && (d->s.family == 4) == ip_is_v4(&r->dst) &&
+            (!d->connected || ip_equal(&d->s.peer.ip, &r->dst)))
+            dgram_icmp_error(d, r, 0, 0);
+    }
+    list_for_each (d, &table.ping, link) {
+        if (id && d->s.local.port == id && (d->s.family == 4) == ip_is_v4(&r->dst))
+            dgram_icmp_error(d, r, 0, 0);
+    }
+    spin_unlock(&table.lock);
 }
 
 /* --- output ----------------------------------------------------------------------------------- */
@@ -329,6 +359,19 @@ int raw_socket_create(int family, int proto, struct socket **out)
     spin_unlock_bh(&table.lock);
     *out = &r->d.s;
     return 0;
+}
+
+void raw_rows(sock_row_fn fn, void *arg)
+{
+    struct dgram_socket *d;
+
+    spin_lock_bh(&table.lock);
+    list_for_each (d, &table.raw, link) {
+        struct sock_row row = dgram_row(d);
+        row.local.port = d->s.proto; /* where others have their port */
+        fn(&row, arg);
+    }
+    spin_unlock_bh(&table.lock);
 }
 
 /* --- ping ------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* The generic part of sockets (net/socket.h); options are in sockopt.c. */
 #include "net/socket.h"
 
+#include "net/filter.h"
 #include "net/raw.h"
 
 #define IPPROTO_MAX_N 255
@@ -29,6 +30,7 @@ struct net_tunables net_tunables = {
     .timestamps = true,
     .sack = true,
     .window_scaling = true,
+    .default_ttl = 64,
     .ecn = 2,
 };
 
@@ -51,12 +53,42 @@ void socket_init(struct socket *s, const struct socket_ops *ops, int family, int
     s->rcvbuf = type == SOCK_STREAM_N ? net_tunables.rmem[1] : net_tunables.rmem_default;
     s->sndbuf = type == SOCK_STREAM_N ? net_tunables.wmem[1] : net_tunables.wmem_default;
     s->rcv_lowat = 1;
-    s->ttl = 64;
+    s->ttl = net_tunables.default_ttl;
+    s->v6only = family == 6 && net_tunables.bindv6only;
     s->mcast_ttl = 1;
-    s->mcast_loop = true;
+    s->mcast_loop = s->mcast_all = true;
+    s->peek_off = -1;
     s->mtu_discover = 1; /* IP_PMTUDISC_WANT */
     s->incoming_cpu = -1;
     list_init(&s->groups);
+}
+
+int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count)
+{
+    struct net_filter *new = NULL;
+    int err = s->type == SOCK_STREAM_N ? -EOPNOTSUPP : s->filter_locked ? -EPERM : 0;
+
+    if (!err && count)
+        err = net_filter_make(insns, count, &new);
+    if (err)
+        return err;
+    spin_lock_bh(&s->lock);
+    struct net_filter *old = s->filter;
+    s->filter = new;
+    spin_unlock_bh(&s->lock);
+    kfree(old);
+    return new || old ? 0 : -ENOENT;
+}
+
+uint64_t socket_cookie(uint64_t *cookie)
+{
+    static atomic_ullong last;
+    uint64_t old = 0, fresh = atomic_fetch_add(&last, 1) + 1;
+
+    /* Who asks first decides. */
+    if (__atomic_compare_exchange_n(cookie, &old, fresh, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return fresh;
+    return old;
 }
 
 void socket_put(struct socket *s)

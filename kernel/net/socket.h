@@ -10,6 +10,8 @@
 #include "core/wait.h"
 #include "net/ip.h"
 
+struct net_filter;
+struct filter_insn;
 struct socket;
 struct poll_table;
 struct page;
@@ -35,6 +37,18 @@ struct sock_send_info {
     struct ip_addr local; /* source address; any: unset */
     int ifindex;          /* 0: unset */
     int tos, ttl;         /* -1: unset */
+    int segment;          /* UDP_SEGMENT: payload bytes of each datagram; -1: unset */
+};
+
+/* Where an error in an error queue comes from: SO_EE_ORIGIN_* of Linux. */
+enum sock_error_origin { ERROR_LOCAL = 1, ERROR_ICMP = 2, ERROR_ICMP6 = 3, ERROR_ZEROCOPY = 5 };
+
+/* What MSG_ERRQUEUE tells of an error: struct sock_extended_err, and who reported it. */
+struct sock_error {
+    uint8_t err; /* positive errno; 0: none */
+    uint8_t origin, type, code;
+    uint32_t info, data; /* EMSGSIZE: the MTU; ZEROCOPY: the first and last send */
+    struct ip_addr offender;
 };
 
 /* What recvmsg tells besides the data. */
@@ -44,7 +58,19 @@ struct sock_recv_info {
     struct ip_addr local; /* destination address of a datagram (IP_PKTINFO) */
     int ifindex;
     uint8_t tos, ttl;
-    nsec_t realtime; /* SO_TIMESTAMP */
+    uint16_t local_port; /* of a datagram: IP_RECVORIGDSTADDR */
+    uint16_t segment; /* UDP_GRO: datagrams of this many bytes are told as one; 0: one datagram */
+    uint32_t drops;   /* SO_RXQ_OVFL: datagrams lost before this one */
+    nsec_t realtime;  /* SO_TIMESTAMP */
+    struct {          /* of a packet socket */
+        uint16_t protocol; /* big-endian */
+        uint8_t type;      /* PACKET_HOST, ... */
+        uint8_t addr[8];
+        uint32_t len; /* as it was on the wire */
+    } link;
+    uint8_t options_len; /* of IPv4, if the program has asked for them */
+    uint8_t options[40];
+    struct sock_error error; /* of MSG_ERRQUEUE */
 };
 
 struct socket_ops {
@@ -87,8 +113,9 @@ struct socket {
     int error;    /* pending SO_ERROR (positive errno), cleared when read */
     uint8_t shut; /* 1: no more reading, 2: no more writing */
     /* SOL_SOCKET and IP options, generic part (net/sockopt.c) */
-    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, pktinfo,
-        recverr, oobinline, freebind, transparent, no_check, bind_no_port;
+    bool reuse_addr, reuse_port, keepalive, broadcast, v6only, linger_on, timestamp, timestamp_ns,
+        pktinfo, recverr, oobinline, freebind, transparent, no_check, bind_no_port, dontroute,
+        debug, rxq_ovfl, recv_origdst, recv_opts, ret_opts;
     int linger_s;
     uint32_t rcvbuf, sndbuf; /* bytes; locked_* : set by the program, no autotuning */
     bool rcvbuf_locked, sndbuf_locked;
@@ -96,12 +123,21 @@ struct socket {
     uint32_t rcv_lowat, mark, priority;
     int bound_ifindex;
     uint8_t tos, ttl, mcast_ttl;
-    bool mcast_loop, recv_tos, recv_ttl, dont_fragment_set;
+    bool mcast_loop, mcast_all, recv_tos, recv_ttl, dont_fragment_set;
     uint8_t mtu_discover;
     int incoming_cpu;
-    bool listening;                 /* SO_ACCEPTCONN */
-    bool header_included;           /* IP_HDRINCL */
-    int mcast_ifindex;              /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    bool listening;       /* SO_ACCEPTCONN */
+    bool header_included; /* IP_HDRINCL */
+    int mcast_ifindex;    /* IP_MULTICAST_IF, IPV6_MULTICAST_IF */
+    uint32_t mcast_addr;  /* IP_MULTICAST_IF: the address it was given by */
+    /* SO_ZEROCOPY: sends with MSG_ZEROCOPY are numbered; those from `zc_untold` on have to be told
+     * by the error queue. linux/ does that: what is sent is copied, so it is done at once. */
+    bool zerocopy;
+    uint32_t zc_next, zc_untold;
+    int peek_off;                   /* SO_PEEK_OFF; -1: none */
+    struct net_filter *filter;      /* SO_ATTACH_FILTER, under lock; NULL: none */
+    bool filter_locked;             /* SO_LOCK_FILTER */
+    uint64_t cookie;                /* SO_COOKIE; 0: nobody has asked yet */
     struct list groups;             /* multicast memberships (net/mcast.c) */
     void (*free)(struct socket *s); /* releases the object that embeds the socket */
     void *owner;                    /* linux/: struct file, for SIGIO; not touched by net */
@@ -114,8 +150,15 @@ int socket_create(int family, int type, int proto, struct socket **out);
 /* The generic options of SOL_SOCKET, IPPROTO_IP and IPPROTO_IPV6; others go to ops->setopt. */
 int socket_setopt(struct socket *s, int level, int name, const void *val, uint32_t len);
 int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *len);
+/* SO_ATTACH_FILTER: checks and copies the program; count 0 detaches (-ENOENT: there is none).
+ * -EPERM (locked), -EINVAL, -ENOMEM, -EOPNOTSUPP for streams. */
+int socket_attach_filter(struct socket *s, const struct filter_insn *insns, uint32_t count);
+/* SO_COOKIE: a number that no other socket has had; *cookie is the socket's, 0 before. */
+uint64_t socket_cookie(uint64_t *cookie);
 /* Protocols: the base part of a new socket. */
 void socket_init(struct socket *s, const struct socket_ops *ops, int family, int type, int proto);
+/* The unspecified address of the socket's family. */
+struct ip_addr socket_any(const struct socket *s);
 void socket_put(struct socket *s); /* last reference: ops-specific free through s->free */
 /* TCP's and UDP's constructors, called by socket_create. */
 int tcp_socket_create(int family, struct socket **out);
@@ -124,10 +167,9 @@ int udp_socket_create(int family, struct socket **out);
 /* Told of every listening TCP or bound UDP port: the control channel's LISTEN. Set by linux/. Any
  * context that may bind. */
 extern void (*socket_listen_hook)(int proto, const struct sock_addr *addr, int family, bool open);
-/* Every socket, for /proc/net/tcp, udp: text lines are made by the protocol. */
+/* Every socket, for /proc/net/tcp. */
 struct text_buf;
 void tcp_proc_text(struct text_buf *b, bool v6);
-void udp_proc_text(struct text_buf *b, bool v6);
 /* The line of TCP in /proc/net/sockstat, and the number of bound UDP sockets. */
 void tcp_sockstat_text(struct text_buf *b);
 unsigned udp_socket_count(void);
@@ -140,7 +182,10 @@ struct net_tunables {
     uint32_t rmem_max, wmem_max, rmem_default, wmem_default;
     int fin_timeout_s, keepalive_time_s, keepalive_intvl_s, keepalive_probes;
     bool syncookies, timestamps, sack, window_scaling;
-    uint8_t ecn; /* 0 off, 1 on, 2 when the peer asks */
+    bool bindv6only;           /* IPV6_V6ONLY of new sockets */
+    bool icmp_echo_ignore_all; /* pings over IPv4 are not answered */
+    uint8_t default_ttl;       /* IP_TTL and IPV6_UNICAST_HOPS of new sockets */
+    uint8_t ecn;               /* 0 off, 1 on, 2 when the peer asks */
 };
 extern struct net_tunables net_tunables;
 

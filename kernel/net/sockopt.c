@@ -31,10 +31,15 @@ enum { /* SOL_SOCKET */
        SO_ACCEPTCONN_N,
        SO_SNDBUFFORCE_N = 32,
        SO_RCVBUFFORCE_N,
-       SO_MARK_N = 36,
+       SO_TIMESTAMPNS_N = 35,
+       SO_MARK_N,
        SO_PROTOCOL_N = 38,
        SO_DOMAIN_N,
+       SO_RXQ_OVFL_N,
+       SO_PEEK_OFF_N = 42,
        SO_INCOMING_CPU_N = 49,
+       SO_COOKIE_N = 57,
+       SO_ZEROCOPY_N = 60,
        SO_BINDTOIFINDEX_N = 62,
 };
 
@@ -42,7 +47,9 @@ enum { /* IPPROTO_IP */
        IP_TOS_N = 1,
        IP_TTL_N,
        IP_HDRINCL_N,
-       IP_PKTINFO_N = 8,
+       IP_RECVOPTS_N = 6,
+       IP_RETOPTS_N,
+       IP_PKTINFO_N,
        IP_MTU_DISCOVER_N = 10,
        IP_RECVERR_N,
        IP_RECVTTL_N,
@@ -50,13 +57,18 @@ enum { /* IPPROTO_IP */
        IP_MTU_N,
        IP_FREEBIND_N,
        IP_TRANSPARENT_N = 19,
+       IP_RECVORIGDSTADDR_N,
        IP_BIND_ADDRESS_NO_PORT_N = 24,
        IP_MULTICAST_IF_N = 32,
        IP_MULTICAST_TTL_N,
        IP_MULTICAST_LOOP_N,
        IP_ADD_MEMBERSHIP_N,
        IP_DROP_MEMBERSHIP_N,
+       IP_MULTICAST_ALL_N = 49,
 };
+
+/* Of both IP levels (RFC 3678). */
+enum { MCAST_JOIN_GROUP_N = 42, MCAST_LEAVE_GROUP_N = 45 };
 
 enum { /* IPPROTO_IPV6 */
        IPV6_UNICAST_HOPS_N = 16,
@@ -69,11 +81,14 @@ enum { /* IPPROTO_IPV6 */
        IPV6_MTU_N,
        IPV6_RECVERR_N,
        IPV6_V6ONLY_N,
+       IPV6_MULTICAST_ALL_N = 29,
        IPV6_RECVPKTINFO_N = 49,
        IPV6_RECVHOPLIMIT_N = 51,
        IPV6_DONTFRAG_N = 62,
        IPV6_RECVTCLASS_N = 66,
        IPV6_TCLASS_N,
+       IPV6_RECVORIGDSTADDR_N = 74,
+       IPV6_TRANSPARENT_N,
        IPV6_FREEBIND_N = 78,
 };
 
@@ -97,8 +112,12 @@ static bool *flag_of(struct socket *s, int level, int name)
         return &s->no_check;
     case SOL_SOCKET_LEVEL << 16 | SO_REUSEPORT_N:
         return &s->reuse_port;
-    case SOL_SOCKET_LEVEL << 16 | SO_TIMESTAMP_N:
-        return &s->timestamp;
+    case SOL_SOCKET_LEVEL << 16 | SO_RXQ_OVFL_N:
+        return &s->rxq_ovfl;
+    case SOL_SOCKET_LEVEL << 16 | SO_DEBUG_N:
+        return &s->debug;
+    case SOL_SOCKET_LEVEL << 16 | SO_DONTROUTE_N:
+        return s->type == 1 ? NULL : &s->dontroute;
     case SOL_IP_LEVEL << 16 | IP_PKTINFO_N:
     case SOL_IPV6_LEVEL << 16 | IPV6_RECVPKTINFO_N:
         return &s->pktinfo;
@@ -114,8 +133,16 @@ static bool *flag_of(struct socket *s, int level, int name)
     case SOL_IP_LEVEL << 16 | IP_FREEBIND_N:
     case SOL_IPV6_LEVEL << 16 | IPV6_FREEBIND_N:
         return &s->freebind;
+    case SOL_IP_LEVEL << 16 | IP_RECVOPTS_N:
+        return &s->recv_opts;
+    case SOL_IP_LEVEL << 16 | IP_RETOPTS_N:
+        return &s->ret_opts;
     case SOL_IP_LEVEL << 16 | IP_TRANSPARENT_N:
+    case SOL_IPV6_LEVEL << 16 | IPV6_TRANSPARENT_N:
         return &s->transparent;
+    case SOL_IP_LEVEL << 16 | IP_RECVORIGDSTADDR_N:
+    case SOL_IPV6_LEVEL << 16 | IPV6_RECVORIGDSTADDR_N:
+        return &s->recv_origdst;
     case SOL_IP_LEVEL << 16 | IP_BIND_ADDRESS_NO_PORT_N:
         return &s->bind_no_port;
     case SOL_IP_LEVEL << 16 | IP_MULTICAST_LOOP_N:
@@ -210,9 +237,25 @@ static int set_socket_level(struct socket *s, int name, int v)
             return -EINVAL;
         s->bound_ifindex = v;
         return 0;
-    case SO_DEBUG_N:
+    case SO_TIMESTAMP_N:
+    case SO_TIMESTAMPNS_N: /* one or the other */
+        s->timestamp = v != 0;
+        s->timestamp_ns = v && name == SO_TIMESTAMPNS_N;
+        return 0;
     case SO_DONTROUTE_N:
-        return v ? -EOPNOTSUPP : 0;
+        return v ? -EOPNOTSUPP : 0; /* TCP */
+    case SO_ZEROCOPY_N:
+        if (s->proto != IPPROTO_TCP_N && s->proto != IPPROTO_UDP_N)
+            return -524; /* ENOTSUPP, a number that Linux lets out here */
+        if (v < 0 || v > 1)
+            return -EINVAL;
+        s->zerocopy = v;
+        return 0;
+    case SO_PEEK_OFF_N:
+        if (s->type == 1)
+            return -EOPNOTSUPP;
+        s->peek_off = MAX(v, -1);
+        return 0;
     case SO_TYPE_N:
     case SO_PROTOCOL_N:
     case SO_DOMAIN_N:
@@ -275,9 +318,22 @@ static int get_socket_level(struct socket *s, int name, int *v)
     case SO_BINDTOIFINDEX_N:
         *v = s->bound_ifindex;
         return 0;
-    case SO_DEBUG_N:
     case SO_DONTROUTE_N:
         *v = 0;
+        return 0;
+    case SO_ZEROCOPY_N:
+        *v = s->zerocopy;
+        return 0;
+    case SO_TIMESTAMP_N:
+        *v = s->timestamp && !s->timestamp_ns;
+        return 0;
+    case SO_TIMESTAMPNS_N:
+        *v = s->timestamp_ns;
+        return 0;
+    case SO_PEEK_OFF_N:
+        if (s->type == 1)
+            return -EOPNOTSUPP;
+        *v = s->peek_off;
         return 0;
     default:
         return -ENOPROTOOPT;
@@ -308,14 +364,41 @@ static int mreq_v4(const void *val, uint32_t len, struct ip_addr *group, int *if
     return 0;
 }
 
+static int change_membership(struct socket *s, bool join, const struct ip_addr *group, int ifindex)
+{
+    if (s->type == 1)
+        return -EPROTO;
+    return join ? mcast_socket_join(s, group, ifindex) : mcast_socket_leave(s, group, ifindex);
+}
+
 static int membership_v4(struct socket *s, bool join, const void *val, uint32_t len)
 {
     struct ip_addr group;
-    int ifindex, err = mreq_v4(val, len, &group, &ifindex);
+    int ifindex, err = s->type == 1 ? -EPROTO : mreq_v4(val, len, &group, &ifindex);
 
-    if (err)
-        return err;
-    return join ? mcast_socket_join(s, &group, ifindex) : mcast_socket_leave(s, &group, ifindex);
+    return err ? err : change_membership(s, join, &group, ifindex);
+}
+
+/* struct group_req {ifindex, padding, sockaddr_storage} (RFC 3678 5.1). */
+static int membership_any(struct socket *s, int level, bool join, const void *val, uint32_t len)
+{
+    const uint8_t *b = val;
+    struct ip_addr group;
+    uint16_t family;
+    uint32_t v4;
+    int ifindex;
+
+    if (len < 136)
+        return -EINVAL;
+    memcpy(&ifindex, b, sizeof(ifindex));
+    memcpy(&family, b + 8, sizeof(family));
+    if (family != (level == SOL_IP_LEVEL ? 2 : 10))
+        return level == SOL_IP_LEVEL ? -EINVAL : -EADDRNOTAVAIL;
+    memcpy(&v4, b + 12, sizeof(v4));
+    memcpy(&group, b + 16, sizeof(group));
+    if (level == SOL_IP_LEVEL)
+        group = ip_from_v4(v4);
+    return change_membership(s, join, &group, ifindex);
 }
 
 /* struct ipv6_mreq {group, ifindex}. */
@@ -330,41 +413,45 @@ static int membership_v6(struct socket *s, bool join, const void *val, uint32_t 
     memcpy(&ifindex, (const uint8_t *)val + 16, 4);
     if (ip_is_v4(&group))
         return -EINVAL;
-    return join ? mcast_socket_join(s, &group, ifindex) : mcast_socket_leave(s, &group, ifindex);
+    return change_membership(s, join, &group, ifindex);
 }
 
+/* struct in_addr, or an ip_mreq or ip_mreqn whose group does not matter. */
 static int multicast_if(struct socket *s, const void *val, uint32_t len)
 {
-    uint32_t addr;
+    uint32_t words[3] = {0};
     struct ip_addr group;
-    int ifindex = 0, err;
+    int ifindex = 0;
 
-    if (len >= 8) {
-        err = mreq_v4(val, len, &group, &ifindex);
-    } else {
-        uint32_t words[2] = {0};
-        if (len < 4)
-            return -EINVAL;
-        memcpy(&addr, val, 4);
-        words[1] = addr;
-        err = mreq_v4(words, sizeof(words), &group, &ifindex);
-    }
-    if (err)
-        return err == -ENODEV ? -EADDRNOTAVAIL : err;
+    if (len < 4 || s->type == 1)
+        return -EINVAL;
+    if (len < 8)
+        memcpy(&words[1], val, 4);
+    else
+        memcpy(words, val, MIN(len, (uint32_t)sizeof(words)));
+    int err = mreq_v4(words, sizeof(words), &group, &ifindex);
+    if (err || (ifindex && !netif_by_index(ifindex)))
+        return err && err != -ENODEV ? err : -EADDRNOTAVAIL;
     s->mcast_ifindex = ifindex;
+    s->mcast_addr = words[1];
     return 0;
 }
 
 static int set_ip_level(struct socket *s, int name, int v)
 {
     switch (name) {
-    case IP_TOS_N:
-        s->tos = (uint8_t)v;
+    case IP_TOS_N: /* TCP's ECN bits are its own */
+        s->tos = (uint8_t)(s->type == 1 ? (v & ~3) | (s->tos & 3) : v);
         return 0;
     case IP_TTL_N:
-        return set_range(&s->ttl, v, 1, 255, 64);
+        return set_range(&s->ttl, v, 1, 255, net_tunables.default_ttl);
     case IP_MULTICAST_TTL_N:
-        return set_range(&s->mcast_ttl, v, 0, 255, 1);
+        return s->type == 1 ? -EINVAL : set_range(&s->mcast_ttl, v, 0, 255, 1);
+    case IP_MULTICAST_ALL_N:
+        if (v != 0 && v != 1)
+            return -EINVAL;
+        s->mcast_all = v;
+        return 0;
     case IP_MTU_DISCOVER_N:
         return set_range(&s->mtu_discover, v, 0, 5, -1);
     default:
@@ -378,9 +465,14 @@ static int set_ipv6_level(struct socket *s, int name, int v)
     case IPV6_TCLASS_N:
         return set_range(&s->tos, v, 0, 255, 0);
     case IPV6_UNICAST_HOPS_N:
-        return set_range(&s->ttl, v, 0, 255, 64);
+        return set_range(&s->ttl, v, 0, 255, net_tunables.default_ttl);
     case IPV6_MULTICAST_HOPS_N:
-        return set_range(&s->mcast_ttl, v, 0, 255, 1);
+        return s->type == 1 ? -ENOPROTOOPT : set_range(&s->mcast_ttl, v, 0, 255, 1);
+    case IPV6_MULTICAST_ALL_N:
+        if (v != 0 && v != 1)
+            return -EINVAL;
+        s->mcast_all = v;
+        return 0;
     case IPV6_MTU_DISCOVER_N:
         return set_range(&s->mtu_discover, v, 0, 5, -1);
     case IPV6_MULTICAST_IF_N:
@@ -423,7 +515,10 @@ static int get_ip_level(struct socket *s, int name, int *v)
     case IP_MTU_N:
         return known_mtu(s, v);
     case IP_MULTICAST_IF_N:
-        *v = 0;
+        *v = (int)s->mcast_addr;
+        return 0;
+    case IP_MULTICAST_ALL_N:
+        *v = s->mcast_all;
         return 0;
     default:
         return -ENOPROTOOPT;
@@ -450,6 +545,9 @@ static int get_ipv6_level(struct socket *s, int name, int *v)
     case IPV6_MULTICAST_IF_N:
         *v = s->mcast_ifindex;
         return 0;
+    case IPV6_MULTICAST_ALL_N:
+        *v = s->mcast_all;
+        return 0;
     default:
         return -ENOPROTOOPT;
     }
@@ -471,6 +569,9 @@ static bool set_structured(struct socket *s, int level, int name, const void *va
         *err = multicast_if(s, val, len);
     else if (level == SOL_IPV6_LEVEL && (name == IPV6_JOIN_GROUP_N || name == IPV6_LEAVE_GROUP_N))
         *err = membership_v6(s, name == IPV6_JOIN_GROUP_N, val, len);
+    else if (level != SOL_SOCKET_LEVEL &&
+             (name == MCAST_JOIN_GROUP_N || name == MCAST_LEAVE_GROUP_N))
+        *err = membership_any(s, level, name == MCAST_JOIN_GROUP_N, val, len);
     else
         return false;
     return true;
@@ -558,6 +659,10 @@ int socket_getopt(struct socket *s, int level, int name, void *val, uint32_t *le
     }
     if (level == SOL_SOCKET_LEVEL && name == SO_BINDTODEVICE_N)
         return get_device(s, val, len);
+    if (level == SOL_SOCKET_LEVEL && name == SO_COOKIE_N) {
+        uint64_t cookie = socket_cookie(&s->cookie);
+        return *len < sizeof(cookie) ? -EINVAL : copy_out(val, len, &cookie, sizeof(cookie));
+    }
     bool *flag = flag_of(s, level, name);
     if (flag) {
         v = *flag;

@@ -3,7 +3,7 @@
 
 #include "fs/vfs.h"
 #include "net/neigh.h"
-#include "net/socket.h"
+#include "net/sockrows.h"
 #include "net/view.h"
 
 struct net_stats_cpu net_stats_cpus[MAX_CPUS];
@@ -222,9 +222,55 @@ static void sockstat_text(struct text_buf *b, void *arg)
     text_printf(b, "UDP: inuse %u mem 0\n", udp_socket_count());
 }
 
+struct listing {
+    struct text_buf *b;
+    bool v6;
+    unsigned line;
+};
+
+static void listed_addr(const struct listing *l, const struct sock_addr *a)
+{
+    if (l->v6)
+        text_printf(l->b, " %08X%08X%08X%08X:%04X", a->ip.w[0], a->ip.w[1], a->ip.w[2], a->ip.w[3],
+                    a->port);
+    else
+        text_printf(l->b, " %08X:%04X", ip_v4(&a->ip), a->port);
+}
+
+static void listed_row(const struct sock_row *row, void *arg)
+{
+    struct listing *l = arg;
+
+    if ((row->family == 6) != l->v6)
+        return;
+    text_printf(l->b, "%5u:", l->line++);
+    listed_addr(l, &row->local);
+    listed_addr(l, &row->peer);
+    text_printf(l->b, " %02X %08X:%08X 00:00000000 00000000 %5u        0 %llu %d 0 %llu\n",
+                row->state, row->unsent, row->received, row->s->uid,
+                (unsigned long long)object_ino(row->s), ref_count(&row->s->refs),
+                (unsigned long long)row->drops);
+}
+
+static void dgram_text(struct text_buf *b, bool v6, void (*rows)(sock_row_fn fn, void *arg))
+{
+    struct listing l = {.b = b, .v6 = v6};
+
+    text_printf(b,
+                "   sl  local_address %srem_address   %sst tx_queue rx_queue tr tm->when "
+                "retrnsmt   uid  timeout inode ref pointer drops\n",
+                v6 ? "                        " : "", v6 ? "                        " : "");
+    rows(listed_row, &l);
+}
+
 static void udp_text(struct text_buf *b, void *arg)
 {
-    udp_proc_text(b, arg != NULL);
+    dgram_text(b, arg != NULL, udp_rows);
+}
+
+static void raw_text(struct text_buf *b, void *arg)
+{
+    dgram_text(b, arg != NULL, raw_rows);
 }
 
 void net_proc_init(void)
@@ -241,7 +287,8 @@ void net_proc_init(void)
         {"proc/net/arp", arp_text, NULL},           {"proc/net/if_inet6", inet6_text, NULL},
         {"proc/net/tcp", tcp_text, NULL},           {"proc/net/tcp6", tcp_text, &v6},
         {"proc/net/sockstat", sockstat_text, NULL}, {"proc/net/udp", udp_text, NULL},
-        {"proc/net/udp6", udp_text, &v6},
+        {"proc/net/udp6", udp_text, &v6},           {"proc/net/raw", raw_text, NULL},
+        {"proc/net/raw6", raw_text, &v6},
     };
 
     for (unsigned i = 0; i < ARRAY_SIZE(files); i++)

@@ -17,6 +17,8 @@ struct tunable {
     uint32_t min, max;
 };
 
+static bool never;
+
 #define T net_tunables
 static const struct tunable tunables[] = {
     {"proc/sys/net/core/somaxconn", &T.somaxconn, U32, 1, 0, 65535},
@@ -37,6 +39,15 @@ static const struct tunable tunables[] = {
     {"proc/sys/net/ipv4/tcp_sack", &T.sack, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv4/tcp_window_scaling", &T.window_scaling, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv4/tcp_ecn", &T.ecn, U8, 1, 0, 2},
+    {"proc/sys/net/ipv4/ip_default_ttl", &T.default_ttl, U8, 1, 1, 255},
+    {"proc/sys/net/ipv4/icmp_echo_ignore_all", &T.icmp_echo_ignore_all, BOOL, 1, 0, 1},
+    {"proc/sys/net/ipv6/bindv6only", &T.bindv6only, BOOL, 1, 0, 1},
+    /* As it is and stays: this is a host with IPv6, not a router. */
+    {"proc/sys/net/ipv4/ip_forward", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv4/conf/all/forwarding", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv6/conf/all/forwarding", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv6/conf/all/disable_ipv6", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv6/conf/default/disable_ipv6", &never, BOOL, 1, 0, 0},
 };
 #undef T
 

@@ -91,6 +91,7 @@ struct tcp_header {
 #define TCP_MANY_SEGS 4096u
 
 #define TCP_RTO_INITIAL NSEC_PER_SEC
+#define TCP_RTO_SYN_LOST (3 * NSEC_PER_SEC) /* without a better idea: RFC 6298 5.7 */
 #define TCP_RTO_MIN (200 * NSEC_PER_MSEC)
 #define TCP_RTO_MAX (120 * NSEC_PER_SEC)
 #define TCP_DELACK (40 * NSEC_PER_MSEC)
@@ -310,7 +311,8 @@ struct tcp {
     uint32_t retrans_tsval; /* timestamp of the first retransmission (Eifel); 0: none */
     uint32_t prr_delivered, prr_out, prr_flight; /* RFC 6937 */
     uint32_t delivered;                          /* bytes delivered, wraps */
-    bool ece_pending;                            /* echo congestion to the peer until CWR */
+    uint32_t flight_max, flight_end; /* largest flight in the round that ends when this is acked */
+    bool ece_pending;                /* echo congestion to the peer until CWR */
     bool cwr_due;
     const struct tcp_cc *cc;
     uint64_t cc_state[8];
@@ -321,7 +323,7 @@ struct tcp {
     uint8_t probes, unanswered; /* of a closed window: all, and those in a row without an answer */
     nsec_t probe_at;            /* last keepalive or window probe */
     nsec_t last_sent;
-    nsec_t first_unacked_at; /* time of the first retransmission that was not answered; 0: none */
+    nsec_t first_unacked_at; /* when what is sent again now was sent first; 0: nothing is */
 
     /* RACK (RFC 8985) */
     nsec_t rack_sent_at, rack_rtt, rack_reo_wnd;
@@ -352,6 +354,7 @@ struct tcp {
     struct tcp *listener;    /* referenced, while in SYN-RECEIVED of a passive open */
     struct list accept_link; /* in one of the listener's queues */
     bool syn_acked;          /* SYN-RECEIVED, but TCP_DEFER_ACCEPT waits for data */
+    bool syn_repeated;       /* it was sent more than once: no RTT sample (Karn) */
     /* Listener */
     struct list syn_queue, accept_queue;
     uint32_t syn_count, accept_count, backlog;
@@ -382,6 +385,11 @@ static inline bool tcp_in(const struct tcp *t, uint32_t states)
 static inline uint32_t tcp_flight(const struct tcp *t)
 {
     return t->snd_nxt - t->snd_una;
+}
+/* How many segments on the wire a packet with n bytes of payload stands for. */
+static inline uint32_t tcp_segments(const struct pkt *p, uint32_t n)
+{
+    return p->gso && p->gso_size ? DIV_ROUND_UP(n, (uint32_t)p->gso_size) : 1;
 }
 /* RFC 6675's pipe: bytes that we believe to be in the network. */
 static inline uint32_t tcp_pipe(const struct tcp *t)
@@ -585,9 +593,8 @@ bool tcp_challenge_allowed(nsec_t now);
 
 /* Takes ownership of r->p. */
 void tcp_listener_input(struct tcp *l, struct tcp_rx *r);
-/* A child in SYN-RECEIVED got its ACK: moves it to the accept queue. False: it was dropped or is to
- * wait. Both locked. */
-bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now);
+/* A child in SYN-RECEIVED got its ACK: moves it to the accept queue. Both locked. */
+void tcp_child_established(struct tcp *l, struct tcp *child);
 /* Takes a child that dies in SYN-RECEIVED off its listener's queue. Both locked. */
 void tcp_child_unlink(struct tcp *l, struct tcp *child);
 /* Locks the connection, and its listener first if it is a child in SYN-RECEIVED. The listener
@@ -673,6 +680,8 @@ int tcp_refresh_route(struct tcp *t);
 void tcp_update_mss(struct tcp *t);
 /* The window we can offer now, not scaled down, never shrinking what was told. */
 uint32_t tcp_select_window(struct tcp *t);
+/* `at`, or when the user timeout (RFC 5482) ends before. */
+nsec_t tcp_user_limit(const struct tcp *t, nsec_t at, nsec_t now);
 /* Whether TIMER_SEND should run, and for what, after the flight changed. */
 void tcp_rearm_send_timer(struct tcp *t, nsec_t now);
 
@@ -727,6 +736,9 @@ uint32_t tcp_tw_count(void);
 
 /* --- tcp_syncookie.c -------------------------------------------------------------------------- */
 
+#define TCP_COOKIE_LIFE (128 * NSEC_PER_SEC) /* at most */
+/* The initial sequence number that says what must be remembered of the SYN. */
+uint32_t tcp_cookie_isn(const struct tcp_rx *r, const struct tcp_syn_opts *o);
 void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o);
 /* Checks the ACK of a cookie and recovers the options. */
 bool tcp_cookie_check(const struct tcp_rx *r, struct tcp_syn_opts *o);

@@ -316,11 +316,24 @@ static void prr(struct tcp *t, uint32_t delivered)
     t->cwnd = MAX(pipe + count, t->mss);
 }
 
+/* Only a window that is made use of may grow (RFC 7661): one that held us back, or in slow start,
+ * as half of what it grows to is enough to try, one that was filled by half in this round trip. */
+static bool window_used(struct tcp *t, const struct ack_work *w)
+{
+    bool half;
+
+    t->flight_max = MAX(t->flight_max, w->prior_flight);
+    half = t->flight_max > t->cwnd / 2;
+    if (!seq_before(t->snd_una, t->flight_end)) {
+        t->flight_end = t->snd_nxt;
+        t->flight_max = w->prior_flight;
+    }
+    return t->cwnd_limited || (t->cwnd < t->ssthresh && half);
+}
+
 static void grow_window(struct tcp *t, const struct ack_work *w, nsec_t now)
 {
-    bool used = t->cwnd_limited || (t->cwnd < t->ssthresh && w->prior_flight * 2 > t->cwnd);
-
-    if (!used || !w->delivered)
+    if (!window_used(t, w) || !w->delivered)
         return;
     t->cc->acked(t, w->delivered, now);
     /* The send buffer follows the window. */

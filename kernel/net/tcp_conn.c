@@ -189,9 +189,14 @@ void tcp_setup_options(struct tcp *t, const struct tcp_syn_opts *o)
 
 void tcp_established(struct tcp *t, nsec_t now)
 {
+    /* RFC 5681 3.1: the SYN was lost, not just late; RFC 6298 5.7. */
+    t->cwnd = t->total_retrans > 1 ? t->mss : tcp_initial_cwnd(t->mss);
+    if (t->total_retrans && !t->srtt)
+        t->rto = TCP_RTO_SYN_LOST;
     t->backoff = 0;
     t->first_unacked_at = 0;
-    t->cwnd = tcp_initial_cwnd(t->mss);
+    t->flight_max = 0;
+    t->flight_end = t->snd_una;
     t->rack_reo_mult = 1;
     t->rack_fack = t->snd_una;
     t->last_rcv = now;

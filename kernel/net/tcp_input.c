@@ -244,7 +244,7 @@ static void syn_sent_input(struct tcp *t, struct tcp_rx *r)
                 (!(r->flags & TH_CWR) || !(r->flags & TH_ACK));
     t->last_rcv = r->now;
     if (r->flags & TH_ACK) {
-        if (t->backoff == 0)
+        if (!t->syn_repeated)
             tcp_rtt_sample(t, r->now - t->syn_at, r->now);
         t->snd_una = r->ack;
         tcp_enter_state(t, TCP_ESTABLISHED);
@@ -363,7 +363,7 @@ static bool checks(struct tcp *t, struct tcp *listener, struct tcp_rx *r)
 static inline void note_timestamp(struct tcp *t, const struct tcp_rx *r)
 {
     if (r->has_ts && t->ts_on && !seq_after(r->seq, t->rcv_wup) &&
-        !seq_before(r->tsval, t->ts_recent)) {
+        (!seq_before(r->tsval, t->ts_recent) || r->now - t->ts_recent_at >= PAWS_IDLE)) {
         t->ts_recent = r->tsval;
         t->ts_recent_at = r->now;
     }
@@ -376,6 +376,8 @@ static bool leave_syn_recv(struct tcp *t, struct tcp *listener, struct tcp_rx *r
         tcp_reset_reply(r);
         return false;
     }
+    if (!t->syn_repeated && !t->srtt)
+        tcp_rtt_sample(t, r->now - t->syn_at, r->now);
     if (listener) {
         /* TCP_DEFER_ACCEPT: a bare ACK does not count until time is up. */
         if (listener->defer_accept_s && r->end == r->seq &&
@@ -383,11 +385,8 @@ static bool leave_syn_recv(struct tcp *t, struct tcp *listener, struct tcp_rx *r
             t->syn_acked = true;
             return false;
         }
-        if (!tcp_child_established(listener, t, r->now))
-            return false;
+        tcp_child_established(listener, t);
     }
-    if (t->backoff == 0 && !t->srtt)
-        tcp_rtt_sample(t, r->now - t->syn_at, r->now);
     t->snd_una = r->ack;
     if (r->flags & TH_SYN) { /* of a simultaneous open: seen already */
         r->flags &= (uint8_t)~TH_SYN;
@@ -509,7 +508,7 @@ void tcp_connection_input(struct tcp *t, struct tcp_rx *r)
     struct tcp *listener = NULL;
 
     spin_lock(&t->s.lock);
-    t->segs_in++;
+    t->segs_in += tcp_segments(r->p, r->p->len - r->hlen);
     if (likely(plain(t, r))) {
         tcp_process_segment(t, r);
         spin_unlock(&t->s.lock);

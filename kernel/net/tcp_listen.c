@@ -79,22 +79,16 @@ static bool accept_queue_full(const struct tcp *l)
     return l->accept_count > l->backlog;
 }
 
-bool tcp_child_established(struct tcp *l, struct tcp *child, nsec_t now)
+/* The backlog was looked at when the SYN came: who was let in then is connected now, and so thinks
+ * the peer. To drop its ACK and first data would make it wait for its timer. The queue can so
+ * become longer than the backlog by what the SYN queue held. */
+void tcp_child_established(struct tcp *l, struct tcp *child)
 {
-    (void)now;
-    if (accept_queue_full(l)) {
-        /* The peer thinks that it is connected: our SYN-ACK, sent again later, gets another chance.
-         */
-        net_count(NET_TcpExt_ListenOverflows);
-        child->syn_acked = true;
-        return false;
-    }
     leave_syn_queue(l, child);
     list_push_back(&l->accept_queue, &child->accept_link);
     WRITE_ONCE(l->accept_count, l->accept_count + 1);
     if (wait_queue_active(&l->s.wait))
         wake_up_max(&l->s.wait, POLL_IN | POLL_RDNORM, 1);
-    return true;
 }
 
 /* What accepted sockets take over from the listener. */
@@ -187,6 +181,12 @@ static bool enter_table(struct tcp *c)
     return false;
 }
 
+/* Whether peers may hold cookies of ours that are still good. */
+static bool cookies_about(const struct tcp *l, nsec_t now)
+{
+    return l->cookies_sent_at && now - l->cookies_sent_at < TCP_COOKIE_LIFE;
+}
+
 static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
     struct tcp *c = make_child(l, r, o, r->seq);
@@ -196,6 +196,10 @@ static void syn_received(struct tcp *l, struct tcp_rx *r, const struct tcp_syn_o
         return;
     }
     c->iss = tcp_make_isn(&c->e, r->now);
+    /* The SYN may come again because its cookie is late: the ACK of that one is to fit, too, if the
+     * same options are on either way. */
+    if (unlikely(cookies_about(l, r->now)) && (o->ts || (o->wscale < 0 && !o->sack)))
+        c->iss = tcp_cookie_isn(r, o);
     if (r->isn_floor && !seq_after(c->iss, r->isn_floor))
         c->iss = r->isn_floor + 0x10000;
     c->snd_una = c->iss;
@@ -259,7 +263,7 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
     if (r->flags & TH_RST)
         return;
     if (r->flags & TH_ACK) {
-        bool recent = l->cookies_sent_at && r->now - l->cookies_sent_at < 128 * NSEC_PER_SEC;
+        bool recent = cookies_about(l, r->now);
 
         if (recent && !(r->flags & TH_SYN) && tcp_cookie_check(r, &o)) {
             cookie_ack(l, r, &o);
@@ -267,7 +271,10 @@ static void listen_state(struct tcp *l, struct tcp_rx *r)
         }
         if (recent)
             net_count(NET_TcpExt_SyncookiesFailed);
-        tcp_reset_reply(r);
+        /* Data may follow a lost first segment of a connection that only its cookie knows of: that
+         * one will come again. */
+        if (!recent || r->p->len == r->hlen)
+            tcp_reset_reply(r);
         return;
     }
     if (!(r->flags & TH_SYN) || (r->flags & TH_FIN))

@@ -87,6 +87,7 @@ static void ack_sent(struct tcp *t)
 static void push_header(struct tcp *t, struct pkt *p, uint32_t seq, uint8_t flags, nsec_t now)
 {
     uint32_t window = tcp_select_window(t), opts = 0, ts = t->ts_on ? TCP_TS_BYTES : 0;
+    uint32_t segments = tcp_segments(p, p->len);
     struct tcp_header *h;
     uint8_t sack[40];
 
@@ -109,8 +110,8 @@ static void push_header(struct tcp *t, struct pkt *p, uint32_t seq, uint8_t flag
     ack_sent(t);
     t->rcv_wnd = window;
     t->rcv_wup = t->rcv_nxt;
-    t->segs_out++;
-    net_count(NET_Tcp_OutSegs);
+    t->segs_out += segments;
+    net_count_n(NET_Tcp_OutSegs, segments);
 }
 
 static int hand_down(struct tcp *t, struct pkt *p)
@@ -262,6 +263,7 @@ int tcp_send_syn(struct tcp *t, nsec_t now)
     memcpy(h + 1, opts, n);
     t->rcv_wnd = window;
     t->rcv_wup = t->rcv_nxt;
+    t->syn_repeated = t->syn_at != 0;
     t->syn_at = now;
     t->segs_out++;
     net_count(NET_Tcp_OutSegs);
@@ -421,7 +423,7 @@ void tcp_push(struct tcp *t, nsec_t now)
 
 int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
 {
-    uint32_t space;
+    uint32_t space, segments;
 
     if (unlikely(ip_flow_stale(&t->flow))) {
         int err = tcp_refresh_route(t);
@@ -444,8 +446,9 @@ int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
         t->undo_retrans += space;
     if (t->ca_state == CA_RECOVERY)
         t->prr_out += space;
-    t->total_retrans++;
-    net_count(NET_Tcp_RetransSegs);
+    segments = MAX(DIV_ROUND_UP(g->len, t->mss), 1u);
+    t->total_retrans += segments;
+    net_count_n(NET_Tcp_RetransSegs, segments);
     return tcp_transmit_seg(t, g, now);
 }
 
@@ -471,6 +474,13 @@ void tcp_retransmit_lost(struct tcp *t, nsec_t now)
     }
 }
 
+nsec_t tcp_user_limit(const struct tcp *t, nsec_t at, nsec_t now)
+{
+    nsec_t end = t->first_unacked_at + t->user_timeout_ms * NSEC_PER_MSEC;
+
+    return t->user_timeout_ms && t->first_unacked_at && end < at ? MAX(end, now) : at;
+}
+
 void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
 {
     nsec_t rto = tcp_backoff(t, t->backoff), at;
@@ -486,7 +496,7 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
         if (t->snd_wnd)
             wait = TCP_RTO_MIN;
         t->send_mode = SEND_PERSIST;
-        tcp_set_deadline(t, TIMER_SEND, tcp_coarse(now + wait) + (1 << 23));
+        tcp_set_deadline(t, TIMER_SEND, tcp_user_limit(t, tcp_coarse(now + wait) + (1 << 23), now));
         return;
     }
     at = tcp_tlp_deadline(t, now);
@@ -494,7 +504,7 @@ void tcp_rearm_send_timer(struct tcp *t, nsec_t now)
         t->send_mode = SEND_PROBE;
     } else {
         t->send_mode = SEND_RTO;
-        at = tcp_coarse(now + rto) + (1 << 23);
+        at = tcp_user_limit(t, tcp_coarse(now + rto) + (1 << 23), now);
     }
     tcp_set_deadline(t, TIMER_SEND, at);
 }

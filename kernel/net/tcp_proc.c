@@ -24,13 +24,14 @@ static void put_addr(struct listing *l, const struct ip_addr *a, uint16_t port)
 
 static void put_line(struct listing *l, const struct ip_addr *local, uint16_t lport,
                      const struct ip_addr *remote, uint16_t rport, unsigned state, uint32_t tx,
-                     uint32_t rx, uint32_t uid, unsigned retries, int refs)
+                     uint32_t rx, const struct socket *s, unsigned retries)
 {
     text_printf(l->text, "%4u: ", l->line++);
     put_addr(l, local, lport);
     put_addr(l, remote, rport);
-    text_printf(l->text, "%02X %08X:%08X 00:00000000 %08X %5u %8d %u %d %016x\n", state, tx, rx,
-                retries, uid, 0, 0, refs, 0);
+    text_printf(l->text, "%02X %08X:%08X 00:00000000 %08X %5u %8d %llu %d %016x\n", state, tx, rx,
+                retries, s ? s->uid : 0, 0, s ? (unsigned long long)object_ino(s) : 0,
+                s ? ref_count(&s->refs) : 1, 0);
 }
 
 static void put_entry(struct tcp_entry *e, void *arg)
@@ -39,13 +40,13 @@ static void put_entry(struct tcp_entry *e, void *arg)
 
     if (e->time_wait) {
         if (belongs(l, &e->local, 4))
-            put_line(l, &e->local, e->lport, &e->remote, e->rport, TCP_TIME_WAIT, 0, 0, 0, 0, 1);
+            put_line(l, &e->local, e->lport, &e->remote, e->rport, TCP_TIME_WAIT, 0, 0, NULL, 0);
     } else {
         struct tcp *t = tcp_of_entry(e);
 
         if (belongs(l, &e->local, t->s.family))
             put_line(l, &e->local, e->lport, &e->remote, e->rport, t->state, tcp_queued(t),
-                     tcp_readable(t), t->s.uid, t->backoff, ref_count(&t->s.refs));
+                     tcp_readable(t), &t->s, t->backoff);
     }
     tcp_entry_put(e);
 }
@@ -56,8 +57,8 @@ static void put_listener(struct tcp *t, void *arg)
     struct listing *l = arg;
 
     if (belongs(l, &t->s.local.ip, t->s.family))
-        put_line(l, &t->s.local.ip, t->s.local.port, &any, 0, TCP_LISTEN, 0, t->accept_count,
-                 t->s.uid, 0, ref_count(&t->s.refs));
+        put_line(l, &t->s.local.ip, t->s.local.port, &any, 0, TCP_LISTEN, 0, t->accept_count, &t->s,
+                 0);
 }
 
 void tcp_proc_text(struct text_buf *b, bool v6)

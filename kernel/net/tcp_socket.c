@@ -105,6 +105,8 @@ static int start_connect(struct tcp *t, const struct sock_addr *addr)
     t->sack_on = t->ts_on = t->wscale_on = t->ecn_on = false;
     t->backoff = 0;
     t->first_unacked_at = 0;
+    t->syn_at = 0;
+    t->total_retrans = 0;
     t->srtt = 0;
     t->rto = TCP_RTO_INITIAL;
     t->ca_state = CA_OPEN;

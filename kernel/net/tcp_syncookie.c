@@ -45,16 +45,26 @@ static uint32_t make(const struct tcp_rx *r, uint32_t peer_isn, uint32_t period,
     return (period & 31) << 27 | mss << 24 | (uint32_t)(h & 0xffffff);
 }
 
-void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o)
+uint32_t tcp_cookie_isn(const struct tcp_rx *r, const struct tcp_syn_opts *o)
 {
     uint16_t peer = o->mss ? o->mss : ip_is_v4(&r->p->src) ? TCP_DEFAULT_MSS4 : TCP_DEFAULT_MSS6;
-    uint32_t period = (uint32_t)(r->now / COOKIE_PERIOD), mss = 7, ts = 0, mtu;
+    uint32_t mss = ARRAY_SIZE(mss_table) - 1;
+
+    while (mss && mss_table[mss] > peer)
+        mss--;
+    return make(r, r->seq, (uint32_t)(r->now / COOKIE_PERIOD), mss);
+}
+
+void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn_opts *o)
+{
     bool v4 = ip_is_v4(&r->p->src);
+    uint32_t ts = 0, advmss;
     struct tcp_reply reply = {
         .src = &r->p->dst,
         .dst = &r->p->src,
         .sport = r->dport,
         .dport = r->sport,
+        .seq = tcp_cookie_isn(r, o),
         .ack = r->seq + 1,
         .flags = TH_SYN | TH_ACK,
         .window = (uint16_t)MIN(tcp_full_window(l), 65535u),
@@ -62,9 +72,6 @@ void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn
         .scope = r->p->netif ? (uint32_t)r->p->netif->index : 0,
     };
 
-    while (mss && mss_table[mss] > peer)
-        mss--;
-    reply.seq = make(r, r->seq, period, mss);
     if (o->ts && net_tunables.timestamps) {
         uint32_t now = (uint32_t)((uint64_t)r->now >> TCP_TS_SHIFT) +
                        tcp_make_ts_offset(&r->p->dst, &r->p->src);
@@ -75,9 +82,11 @@ void tcp_cookie_send(struct tcp *l, const struct tcp_rx *r, const struct tcp_syn
         if (seq_after(ts, now))
             ts -= 1u << TS_BITS;
     }
-    mtu = r->p->netif ? r->p->netif->mtu : 1500;
+    advmss = (r->p->netif ? r->p->netif->mtu : 1500) - (v4 ? 40u : 60u);
+    if (l->mss_user)
+        advmss = MIN(advmss, l->mss_user);
     reply.opts_len = tcp_write_syn_options(
-        reply.opts, (uint16_t)(mtu - (v4 ? 40 : 60)),
+        reply.opts, (uint16_t)advmss,
         ts && o->wscale >= 0 && net_tunables.window_scaling ? l->rcv_wscale : -1,
         ts && o->sack && net_tunables.sack, ts != 0, ts, o->tsval);
     net_count(NET_TcpExt_SyncookiesSent);

@@ -92,11 +92,23 @@ static bool expendable(const struct tcp *t)
     return t->orphan && tcp_memory() == TCP_MEMORY_FULL;
 }
 
-/* Whether retransmitting has gone on for too long: RFC 9293 3.8.3, RFC 5482. */
-static bool gave_up(struct tcp *t, nsec_t now, int retries, int done)
+/* The peer answers with a closed window: it is there, and has no room. Probing goes on as long as
+ * that is so (RFC 9293 3.8.6.1). */
+static void note_answer(struct tcp *t)
+{
+    if (!t->unanswered || t->last_rcv < t->probe_at)
+        return;
+    t->unanswered = 0;
+    if (!t->user_timeout_ms)
+        t->first_unacked_at = 0;
+}
+
+/* Whether retransmitting what was sent first at `since` has gone on for too long: RFC 9293 3.8.3,
+ * RFC 5482. */
+static bool gave_up(struct tcp *t, nsec_t since, nsec_t now, int retries, int done)
 {
     if (!t->first_unacked_at)
-        t->first_unacked_at = now;
+        t->first_unacked_at = since;
     if (t->user_timeout_ms)
         return now - t->first_unacked_at >= t->user_timeout_ms * NSEC_PER_MSEC;
     return done >= retries;
@@ -114,7 +126,7 @@ static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
 
     if (t->state == TCP_SYN_RECV && listener)
         retries = listener->syncnt ? listener->syncnt : TCP_SYNACK_RETRIES;
-    if (gave_up(t, now, retries, t->backoff)) {
+    if (gave_up(t, t->syn_at, now, retries, t->backoff)) {
         if (listener)
             tcp_child_unlink(listener, t);
         net_count(NET_TcpExt_TCPAbortOnTimeout);
@@ -129,11 +141,10 @@ static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
     } else if (t->backoff > 1) {
         tcp_send_syn(t, now);
     }
-    tcp_set_deadline(t, TIMER_SEND, now + tcp_backoff(t, t->backoff));
+    tcp_set_deadline(t, TIMER_SEND, tcp_user_limit(t, now + tcp_backoff(t, t->backoff), now));
 }
 
-/* The window is closed or a small segment was held back. RFC 9293 3.8.6.1: probing goes on as long
- * as the peer answers. */
+/* The window is closed or a small segment was held back. */
 static void persist(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = t->unsent;
@@ -154,12 +165,8 @@ static void persist(struct tcp *t, nsec_t now)
         t->nodelay = nodelay;
         return;
     }
-    if (t->unanswered && t->last_rcv >= t->probe_at) { /* it is there, and has no room */
-        t->unanswered = 0;
-        if (!t->user_timeout_ms)
-            t->first_unacked_at = 0;
-    }
-    if (gave_up(t, now, TCP_RETRIES, t->unanswered) ||
+    note_answer(t);
+    if (gave_up(t, now, now, TCP_RETRIES, t->unanswered) ||
         (t->orphan && t->probes >= TCP_ORPHAN_RETRIES) || expendable(t)) {
         give_up(t);
         return;
@@ -177,19 +184,29 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = tcp_head(t);
     int retries = t->orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
+    /* The peer closed its window in front of data in flight: as long as it says so we are patient,
+     * but nobody is left to wait for an orphan's data. */
+    bool shut = !t->snd_wnd, patient = shut && !t->orphan;
 
     if (!g || t->snd_una == t->snd_nxt) {
         tcp_rearm_send_timer(t, now);
         return;
     }
-    if (gave_up(t, now, retries, t->backoff) || expendable(t)) {
+    if (shut)
+        note_answer(t);
+    if (gave_up(t, g->sent_at, now, retries, patient ? t->unanswered : t->backoff) ||
+        expendable(t)) {
         give_up(t);
         return;
+    }
+    if (shut) {
+        t->unanswered++;
+        t->probe_at = now;
     }
     net_count(NET_TcpExt_TCPTimeouts);
     /* Large segments vanish, small ones pass: a path that drops without telling (RFC 4821 3, 7.7).
      */
-    if (g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {
+    if (!shut && g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {
         if (t->blackhole_probes < 255)
             t->blackhole_probes++;
         if (t->blackhole_probes == 2)

@@ -10,6 +10,7 @@
 #include "net/ether.h"
 #include "net/gso.h"
 #include "net/netif_impl.h"
+#include "net/packet.h"
 #include "net/stats.h"
 
 #define BACKLOG_MAX 1024u
@@ -138,6 +139,8 @@ void netif_transmit_frame(struct netif *n, struct pkt *p)
         pkt_free(p);
         return;
     }
+    if (unlikely(packet_socket_count))
+        packet_tap(n, p, true);
     int queue = queue_of(path);
     if (unlikely(pkt_needs(p) & ~path->features))
         transmit_split(n, path, queue, p);

@@ -7,18 +7,34 @@
  */
 #include "core/rand.h"
 #include "fs/file.h"
-#include "fs/vfs.h"
 #include "net/dhcp.h"
 #include "net/dgram.h"
 #include "net/ipimpl.h"
 #include "net/mcast.h"
 #include "net/port.h"
 #include "net/shared.h"
+#include "net/sockrows.h"
+#include "net/udpcork.h"
 
 #define UDP_HEADER 8u
 #define UDP_MAX 65507u /* payload over IPv4 */
 #define BUCKETS 1024u
-#define MAX_COPIES 64 /* sockets that get a copy of one multicast datagram */
+#define MAX_COPIES 64    /* sockets that get a copy of one multicast datagram */
+#define MAX_SEGMENTS 128 /* datagrams of one call with UDP_SEGMENT */
+#define SOL_UDP_LEVEL 17
+
+struct udp_socket {
+    struct dgram_socket d; /* first: dgram's free releases it */
+    bool explicit_port;    /* the program has bound it, not we */
+    bool gro;              /* UDP_GRO: several datagrams of a sender may be told as one */
+    uint16_t segment;      /* UDP_SEGMENT; 0: off */
+    struct udp_cork cork;
+};
+
+static struct udp_socket *udp_of(struct socket *s)
+{
+    return container_of(dgram_of(s), struct udp_socket, d);
+}
 
 static struct bucket {
     spinlock_t lock; /* bh; before a socket's lock */
@@ -129,16 +145,42 @@ static bool checksum_ok(const struct pkt *p)
     return csum_fold(pkt_csum(p, 0, p->len, sum)) == 0;
 }
 
-static void deliver(struct dgram_socket *d, struct pkt *p, uint16_t sport)
+static void deliver_one(struct dgram_socket *d, struct pkt *p, uint16_t sport)
 {
-    p->cb[0] = sport;
-    p->cb[1] = 0;
+    memset(p->cb, 0, sizeof(p->cb));
+    p->cb[CB_PORT] = sport;
+    p->cb[CB_LOCAL_PORT] = d->s.local.port;
     if (dgram_enqueue(d, p)) {
         net_count(NET_Udp_InDatagrams);
     } else {
         net_count(NET_Udp_RcvbufErrors);
         net_count(NET_Udp_InErrors);
     }
+}
+
+/* What came in one piece, by the loopback or from another domain, is cut for those who did not ask
+ * for pieces. */
+static void deliver(struct dgram_socket *d, struct pkt *p, uint16_t sport)
+{
+    uint32_t size = p->gso == GSO_UDP && p->gso_size ? p->gso_size : p->len;
+
+    if (!dgram_filter(d, p, UDP_HEADER)) {
+        pkt_free(p);
+        return;
+    }
+    if (size >= p->len || !udp_of(&d->s)->gro)
+        p->gso = GSO_NONE;
+    while (p->len > size && !p->gso) {
+        struct pkt *part = pkt_clone(p);
+        if (!part) {
+            net_drop(p, NET_Librettos_NoMemory);
+            return;
+        }
+        pkt_trim_to(part, size);
+        pkt_trim_front(p, size);
+        deliver_one(d, part, sport);
+    }
+    deliver_one(d, p, sport);
 }
 
 /* Multicast and broadcast: everybody who wants it gets a copy. p has been stripped of its header.
@@ -212,27 +254,25 @@ void udp_input(struct pkt *p)
     socket_put(&d->s);
 }
 
-void udp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,
-                    int err, uint32_t mtu)
+void udp_icmp_error(const struct icmp_report *r)
 {
-    uint16_t sport = get16(transport), dport = get16(transport + 2);
+    uint16_t sport = get16(r->transport), dport = get16(r->transport + 2);
     struct bucket *b = bucket_of(sport);
-    struct dgram_socket *d;
-    /* Only what is final is told, and only to connected sockets (as Linux without IP_RECVERR). */
-    bool hard = err == -ECONNREFUSED || err == -ENOPROTOOPT || err == -EPROTO || err == -EACCES;
+    struct dgram_socket *d, *best = NULL;
 
-    (void)mtu;
     spin_lock_bh(&b->lock);
     list_for_each (d, &b->list, link) {
-        if (d->s.local.port != sport || !d->connected || d->s.peer.port != dport ||
-            !ip_equal(&d->s.peer.ip, dst) || !ip_equal(&d->s.local.ip, src))
+        if (d->s.local.port != sport ||
+            !(ip_equal(&d->s.local.ip, &r->src) || ip_is_any(&d->s.local.ip)))
             continue;
-        if (hard || d->s.recverr) {
-            WRITE_ONCE(d->s.error, -err);
-            wake_up_key(&d->s.wait, POLL_ERR | POLL_IN);
-        }
-        break;
+        bool peer = d->connected && d->s.peer.port == dport && ip_equal(&d->s.peer.ip, &r->dst);
+        if (peer || (!d->connected && !best))
+            best = d;
+        if (peer)
+            break;
     }
+    if (best)
+        dgram_icmp_error(best, r, dport, UDP_HEADER);
     spin_unlock_bh(&b->lock);
 }
 
@@ -328,6 +368,8 @@ static int udp_bind(struct socket *s, const struct sock_addr *addr)
         shared_bind_end(IPPROTO_UDP_N, &addr->ip, addr->port, err);
     } else
         err = port_choose(&addr->ip, NULL, 0, try_port, &c) ? 0 : -EADDRINUSE;
+    if (!err)
+        udp_of(s)->explicit_port = addr->port != 0;
     if (!err && addr->port && socket_listen_hook)
         socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, true);
     return err;
@@ -365,11 +407,33 @@ static int udp_connect(struct socket *s, const struct sock_addr *addr, bool nonb
 
 /* --- output ----------------------------------------------------------------------------------- */
 
-static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port)
+/* What UDP_SEGMENT cuts a datagram into must fit the path. segment 0: it is not cut. */
+static int check_segment(const struct dgram_socket *d, const struct pkt *p, uint32_t segment)
+{
+    const struct ip_flow *f = &d->flow;
+    uint32_t headers = ip_header_len(f) - 14 + UDP_HEADER;
+
+    if (!segment || p->len <= segment)
+        return 0;
+    if (p->len > segment * MAX_SEGMENTS || d->s.no_check)
+        return -EINVAL;
+    return segment + headers > f->mtu ? -EMSGSIZE : 0;
+}
+
+static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port, uint32_t segment)
 {
     struct ip_flow *f = &d->flow;
-    uint8_t *h = pkt_push(p, UDP_HEADER);
+    int err = check_segment(d, p, segment);
 
+    if (err) {
+        pkt_free(p);
+        return err;
+    }
+    if (segment && p->len > segment) {
+        p->gso = GSO_UDP;
+        p->gso_size = (uint16_t)segment;
+    }
+    uint8_t *h = pkt_push(p, UDP_HEADER);
     put16(h, d->s.local.port);
     put16(h + 2, port);
     put16(h + 4, (uint16_t)p->len);
@@ -381,17 +445,28 @@ static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port)
     return ip_output(f, p);
 }
 
-/* What members of the group in this domain get of a multicast (IP_MULTICAST_LOOP). */
-static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p)
+/* What members of the group in this domain get of a multicast (IP_MULTICAST_LOOP). p is to go to
+ * this port, and has no header yet. */
+static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p, uint16_t port,
+                            uint32_t segment)
 {
     struct pkt *c = pkt_clone(p);
 
     if (c) {
+        uint8_t *h = pkt_push(c, UDP_HEADER); /* for filters */
+        put16(h, d->s.local.port);
+        put16(h + 2, port);
+        put16(h + 4, (uint16_t)c->len);
+        put16(h + 6, 0);
+        pkt_pull(c, UDP_HEADER);
         c->src = d->flow.src;
         c->dst = d->flow.dst;
         c->netif = d->flow.netif;
         c->tos = d->flow.tos;
         c->ttl = d->flow.ttl;
+        c->l4 = 0;
+        c->gso = segment ? GSO_UDP : GSO_NONE;
+        c->gso_size = (uint16_t)segment;
     }
     return c;
 }
@@ -401,7 +476,7 @@ static int check_send(struct socket *s, size_t n, const struct sock_addr *to, un
 {
     if (n > UDP_MAX)
         return -EMSGSIZE;
-    if (flags & (SOCK_MSG_OOB | SOCK_MSG_MORE))
+    if (flags & SOCK_MSG_OOB)
         return -EOPNOTSUPP;
     if (s->shut & 2)
         return -EPIPE;
@@ -417,19 +492,27 @@ static int check_send(struct socket *s, size_t n, const struct sock_addr *to, un
     return err;
 }
 
-static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_addr *to,
-                             const struct sock_send_info *info, unsigned flags)
+/* Too long for a path that must not cut it: the error queue says how long it may be. */
+static void report_too_long(struct dgram_socket *d, const struct sock_addr *to)
 {
-    struct dgram_socket *d = dgram_of(s);
-    struct sock_addr dst;
-    size_t n = u->resid;
+    struct sock_error e = {.err = EMSGSIZE, .origin = ERROR_LOCAL, .info = d->flow.mtu};
 
-    int err = check_send(s, n, to, flags, &dst);
-    if (!err)
-        err = dgram_take_error(d);
-    if (err)
-        return err;
+    if (!d->s.recverr)
+        return;
+    net_batch_begin();
+    dgram_report(d, &e, to, NULL, 0, false);
+    net_batch_end();
+}
+
+/* One datagram, or with UDP_SEGMENT several, to an address that check_send has approved. */
+static ssize_t send_now(struct dgram_socket *d, struct uio *u, const struct sock_addr *dst,
+                        const struct sock_send_info *info, unsigned flags)
+{
+    struct socket *s = &d->s;
+    uint32_t segment = info && info->segment >= 0 ? (uint32_t)info->segment : udp_of(s)->segment;
+    size_t n = u->resid;
     struct pkt *p = dgram_copy_in(d, u, flags);
+
     if (IS_ERR(p)) {
         if (PTR_ERR(p) == -EAGAIN)
             net_count(NET_Udp_SndbufErrors);
@@ -438,21 +521,60 @@ static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_
     struct pkt *looped = NULL;
     net_batch_begin();
     spin_lock(&s->lock);
-    err = dgram_route(d, &dst, info);
+    int err = dgram_route(d, dst, info);
     if (err) {
         pkt_free(p);
     } else {
-        if (unlikely(ip_is_multicast(&dst.ip)) && s->mcast_loop)
-            looped = own_copy(d, p);
-        err = transmit(d, p, dst.port);
+        if (unlikely(ip_is_multicast(&dst->ip)) && s->mcast_loop)
+            looped = own_copy(d, p, dst->port, segment);
+        err = transmit(d, p, dst->port, segment);
     }
     spin_unlock(&s->lock);
     if (looped)
-        deliver_all(looped, s->local.port, dst.port);
+        deliver_all(looped, s->local.port, dst->port);
     net_batch_end();
     if (err == -ENOBUFS)
         net_count(NET_Udp_SndbufErrors);
+    if (unlikely(err == -EMSGSIZE))
+        report_too_long(d, dst);
     return err ? err : (ssize_t)n;
+}
+
+/* Adds to the datagram that is being put together, and sends it if this is its last part. */
+static ssize_t send_part(struct udp_socket *us, struct uio *u, const struct sock_addr *dst,
+                         const struct sock_send_info *info, unsigned flags)
+{
+    size_t n = u->resid;
+    struct sock_addr to = *dst;
+    struct iovec_k seg;
+    struct uio whole;
+
+    mutex_lock(&us->cork.lock);
+    int err = udp_cork_add(&us->cork, u, dst);
+    if (!err && !(flags & SOCK_MSG_MORE) && !us->cork.on) {
+        whole = udp_cork_data(&us->cork, &seg, &to);
+        ssize_t sent = send_now(&us->d, &whole, &to, info, flags);
+        udp_cork_drop(&us->cork);
+        err = sent < 0 ? (int)sent : 0;
+    }
+    mutex_unlock(&us->cork.lock);
+    return err ? err : (ssize_t)n;
+}
+
+static ssize_t udp_send_info(struct socket *s, struct uio *u, const struct sock_addr *to,
+                             const struct sock_send_info *info, unsigned flags)
+{
+    struct udp_socket *us = udp_of(s);
+    struct sock_addr dst;
+
+    int err = check_send(s, u->resid, to, flags, &dst);
+    if (!err)
+        err = dgram_take_error(&us->d);
+    if (err)
+        return err;
+    if (unlikely(flags & SOCK_MSG_MORE || udp_cork_pending(&us->cork) || us->cork.on))
+        return send_part(us, u, &dst, info, flags);
+    return send_now(&us->d, u, &dst, info, flags);
 }
 
 static ssize_t udp_send(struct socket *s, struct uio *u, const struct sock_addr *to, unsigned flags)
@@ -463,41 +585,122 @@ static ssize_t udp_send(struct socket *s, struct uio *u, const struct sock_addr 
 static ssize_t udp_recv(struct socket *s, struct uio *u, struct sock_recv_info *info,
                         unsigned flags)
 {
-    if (flags & SOCK_MSG_OOB)
-        return -EOPNOTSUPP;
-    return dgram_recv(s, u, info, flags);
+    return dgram_recv(s, u, info, flags & ~SOCK_MSG_OOB);
+}
+
+/* The socket gives its port up. */
+static void unbind(struct socket *s)
+{
+    struct bucket *b = bucket_of(s->local.port);
+    uint16_t port = s->local.port;
+
+    spin_lock_bh(&b->lock);
+    list_remove(&dgram_of(s)->link);
+    spin_unlock_bh(&b->lock);
+    if (socket_listen_hook && udp_of(s)->explicit_port)
+        socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, false);
+    spin_lock_bh(&s->lock);
+    s->local.port = 0;
+    spin_unlock_bh(&s->lock);
+    shared_port_unused(IPPROTO_UDP_N, port);
+}
+
+/* A port that the program did not choose goes with the peer. */
+static int udp_disconnect(struct socket *s)
+{
+    int err = dgram_disconnect(s);
+
+    if (!err && s->local.port && !udp_of(s)->explicit_port)
+        unbind(s);
+    return err;
 }
 
 static void udp_close(struct socket *s)
 {
-    if (s->local.port) {
-        struct bucket *b = bucket_of(s->local.port);
-        spin_lock_bh(&b->lock);
-        list_remove(&dgram_of(s)->link);
-        spin_unlock_bh(&b->lock);
-        shared_port_unused(IPPROTO_UDP_N, s->local.port);
-        if (socket_listen_hook)
-            socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, false);
-    }
+    if (s->local.port)
+        unbind(s);
+    udp_cork_drop(&udp_of(s)->cork);
     dgram_close(s);
+}
+
+enum { UDP_CORK_N = 1, UDP_SEGMENT_N = 103, UDP_GRO_N = 104 };
+
+/* What was corked goes now. */
+static int uncork(struct udp_socket *us)
+{
+    struct sock_addr to;
+    struct iovec_k seg;
+    ssize_t n = 0;
+
+    mutex_lock(&us->cork.lock);
+    us->cork.on = false;
+    if (udp_cork_pending(&us->cork)) {
+        struct uio whole = udp_cork_data(&us->cork, &seg, &to);
+        n = send_now(&us->d, &whole, &to, NULL, 0);
+        udp_cork_drop(&us->cork);
+    }
+    mutex_unlock(&us->cork.lock);
+    return n < 0 ? (int)n : 0;
 }
 
 static int udp_setopt(struct socket *s, int level, int name, const void *val, uint32_t len)
 {
-    (void)s, (void)level, (void)name, (void)val, (void)len;
-    return -ENOPROTOOPT;
+    struct udp_socket *us = udp_of(s);
+    int v;
+
+    if (level != SOL_UDP_LEVEL)
+        return -ENOPROTOOPT;
+    if (len < sizeof(v))
+        return -EINVAL;
+    memcpy(&v, val, sizeof(v));
+    switch (name) {
+    case UDP_CORK_N:
+        if (!v)
+            return uncork(us);
+        us->cork.on = true;
+        return 0;
+    case UDP_SEGMENT_N:
+        if (v < 0 || v > 65535)
+            return -EINVAL;
+        us->segment = (uint16_t)v;
+        return 0;
+    case UDP_GRO_N:
+        us->gro = v != 0;
+        return 0;
+    default:
+        return -ENOPROTOOPT;
+    }
 }
 
 static int udp_getopt(struct socket *s, int level, int name, void *val, uint32_t *len)
 {
-    (void)s, (void)level, (void)name, (void)val, (void)len;
-    return -ENOPROTOOPT;
+    struct udp_socket *us = udp_of(s);
+    int v;
+
+    if (level != SOL_UDP_LEVEL)
+        return -ENOPROTOOPT;
+    switch (name) {
+    case UDP_CORK_N:
+        v = us->cork.on;
+        break;
+    case UDP_SEGMENT_N:
+        v = us->segment;
+        break;
+    case UDP_GRO_N:
+        v = us->gro;
+        break;
+    default:
+        return -ENOPROTOOPT;
+    }
+    *len = MIN(*len, (uint32_t)sizeof(v));
+    memcpy(val, &v, *len);
+    return 0;
 }
 
 static const struct socket_ops udp_ops = {
     .bind = udp_bind,
     .connect = udp_connect,
-    .disconnect = dgram_disconnect,
+    .disconnect = udp_disconnect,
     .send = udp_send,
     .send_info = udp_send_info,
     .recv = udp_recv,
@@ -512,60 +715,43 @@ static const struct socket_ops udp_ops = {
 
 int udp_socket_create(int family, struct socket **out)
 {
-    struct dgram_socket *d = kzalloc(sizeof(*d));
+    struct udp_socket *us = kzalloc(sizeof(*us));
 
-    if (!d)
+    if (!us)
         return -ENOMEM;
-    dgram_init(d, &udp_ops, family, 2, IPPROTO_UDP_N);
-    *out = &d->s;
+    dgram_init(&us->d, &udp_ops, family, 2, IPPROTO_UDP_N);
+    udp_cork_init(&us->cork);
+    *out = &us->d.s;
     return 0;
 }
 
-/* --- /proc/net/udp, udp6 ---------------------------------------------------------------------- */
+/* --- all sockets -------------------------------------------------------------------------------
+ */
 
-static void address_text(struct text_buf *b, const struct sock_addr *a, bool v6)
-{
-    if (v6)
-        text_printf(b, " %08X%08X%08X%08X:%04X", a->ip.w[0], a->ip.w[1], a->ip.w[2], a->ip.w[3],
-                    a->port);
-    else
-        text_printf(b, " %08X:%04X", ip_v4(&a->ip), a->port);
-}
-
-void udp_proc_text(struct text_buf *b, bool v6)
+void udp_rows(sock_row_fn fn, void *arg)
 {
     struct dgram_socket *d;
 
-    text_printf(b,
-                "   sl  local_address %srem_address   %sst tx_queue rx_queue tr tm->when "
-                "retrnsmt   uid  timeout inode ref pointer drops\n",
-                v6 ? "                        " : "", v6 ? "                        " : "");
     for (unsigned i = 0; i < BUCKETS; i++) {
         spin_lock_bh(&buckets[i].lock);
         list_for_each (d, &buckets[i].list, link) {
-            if ((d->s.family == 6) != v6)
-                continue;
-            text_printf(b, "%5u:", i);
-            address_text(b, &d->s.local, v6);
-            address_text(b, &d->s.peer, v6);
-            text_printf(b, " %02X %08X:%08X 00:00000000 00000000 %5u        0 0 %d 0 %llu\n",
-                        d->connected ? 1 : 7, send_buffer_used(&d->sent), d->rmem, d->s.uid,
-                        ref_count(&d->s.refs), (unsigned long long)d->drops);
+            struct sock_row row = dgram_row(d);
+            fn(&row, arg);
         }
         spin_unlock_bh(&buckets[i].lock);
     }
 }
 
+static void count_row(const struct sock_row *row, void *arg)
+{
+    (void)row;
+    ++*(unsigned *)arg;
+}
+
 unsigned udp_socket_count(void)
 {
-    struct dgram_socket *d;
     unsigned n = 0;
 
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        spin_lock_bh(&buckets[i].lock);
-        list_for_each (d, &buckets[i].list, link)
-            n++;
-        spin_unlock_bh(&buckets[i].lock);
-    }
+    udp_rows(count_row, &n);
     return n;
 }

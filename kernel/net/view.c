@@ -66,9 +66,10 @@ static void insert_route(struct view *v, const struct view_route *r)
 }
 
 static void add_route(struct view *v, struct netif *n, const struct ip_addr *dst, uint8_t prefix,
-                      const struct ip_addr *gateway, uint32_t metric, uint16_t mtu)
+                      const struct ip_addr *gateway, uint32_t metric, uint16_t mtu,
+                      enum route_origin origin)
 {
-    struct view_route r = {.netif = n, .metric = metric, .mtu = mtu};
+    struct view_route r = {.netif = n, .metric = metric, .mtu = mtu, .origin = (uint8_t)origin};
 
     r.prefix = (uint8_t)ip_prefix_bits(dst, prefix);
     r.mask = ip_mask(r.prefix);
@@ -124,13 +125,14 @@ static void fill(struct view *v)
         list_for_each (a, &n->addrs, link) {
             add_addr(v, n, a);
             if (n->flags & NETIF_UP)
-                add_route(v, n, &a->addr, a->prefix, NULL, ip_is_v4(&a->addr) ? 0 : 256, 0);
+                add_route(v, n, &a->addr, a->prefix, NULL, ip_is_v4(&a->addr) ? 0 : 256, 0,
+                          ROUTE_CONNECTED);
         }
         set_main(n);
     }
     list_for_each (r, &routes, link) {
         if (r->netif->flags & NETIF_UP)
-            add_route(v, r->netif, &r->dst, r->prefix, &r->gateway, r->metric, r->mtu);
+            add_route(v, r->netif, &r->dst, r->prefix, &r->gateway, r->metric, r->mtu, r->origin);
     }
 }
 

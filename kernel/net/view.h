@@ -26,6 +26,7 @@ struct view_route {
     uint32_t metric;
     uint16_t mtu;   /* 0: the interface's */
     uint8_t prefix; /* bits of 128 */
+    uint8_t origin; /* enum route_origin */
 };
 
 struct view {
@@ -63,7 +64,8 @@ static inline unsigned ip_prefix_bits(const struct ip_addr *a, unsigned prefix)
 
 /* --- routes ----------------------------------------------------------------------------------- */
 
-enum route_origin { ROUTE_STATIC, ROUTE_DHCP, ROUTE_RA };
+/* ROUTE_CONNECTED: of an address's own prefix, in views only. */
+enum route_origin { ROUTE_STATIC, ROUTE_DHCP, ROUTE_RA, ROUTE_CONNECTED };
 
 struct route {
     struct list link;

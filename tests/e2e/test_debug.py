@@ -12,7 +12,8 @@ import urllib.request
 
 import pytest
 
-from conftest import free_port, wait_for
+from conftest import wait_for
+from test_supervisor_dies import kill_supervisor
 
 PYTHON = "/usr/bin/python3"
 
@@ -136,11 +137,58 @@ def test_a_slow_reader_of_a_trace_loses_records_and_stops_nothing(librettos):
     assert f"{lost} records lost" in err
 
 
+def test_trace_goes_on_across_the_death_of_the_supervisor(librettos):
+    port = librettos.start("web", "nginx", port=80)
+    out = os.path.join(librettos.folder, "trace")
+    tracer = librettos.popen("trace", "-f", "-e", "recvfrom", "-o", out, "web")
+    wait_traced(out, port)
+    kill_supervisor(librettos)
+    seen = open(out).read().count("GET / HTTP")
+    wait_for(lambda: get(port) and open(out).read().count("GET / HTTP") > seen, 20, "more")
+    tracer.send_signal(signal.SIGINT)
+    assert tracer.wait(20) == 0
+
+
+def test_trace_shows_what_a_program_waits_in(librettos):
+    librettos("run", "-d", "--name", "waits", "sleep", "1000")
+    tracer = librettos.popen("trace", "waits", stdout=subprocess.PIPE, text=True)
+    assert re.fullmatch(r"2 +clock_nanosleep\(CLOCK_REALTIME, 0, 0x\w+, 0x\w+ <unfinished \.\.\.>\n",
+                        tracer.stdout.readline())
+    tracer.send_signal(signal.SIGINT)
+    assert tracer.wait(20) == 0
+
+
+def test_trace_of_busy_programs_ends_at_once(librettos):
+    program = compile_c(librettos.folder, "busy", """
+        #include <sys/syscall.h>
+        #include <unistd.h>
+        int main(void)
+        {
+            fork();
+            fork();
+            for (;;)
+                syscall(SYS_getppid);
+        }""")
+    librettos("run", "-d", "-c", "2", "--name", "busy", program)
+    for _ in range(3):
+        tracer = librettos.popen("trace", "-f", "busy", stdout=subprocess.PIPE,
+                                 stderr=subprocess.DEVNULL)
+        tracer.stdout.read(100000)
+        tracer.send_signal(signal.SIGINT)
+        begin = time.monotonic()
+        tracer.communicate(timeout=20)
+        assert tracer.returncode == 0 and time.monotonic() - begin < 5
+
+
 def test_trace_of_nothing(librettos):
     for args, words in (("nosuch",), "no domain"), (("-e", "opne", "x"), "no system call"), \
             (("-p", "x", "y"), "not a process"), ((), "usage"):
         done = librettos("trace", *args, check=False)
         assert done.returncode == 125 and words in done.stderr, done.stderr
+    librettos("run", "-d", "--name", "waits", "sleep", "1000")
+    for args, words in (("net",), "domain net runs no program"), \
+            (("-p", "77", "waits"), "domain waits has no process or thread 77"):
+        wait_for(lambda: words in librettos("trace", *args, check=False).stderr, 20, words)
     assert "--follow" in librettos("trace", "--help").stdout
 
 
@@ -212,11 +260,11 @@ CRASH = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-static double factor = 2.5;
+static double factor = 2.5, wide[4] = {1, 2, 3, 4.5};
 static int inner(int *where)
 {
     register double kept asm("xmm5") = factor * 3;
-    asm volatile("" : "+x"(kept));
+    asm volatile("vmovupd %1, %%ymm7" : "+x"(kept) : "m"(wide) : "xmm7");
     *where = 7;
     return (int)kept;
 }
@@ -257,12 +305,12 @@ def test_core_of_a_program_with_threads(librettos):
     core = os.path.join(librettos.folder, "core")
     assert librettos("core", "-o", core, "crash").stdout == core + "\n"
     text = gdb(program, core, "thread apply all bt", "p/x $_siginfo._sifields._sigfault.si_addr",
-               "p $xmm5.v2_double[0]", "frame 2", "p text", "info auxv")
+               "p $xmm5.v2_double[0]", "p $ymm7.v4_double[3]", "frame 2", "p text", "info auxv")
     assert "terminated with signal SIGSEGV" in text
     assert re.search(r"#0 .* in inner \(where=0x1234\).*\n#1 .* in outer \(where=0x1234\).*\n"
                      r"#2 .* in main \(argc=1,", text)
     assert re.search(r"#\d .* in waits \(arg=0x0\)", text)
-    assert "$1 = 0x1234\n" in text and "$2 = 7.5\n" in text
+    assert "$1 = 0x1234\n" in text and "$2 = 7.5\n" in text and "$3 = 4.5\n" in text
     assert 'on the heap 1"' in text and "AT_SYSINFO_EHDR" in text
 
 

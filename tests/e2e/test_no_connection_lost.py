@@ -11,7 +11,7 @@ import pytest
 
 import events
 import stub
-from conftest import BUILD
+from conftest import BUILD, wait_for
 from machines import Namespace
 from test_tap import Inside
 
@@ -104,6 +104,8 @@ def test_on_a_bridge(bridge, tmp_path):
     prepare(bridge, tmp_path)
     bridge("run", "-d", "--name", "peer", "--path", "server", "--bridge", "br0", "--ip",
            f"{GUEST}/{PREFIX},gw={HOST}", events.PEER, events.PEER_PORT)
+    wait_for(lambda: bridge.ns("bash", "-c", f": </dev/tcp/{GUEST}/{events.PEER_PORT}", check=False)[0] == 0,
+             20, "the domain")
     load = events.Load(GUEST, events.PEER_PORT, *load_options(),
                        popen=lambda command, **kw: bridge.ns.popen(*command, **kw))
     try:

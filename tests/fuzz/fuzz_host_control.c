@@ -51,6 +51,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf bytes = {0};
     struct domain d = {.loop = &sv.loop,
                        .name = (char *)"fuzz",
+                       .dir = (char *)"/nonexistent",
                        .event = on_event,
                        .lease = &lease,
                        .next_session = 2};

@@ -13,13 +13,16 @@
 #include "core/timer.h"
 #include "floor.h"
 #include "net/ipimpl.h"
+#include "net/filter.h"
 #include "net/netif_impl.h"
+#include "net/packet.h"
 #include "net/socket.h"
 
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 1};
 static struct net_path path;
 static struct socket *sockets[8];
 static int nsockets;
+static struct socket *ring_socket, *queue_socket;
 
 static bool sink(struct net_path *p, int queue, struct pkt *pkt)
 {
@@ -47,7 +50,59 @@ static void open_socket(int family, int type, int proto, uint16_t port, bool lis
     ASSERT(s->ops->bind(s, &a) == 0);
     if (listening)
         ASSERT(s->ops->listen(s, 8) == 0);
+    else /* IP_RECVERR or IPV6_RECVERR */
+        ASSERT(socket_setopt(s, family == 4 ? 0 : 41, family == 4 ? 11 : 25, &one, sizeof(one)) ==
+               0);
+    if (family == 4 && !listening)
+        ASSERT(socket_setopt(s, 0, 7 /* IP_RETOPTS */, &one, sizeof(one)) == 0);
     sockets[nsockets++] = s;
+}
+
+/* Keeps a few bytes of what has an odd byte where a filter looks for it. */
+static void attach_filter(struct socket *s)
+{
+    static const struct filter_insn insns[] = {
+        {0xb1, 0, 0, 14}, /* ldx 4 * ([14] & 15) */
+        {0x48, 0, 0, 16}, /* ldh [x + 16] */
+        {0x45, 0, 1, 1},  /* jset 1 */
+        {0x06, 0, 0, 40},
+        {0x06, 0, 0, 0} /* ret */
+    };
+
+    ASSERT(socket_attach_filter(s, insns, ARRAY_SIZE(insns)) == 0);
+}
+
+/* Packet sockets: one that queues, one with a ring. */
+static void open_packet_sockets(void)
+{
+    struct tpacket_req_k q = {PAGE_SIZE, 4, 256, 64};
+    struct socket *s;
+
+    ASSERT(packet_socket_create(2, ETH_TYPE_ALL, &s) == 0);
+    attach_filter(s);
+    ring_socket = s;
+    ASSERT(packet_socket_create(3, ETH_TYPE_ALL, &queue_socket) == 0);
+    struct packet_ring *r = packet_ring_alloc(&q);
+    ASSERT(!IS_ERR(r) && packet_ring_check(&q, 0) == 0);
+    for (uint32_t i = 0; i < r->pages_count; i++)
+        ASSERT((r->pages[i] = page_alloc(0, PAGE_ZERO)) != NULL);
+    packet_set_ring(packet_of(s), r);
+}
+
+/* The program gives all frames back, and reads what is queued. */
+static void drain_packet_sockets(void)
+{
+    static uint8_t buf[65536];
+    struct packet_ring *r = packet_of(ring_socket)->ring;
+    struct sock_recv_info info;
+    struct iovec_k seg;
+    struct uio u;
+
+    for (uint32_t i = 0; i < r->pages_count; i++)
+        memset(page_addr(r->pages[i]), 0, PAGE_SIZE);
+    do
+        u = uio_kernel(&seg, buf, sizeof(buf));
+    while (dgram_recv(queue_socket, &u, &info, SOCK_MSG_DONTWAIT) >= 0);
 }
 
 static void start(void)
@@ -74,6 +129,8 @@ static void start(void)
     open_socket(4, 2, 1, 7, false);
     open_socket(4, 1, 0, 80, true);
     open_socket(6, 1, 0, 80, true);
+    attach_filter(sockets[2]);
+    open_packet_sockets();
 }
 
 static void sum_transport(uint8_t *l4, uint32_t n, uint8_t proto, const struct ip_addr *s,
@@ -168,6 +225,8 @@ static void drain(void)
         struct uio u = uio_kernel(&seg, buf, sizeof(buf));
         while (s->ops->recv(s, &u, &info, SOCK_MSG_DONTWAIT) >= 0)
             u = uio_kernel(&seg, buf, sizeof(buf));
+        while (s->ops->recv(s, &u, &info, SOCK_MSG_DONTWAIT | SOCK_MSG_ERRQUEUE) >= 0)
+            u = uio_kernel(&seg, buf, sizeof(buf));
     }
 }
 
@@ -199,6 +258,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (list)
         deliver(list);
     drain();
+    drain_packet_sockets();
     floor_advance(NSEC_PER_SEC);
     return 0;
 }

@@ -74,6 +74,8 @@ static bool peer_deaf; /* everything the stack sends is lost */
 /* How many bytes of an injected packet are in one piece; 0: as a driver does it. */
 static uint32_t inject_linear;
 static bool inject_fragments; /* TCP segments come as two IPv4 fragments */
+/* Headers by themselves, payload in pages, checksum verified: as GRO wants it. */
+static bool inject_for_gro;
 /* A link simulator takes the frames instead, if set. Ownership passes. */
 static void (*peer_tap)(struct pkt *p);
 static const uint8_t peer_mac[6] = {2, 0, 0, 0, 0, 2}, our_mac[6] = {2, 0, 0, 0, 0, 1};
@@ -347,7 +349,7 @@ static int peer_begin(void **state)
     (void)state;
     settle();
     drop_captured();
-    peer_deaf = inject_fragments = false;
+    peer_deaf = inject_fragments = inject_for_gro = false;
     inject_linear = 0;
     return 0;
 }
@@ -403,6 +405,20 @@ static void inject_in_two(const struct peer *p, uint8_t *f, uint32_t n)
     inject_later(make_packet(f, 34 + cut));
 }
 
+static void inject_segment(const uint8_t *f, uint32_t headers, uint32_t len)
+{
+    uint32_t linear = inject_linear;
+    struct pkt *p;
+
+    if (inject_for_gro)
+        inject_linear = headers;
+    p = make_packet(f, headers + len);
+    if (inject_for_gro)
+        p->flags |= PKT_CSUM_OK;
+    inject_linear = linear;
+    inject_later(p);
+}
+
 static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack, const void *data,
                        uint32_t len, const uint8_t *opts, uint32_t opts_len, bool bad_csum)
 {
@@ -437,7 +453,7 @@ static void inject_raw(struct peer *p, uint8_t flags, uint32_t seq, uint32_t ack
     if (inject_fragments && hlen + len > 24)
         inject_in_two(p, f, hlen + len);
     else
-        inject_later(make_packet(f, 14 + ip_len + hlen + len));
+        inject_segment(f, 14 + ip_len + hlen, len);
 }
 
 /* ICMP "fragmentation needed" for a segment that the stack sent at `seq`. */
@@ -459,6 +475,29 @@ static void inject_too_big(const struct peer *p, uint32_t seq, uint16_t mtu)
     wr16(quoted + 22, p->port);
     wr32(quoted + 24, p->local_iss + seq);
     uint16_t c = csum_fold(csum_add(icmp, 36, 0));
+    memcpy(icmp + 2, &c, 2);
+    inject_later(make_packet(f, sizeof(f)));
+    settle();
+}
+
+/* ICMPv6 "packet too big" for a segment that the stack sent at `seq`. */
+static void inject_too_big6(const struct peer *p, uint32_t seq, uint16_t mtu)
+{
+    uint8_t f[14 + 40 + 8 + 48] = {0}, *icmp = f + 54, *quoted = icmp + 8;
+
+    memcpy(f, our_mac, 6);
+    memcpy(f + 6, peer_mac, 6);
+    wr16(f + 12, 0x86dd);
+    write_ipv6(f + 14, p, 58, 56);
+    icmp[0] = 2;
+    wr32(icmp + 4, mtu);
+    write_ipv6(quoted, p, 6, 1460);
+    memcpy(quoted + 8, us6, 16);
+    memcpy(quoted + 24, them6, 16);
+    wr16(quoted + 40, p->lport);
+    wr16(quoted + 42, p->port);
+    wr32(quoted + 44, p->local_iss + seq);
+    uint16_t c = l4_checksum(f + 14, true, icmp, 56, 58);
     memcpy(icmp + 2, &c, 2);
     inject_later(make_packet(f, sizeof(f)));
     settle();
@@ -661,9 +700,10 @@ static void kill_socket(struct socket *s)
 /* A peer with a port of its own and all options on. */
 static struct peer new_peer(uint16_t lport)
 {
-    struct peer p = {.port = next_port++,
+    uint16_t port = next_port++;
+    struct peer p = {.port = port,
                      .lport = lport,
-                     .iss = 0x10000000u * (next_port & 7) + 7,
+                     .iss = 0x10000000u * (port & 7) + 7,
                      .win = 65535,
                      .mss = 1460,
                      .sack = true,
@@ -717,5 +757,119 @@ static struct socket *peer_accept(struct peer *p)
     assert_int_equal(tcp_of(s)->state, TCP_ESTABLISHED);
     return s;
 }
+
+/* --- a connection for each test --------------------------------------------------------------- */
+
+static struct socket *listener, *sock;
+static struct peer peer;
+
+/* A connection that the peer opened, with these options in its SYN. */
+static void open_from_peer(bool v6, bool sack, bool ts)
+{
+    static uint16_t port = 8000;
+
+    peer_begin(NULL);
+    listener = listen_family(v6 ? 6 : 4, ++port, 10);
+    peer = new_peer(port);
+    peer.v6 = v6;
+    peer.sack = sack;
+    peer.ts = ts;
+    sock = peer_connect(&peer, listener);
+}
+
+static int connected(void **state)
+{
+    (void)state;
+    open_from_peer(false, true, true);
+    return 0;
+}
+static int connected6(void **state)
+{
+    (void)state;
+    open_from_peer(true, true, true);
+    return 0;
+}
+/* Without SACK and timestamps. */
+static int connected_plain(void **state)
+{
+    (void)state;
+    open_from_peer(false, false, false);
+    return 0;
+}
+static int connected_no_ts(void **state)
+{
+    (void)state;
+    open_from_peer(false, true, false);
+    return 0;
+}
+
+/* The same with TCP_NODELAY: a segment for each write. */
+static int nodelay_after(int (*setup)(void **state), void **state)
+{
+    setup(state);
+    set_opt(sock, 1, 1);
+    return 0;
+}
+static int nodelay(void **state)
+{
+    return nodelay_after(connected, state);
+}
+static int nodelay6(void **state)
+{
+    return nodelay_after(connected6, state);
+}
+static int nodelay_plain(void **state)
+{
+    return nodelay_after(connected_plain, state);
+}
+static int nodelay_no_ts(void **state)
+{
+    return nodelay_after(connected_no_ts, state);
+}
+
+/* The program reads just this. */
+static void reads(const char *text)
+{
+    static char got[100000];
+    ssize_t n = (ssize_t)strlen(text);
+
+    assert_int_equal(recv_bytes(sock, got, sizeof(got), 0), n ? n : -EAGAIN);
+    assert_memory_equal(got, text, (size_t)n);
+}
+
+static void close_socket(void)
+{
+    sock->ops->close(sock);
+    sock = NULL;
+    settle();
+}
+
+static int disconnect(void **state)
+{
+    (void)state;
+    if (sock)
+        kill_socket(sock);
+    if (listener)
+        kill_socket(listener);
+    sock = listener = NULL;
+    return 0;
+}
+
+/* One byte there and its ACK 20 ms later, so that the round-trip time is 20 ms; numbers then begin
+ * anew. */
+static void learn_rtt(void)
+{
+    tcp_of(sock)->srtt = tcp_of(sock)->min_rtt = 0; /* the handshake took no time */
+    assert_int_equal(send_bytes(sock, "r", 1, 0), 1);
+    rx(&peer);
+    pass(20 * MS);
+    tx(&peer, ACK, 1, 2, NULL, 0);
+    peer.local_iss++;
+    expect_none(&peer);
+}
+
+#define TEST(f) cmocka_unit_test_setup(f, peer_begin)
+#define CONN_AS(f, setup) cmocka_unit_test_setup_teardown(f, setup, disconnect)
+#define CONN(f) CONN_AS(f, connected)
 
 #endif

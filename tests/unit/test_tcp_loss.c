@@ -4,47 +4,11 @@
 #define MSS 1448u
 
 static char buf[200000];
-static struct socket *listener, *sock;
-static struct peer peer;
-
-static int open_connection(bool sack, bool ts)
+static int setup(void **state)
 {
-    static uint16_t port = 9000;
-
     for (unsigned i = 0; i < sizeof(buf); i++)
         buf[i] = (char)(i * 7 + i / 251);
-    peer_begin(NULL);
-    listener = listen_on(++port, 10);
-    peer = new_peer(port);
-    peer.sack = sack;
-    peer.ts = ts;
-    sock = peer_connect(&peer, listener);
-    set_opt(sock, 1, 1);
-    return 0;
-}
-
-static int connected(void **state)
-{
-    (void)state;
-    return open_connection(true, true);
-}
-static int connected_reno(void **state)
-{
-    (void)state;
-    return open_connection(false, false);
-}
-static int connected_no_ts(void **state)
-{
-    (void)state;
-    return open_connection(true, false);
-}
-
-static int disconnect(void **state)
-{
-    (void)state;
-    kill_socket(sock);
-    kill_socket(listener);
-    return 0;
+    return peer_setup(state);
 }
 
 /* Relative sequence number of the n-th full segment. */
@@ -59,18 +23,6 @@ static void flight(uint32_t n)
     assert_int_equal(send_bytes(sock, buf, n * MSS, 0), n * MSS);
     for (uint32_t i = 0; i < n; i++)
         expect(&peer, ACK, nth(i), MSS, 1);
-    expect_none(&peer);
-}
-
-/* One byte there and its ACK 20 ms later; numbers then begin anew. */
-static void learn_rtt(void)
-{
-    tcp_of(sock)->srtt = tcp_of(sock)->min_rtt = 0; /* the handshake took no time */
-    assert_int_equal(send_bytes(sock, "r", 1, 0), 1);
-    rx(&peer);
-    pass(20 * MS);
-    tx(&peer, ACK, 1, 2, NULL, 0);
-    peer.local_iss++;
     expect_none(&peer);
 }
 
@@ -92,7 +44,7 @@ static void rfc6675_5_lost_head_is_retransmitted(void **state)
     assert_in_range(tcp_of(sock)->cwnd, 6 * MSS, 8 * MSS); /* CUBIC's beta is 0.7 */
 }
 
-static void rfc6675_several_holes_in_one_round_trip(void **state)
+static void rfc6675_5_several_holes_in_one_round_trip(void **state)
 {
     (void)state;
     learn_rtt();
@@ -137,7 +89,7 @@ static void rfc6582_3_2_partial_acks(void **state)
     assert_int_equal(tcp_of(sock)->sacked_out, 0);
 }
 
-static void rfc8985_reordering_is_waited_for(void **state)
+static void rfc8985_6_2_reordering_is_waited_for(void **state)
 {
     (void)state;
     learn_rtt();
@@ -168,7 +120,7 @@ static void rfc8985_6_3_reordering_timer(void **state)
     assert_in_range(last_rx.at - t0, 4 * MS, 7 * MS);
 }
 
-static void rfc8985_lost_retransmission_is_found(void **state)
+static void rfc8985_6_2_lost_retransmission_is_found(void **state)
 {
     (void)state;
     learn_rtt();
@@ -273,7 +225,7 @@ static void rfc6298_5_timeout_and_backoff(void **state)
     assert_int_equal(tcp_of(sock)->ca_state, CA_OPEN);
 }
 
-static void rfc6298_timeout_retransmits_the_flight_in_slow_start(void **state)
+static void rfc5681_3_1_timeout_retransmits_the_flight_in_slow_start(void **state)
 {
     (void)state;
     learn_rtt();
@@ -304,7 +256,7 @@ static void rfc9293_3_8_3_gives_up(void **state)
     assert_int_equal(recv_bytes(sock, buf, 10, 0), -ETIMEDOUT);
 }
 
-static void rfc3522_eifel_undoes_a_spurious_timeout(void **state)
+static void rfc3522_3_2_eifel_undoes_a_spurious_timeout(void **state)
 {
     uint32_t cwnd, before;
 
@@ -338,7 +290,7 @@ static void rfc2018_8_reneging(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void sack_blocks_out_of_range_are_ignored(void **state)
+static void rfc2018_5_blocks_out_of_range_are_ignored(void **state)
 {
     (void)state;
     learn_rtt();
@@ -350,7 +302,7 @@ static void sack_blocks_out_of_range_are_ignored(void **state)
     tx(&peer, ACK, 1, nth(4), NULL, 0);
 }
 
-static void rfc6937_sending_goes_on_in_recovery(void **state)
+static void rfc6937_3_sending_goes_on_in_recovery(void **state)
 {
     uint32_t got;
 
@@ -367,7 +319,7 @@ static void rfc6937_sending_goes_on_in_recovery(void **state)
     assert_in_range(got, 5 * MSS, 9 * MSS);
 }
 
-static void slow_start_doubles(void **state)
+static void rfc5681_3_1_slow_start_doubles(void **state)
 {
     uint32_t sent, acked = 1;
 
@@ -384,7 +336,7 @@ static void slow_start_doubles(void **state)
     assert_in_range(sent, 19 * MSS, 21 * MSS);
 }
 
-static void cubic_and_reno_can_be_chosen(void **state)
+static void rfc5681_3_1_cubic_and_reno_can_be_chosen(void **state)
 {
     char name[16];
     uint32_t len = sizeof(name);
@@ -402,7 +354,7 @@ static void cubic_and_reno_can_be_chosen(void **state)
     tx(&peer, ACK, 1, nth(10), NULL, 0);
 }
 
-static void rfc3168_ecn(void **state)
+static void rfc3168_6_1_marks_both_ways(void **state)
 {
     struct socket *s;
     struct peer p = new_peer(listener->local.port);
@@ -438,7 +390,7 @@ static void rfc3168_ecn(void **state)
     kill_socket(s);
 }
 
-static void rfc1191_path_mtu(void **state)
+static void rfc5927_7_too_big_for_what_is_not_in_flight(void **state)
 {
     uint8_t quoted[8];
     struct ip_addr us = ip_from_v4(US4), them = ip_from_v4(PEER4);
@@ -456,7 +408,7 @@ static void rfc1191_path_mtu(void **state)
     tx(&peer, ACK, 1, nth(4), NULL, 0);
 }
 
-static void icmp_unreachable_is_soft(void **state)
+static void rfc1122_4_2_3_9_unreachable_is_soft(void **state)
 {
     uint8_t quoted[8];
     struct ip_addr us = ip_from_v4(US4), them = ip_from_v4(PEER4);
@@ -478,7 +430,7 @@ static void icmp_unreachable_is_soft(void **state)
     assert_int_equal(recv_bytes(sock, buf, 10, 0), -EHOSTUNREACH);
 }
 
-static void path_change_probes_at_once(void **state)
+static void rfc6298_5_path_change_probes_at_once(void **state)
 {
     (void)state;
     learn_rtt();
@@ -495,7 +447,7 @@ static void path_change_probes_at_once(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void blackhole_makes_segments_small(void **state)
+static void rfc4821_7_7_blackhole_makes_segments_small(void **state)
 {
     (void)state;
     learn_rtt();
@@ -511,7 +463,7 @@ static void blackhole_makes_segments_small(void **state)
     assert_int_equal(tcp_of(sock)->mss, MSS); /* perhaps it was an outage */
 }
 
-static void partial_ack_of_a_large_segment(void **state)
+static void rfc9293_3_4_partial_ack_of_a_segment(void **state)
 {
     (void)state;
     learn_rtt();
@@ -528,7 +480,7 @@ static void partial_ack_of_a_large_segment(void **state)
     assert_true(list_empty(&tcp_of(sock)->queue));
 }
 
-static void no_timestamps(void **state)
+static void rfc6675_5_without_timestamps(void **state)
 {
     (void)state;
     assert_false(tcp_of(sock)->ts_on);
@@ -542,38 +494,36 @@ static void no_timestamps(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-#define CONN(f) cmocka_unit_test_setup_teardown(f, connected, disconnect)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONN(rfc6675_5_lost_head_is_retransmitted),
-        CONN(rfc6675_several_holes_in_one_round_trip),
-        cmocka_unit_test_setup_teardown(rfc6582_3_2_partial_acks, connected_reno, disconnect),
-        CONN(rfc8985_reordering_is_waited_for),
-        CONN(rfc8985_6_3_reordering_timer),
-        CONN(rfc8985_lost_retransmission_is_found),
-        CONN(rfc8985_7_tail_loss_probe),
-        CONN(rfc8985_7_probe_with_new_data),
-        CONN(rfc8985_7_4_repaired_loss_reduces_the_window),
-        CONN(rfc8985_7_4_dsack_shows_a_needless_probe),
-        CONN(rfc6298_5_timeout_and_backoff),
-        CONN(rfc6298_timeout_retransmits_the_flight_in_slow_start),
-        CONN(rfc9293_3_8_3_gives_up),
-        CONN(rfc3522_eifel_undoes_a_spurious_timeout),
-        CONN(rfc2018_8_reneging),
-        CONN(sack_blocks_out_of_range_are_ignored),
-        CONN(rfc6937_sending_goes_on_in_recovery),
-        CONN(slow_start_doubles),
-        CONN(cubic_and_reno_can_be_chosen),
-        CONN(rfc3168_ecn),
-        CONN(rfc1191_path_mtu),
-        CONN(icmp_unreachable_is_soft),
-        CONN(path_change_probes_at_once),
-        CONN(blackhole_makes_segments_small),
-        CONN(partial_ack_of_a_large_segment),
-        cmocka_unit_test_setup_teardown(no_timestamps, connected_no_ts, disconnect),
+        CONN_AS(rfc6675_5_lost_head_is_retransmitted, nodelay),
+        CONN_AS(rfc6675_5_several_holes_in_one_round_trip, nodelay),
+        CONN_AS(rfc6582_3_2_partial_acks, nodelay_plain),
+        CONN_AS(rfc8985_6_2_reordering_is_waited_for, nodelay),
+        CONN_AS(rfc8985_6_3_reordering_timer, nodelay),
+        CONN_AS(rfc8985_6_2_lost_retransmission_is_found, nodelay),
+        CONN_AS(rfc8985_7_tail_loss_probe, nodelay),
+        CONN_AS(rfc8985_7_probe_with_new_data, nodelay),
+        CONN_AS(rfc8985_7_4_repaired_loss_reduces_the_window, nodelay),
+        CONN_AS(rfc8985_7_4_dsack_shows_a_needless_probe, nodelay),
+        CONN_AS(rfc6298_5_timeout_and_backoff, nodelay),
+        CONN_AS(rfc5681_3_1_timeout_retransmits_the_flight_in_slow_start, nodelay),
+        CONN_AS(rfc9293_3_8_3_gives_up, nodelay),
+        CONN_AS(rfc3522_3_2_eifel_undoes_a_spurious_timeout, nodelay),
+        CONN_AS(rfc2018_8_reneging, nodelay),
+        CONN_AS(rfc2018_5_blocks_out_of_range_are_ignored, nodelay),
+        CONN_AS(rfc6937_3_sending_goes_on_in_recovery, nodelay),
+        CONN_AS(rfc5681_3_1_slow_start_doubles, nodelay),
+        CONN_AS(rfc5681_3_1_cubic_and_reno_can_be_chosen, nodelay),
+        CONN_AS(rfc3168_6_1_marks_both_ways, nodelay),
+        CONN_AS(rfc5927_7_too_big_for_what_is_not_in_flight, nodelay),
+        CONN_AS(rfc1122_4_2_3_9_unreachable_is_soft, nodelay),
+        CONN_AS(rfc6298_5_path_change_probes_at_once, nodelay),
+        CONN_AS(rfc4821_7_7_blackhole_makes_segments_small, nodelay),
+        CONN_AS(rfc9293_3_4_partial_ack_of_a_segment, nodelay),
+        CONN_AS(rfc6675_5_without_timestamps, nodelay_no_ts),
     };
 
-    return cmocka_run_group_tests(tests, peer_setup, NULL);
+    return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -5,23 +5,16 @@
 #define MSS6 1428u
 
 static char buf[200000];
-static struct socket *listener, *sock;
-static struct peer peer;
 static uint64_t memory_before;
 
 static int open_connection(bool v6, uint32_t features)
 {
-    static uint16_t port = 15000;
-
     for (unsigned i = 0; i < sizeof(buf); i++)
         buf[i] = (char)(i * 7 + i / 251);
     peer_begin(NULL);
     memory_before = tcp_memory_held();
     peer_path.features = features;
-    listener = listen_family(v6 ? 6 : 4, ++port, 10);
-    peer = new_peer(port);
-    peer.v6 = v6;
-    sock = peer_connect(&peer, listener);
+    open_from_peer(v6, true, true);
     set_opt(sock, 1, 1);
     return 0;
 }
@@ -47,13 +40,11 @@ static int segmenting6(void **state)
     return open_connection(true, PATH_SG | PATH_CSUM | PATH_TSO6);
 }
 
-static int disconnect(void **state)
+static int end_connection(void **state)
 {
-    (void)state;
     inject_linear = 0;
     inject_fragments = false;
-    kill_socket(sock);
-    kill_socket(listener);
+    disconnect(state);
     peer_path.features = 0;
     assert_int_equal(tcp_memory_held(), memory_before);
     return 0;
@@ -119,7 +110,7 @@ static void bulk_stays_in_order(void **state)
 
 /* --- IPv6 ------------------------------------------------------------------------------------- */
 
-static void ipv6_passive_open(void **state)
+static void rfc9293_3_5_passive_open_ipv6(void **state)
 {
     char got[100];
 
@@ -138,7 +129,7 @@ static void ipv6_passive_open(void **state)
     assert_int_equal(recv_bytes(sock, got, sizeof(got), 0), 0);
 }
 
-static void ipv6_active_open(void **state)
+static void rfc9293_3_5_active_open_ipv6(void **state)
 {
     struct peer p = new_peer(0);
     struct socket *s;
@@ -154,7 +145,7 @@ static void ipv6_active_open(void **state)
     assert_int_equal(rx(&p)->flags, RST | ACK);
 }
 
-static void ipv6_closed_port_answers_rst(void **state)
+static void rfc9293_3_10_7_1_closed_port_answers_rst_ipv6(void **state)
 {
     struct peer p = new_peer(1);
 
@@ -165,7 +156,7 @@ static void ipv6_closed_port_answers_rst(void **state)
     assert_int_equal(last_rx.ack, p.iss + 1);
 }
 
-static void ipv6_loss_is_repaired(void **state)
+static void rfc6675_5_loss_is_repaired_ipv6(void **state)
 {
     (void)state;
     assert_int_equal(send_bytes(sock, buf, 6 * MSS6, 0), 6 * MSS6);
@@ -183,7 +174,7 @@ static void ipv6_loss_is_repaired(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void ipv6_congestion_marks(void **state)
+static void rfc3168_6_1_marks_without_negotiation_ipv6(void **state)
 {
     (void)state;
     peer.ce = true; /* not negotiated: no echo */
@@ -239,7 +230,7 @@ static void large_merged_packet(void **state)
 
 /* --- path MTU --------------------------------------------------------------------------------- */
 
-static void rfc1191_smaller_path(void **state)
+static void rfc1191_6_smaller_path(void **state)
 {
     uint32_t got = 0;
 
@@ -266,7 +257,7 @@ static void rfc1191_smaller_path(void **state)
     assert_int_equal(tcp_pipe(tcp_of(sock)), 0);
 }
 
-static void rfc5927_too_big_for_what_was_not_sent(void **state)
+static void rfc5927_7_too_big_for_what_was_not_sent(void **state)
 {
     (void)state;
     assert_int_equal(send_bytes(sock, buf, MSS, 0), MSS);
@@ -403,7 +394,7 @@ static void tiny_writes_do_not_make_crumbs_without_end(void **state)
 
 /* --- hostile peers ---------------------------------------------------------------------------- */
 
-static void echoed_time_from_the_future(void **state)
+static void rfc7323_4_1_echoed_time_from_the_future(void **state)
 {
     struct tcp *t = tcp_of(sock);
     nsec_t rto;
@@ -421,7 +412,7 @@ static void echoed_time_from_the_future(void **state)
     assert_true(t->rto <= rto);
 }
 
-static void bad_ack_does_not_move_the_clock(void **state)
+static void rfc7323_5_3_bad_ack_does_not_move_the_clock(void **state)
 {
     struct tcp *t = tcp_of(sock);
     uint32_t recent = t->ts_recent;
@@ -435,7 +426,7 @@ static void bad_ack_does_not_move_the_clock(void **state)
     receives_text("still here", 1);
 }
 
-static void backoff_does_not_overflow(void **state)
+static void rfc6298_5_5_backoff_does_not_overflow(void **state)
 {
     struct tcp *t = tcp_of(sock);
     nsec_t rto = t->rto;
@@ -478,7 +469,7 @@ static void rfc9293_3_8_6_1_answered_probes_go_on(void **state)
     tx(&peer, ACK, 1, 1001, NULL, 0);
 }
 
-static void unanswered_probes_end(void **state)
+static void rfc9293_3_8_6_1_unanswered_probes_end(void **state)
 {
     (void)state;
     probe_for_an_hour(false);
@@ -486,7 +477,7 @@ static void unanswered_probes_end(void **state)
     assert_int_equal(take_error(sock), ETIMEDOUT);
 }
 
-static void a_syn_nobody_listens_for_leaves_time_wait(void **state)
+static void rfc1337_2_syn_nobody_listens_for_leaves_time_wait(void **state)
 {
     struct peer p = new_peer(0);
     struct socket *s;
@@ -504,7 +495,7 @@ static void a_syn_nobody_listens_for_leaves_time_wait(void **state)
     assert_int_equal(tcp_tw_count(), waiting);
 }
 
-static void options_of_all_kinds(void **state)
+static void rfc9293_3_1_options_of_all_kinds(void **state)
 {
     static const uint8_t bad[][12] = {
         {8, 10, 0, 0},          /* cut off */
@@ -526,7 +517,7 @@ static void options_of_all_kinds(void **state)
     drain(&peer);
 }
 
-static void crumbs_of_sack_blocks(void **state)
+static void rfc2018_5_crumbs_of_blocks(void **state)
 {
     struct tcp *t = tcp_of(sock);
 
@@ -541,11 +532,11 @@ static void crumbs_of_sack_blocks(void **state)
     tx(&peer, ACK, 1, 1 + 10 * MSS, NULL, 0);
 }
 
-#define CASE(f, setup) cmocka_unit_test_setup_teardown(f, setup, disconnect)
+#define CASE(f, setup) cmocka_unit_test_setup_teardown(f, setup, end_connection)
 #define BOTH(f, setup)                                                                             \
-    {#f " over IPv4", f, setup##4, disconnect, NULL},                                              \
+    {#f " over IPv4", f, setup##4, end_connection, NULL},                                          \
     {                                                                                              \
-#f " over IPv6", f, setup##6, disconnect, NULL                                             \
+#f " over IPv6", f, setup##6, end_connection, NULL                                         \
     }
 
 int main(void)
@@ -554,32 +545,32 @@ int main(void)
         BOTH(a_burst_is_one_packet, segmenting),
         BOTH(a_hole_in_a_burst_is_one_segment, segmenting),
         BOTH(bulk_stays_in_order, segmenting),
-        {"bulk without segmentation over IPv4", bulk_stays_in_order, plain4, disconnect, NULL},
-        {"bulk without segmentation over IPv6", bulk_stays_in_order, plain6, disconnect, NULL},
-        CASE(ipv6_passive_open, plain6),
-        CASE(ipv6_active_open, plain6),
-        CASE(ipv6_closed_port_answers_rst, plain6),
-        CASE(ipv6_loss_is_repaired, plain6),
-        CASE(ipv6_congestion_marks, plain6),
+        {"bulk without segmentation over IPv4", bulk_stays_in_order, plain4, end_connection, NULL},
+        {"bulk without segmentation over IPv6", bulk_stays_in_order, plain6, end_connection, NULL},
+        CASE(rfc9293_3_5_passive_open_ipv6, plain6),
+        CASE(rfc9293_3_5_active_open_ipv6, plain6),
+        CASE(rfc9293_3_10_7_1_closed_port_answers_rst_ipv6, plain6),
+        CASE(rfc6675_5_loss_is_repaired_ipv6, plain6),
+        CASE(rfc3168_6_1_marks_without_negotiation_ipv6, plain6),
         BOTH(header_across_pages, plain),
         CASE(segment_in_ip_fragments, plain4),
         BOTH(large_merged_packet, plain),
-        CASE(rfc1191_smaller_path, plain4),
-        CASE(rfc5927_too_big_for_what_was_not_sent, plain4),
+        CASE(rfc1191_6_smaller_path, plain4),
+        CASE(rfc5927_7_too_big_for_what_was_not_sent, plain4),
         CASE(memory_low_keeps_windows_small, plain4),
         BOTH(memory_full_takes_what_gets_a_reader_on, plain),
         CASE(memory_full_limits_writers, plain4),
         CASE(a_writer_reclaims, plain4),
         CASE(orphans_go_when_memory_is_full, plain4),
         CASE(tiny_writes_do_not_make_crumbs_without_end, plain4),
-        CASE(echoed_time_from_the_future, plain4),
-        CASE(bad_ack_does_not_move_the_clock, plain4),
-        CASE(backoff_does_not_overflow, plain4),
+        CASE(rfc7323_4_1_echoed_time_from_the_future, plain4),
+        CASE(rfc7323_5_3_bad_ack_does_not_move_the_clock, plain4),
+        CASE(rfc6298_5_5_backoff_does_not_overflow, plain4),
         CASE(rfc9293_3_8_6_1_answered_probes_go_on, plain4),
-        CASE(unanswered_probes_end, plain4),
-        CASE(a_syn_nobody_listens_for_leaves_time_wait, plain4),
-        CASE(options_of_all_kinds, plain4),
-        CASE(crumbs_of_sack_blocks, plain4),
+        CASE(rfc9293_3_8_6_1_unanswered_probes_end, plain4),
+        CASE(rfc1337_2_syn_nobody_listens_for_leaves_time_wait, plain4),
+        CASE(rfc9293_3_1_options_of_all_kinds, plain4),
+        CASE(rfc2018_5_crumbs_of_blocks, plain4),
     };
 
     return cmocka_run_group_tests(tests, peer_setup, NULL);

@@ -126,7 +126,7 @@ static void ipv6_wildcard_covers_ipv4(void **state)
     kill_socket(c);
 }
 
-static void time_wait_holds_the_port_but_for_reuse_addr(void **state)
+static void rfc9293_3_6_time_wait_holds_the_port_but_for_reuse_addr(void **state)
 {
     struct socket *l = listen_on(700, 5), *s, *b = new_socket();
     struct peer p = new_peer(700);
@@ -323,7 +323,7 @@ static void receive_timeout(void **state)
     kill_socket(l);
 }
 
-static void linger_waits_for_the_peer(void **state)
+static void rfc9293_3_9_1_linger_waits_for_the_peer(void **state)
 {
     struct socket *l = listen_on(703, 5), *s;
     struct peer p = new_peer(703);
@@ -443,8 +443,6 @@ static void allocation_failures_lose_nothing(void **state)
     kill_socket(l);
 }
 
-#define TEST(f) cmocka_unit_test_setup(f, peer_begin)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -453,7 +451,7 @@ int main(void)
         TEST(reuse_addr_lets_in_unless_one_listens),
         TEST(reuse_port_makes_a_group),
         TEST(ipv6_wildcard_covers_ipv4),
-        TEST(time_wait_holds_the_port_but_for_reuse_addr),
+        TEST(rfc9293_3_6_time_wait_holds_the_port_but_for_reuse_addr),
         TEST(port_zero_takes_a_free_one),
         TEST(calls_in_the_wrong_state),
         TEST(options_have_linux_limits),
@@ -461,7 +459,7 @@ int main(void)
         TEST(proc_net_tcp),
         TEST(blocking_echo_over_loopback),
         TEST(receive_timeout),
-        TEST(linger_waits_for_the_peer),
+        TEST(rfc9293_3_9_1_linger_waits_for_the_peer),
         TEST(disconnect_and_connect_again),
         TEST(ipv6_over_loopback),
         TEST(ten_thousand_connections),

@@ -4,6 +4,9 @@
 #include "core/mem.h"
 #include "linux/core_dump.h"
 
+#define FXSAVE_SIZE 512     /* where the extended state begins */
+#define FEATURES_OFFSET 464 /* XCR0, in the part of FXSAVE that is software's */
+
 /* struct elf_prstatus */
 struct prstatus {
     int32_t signo, code, err;
@@ -21,16 +24,25 @@ int core_registers(struct core_thread *t)
 {
     /* Aligned to 64 bytes, as XSAVE wants it. */
     uint8_t *buf = kmalloc(user_fpu_size() + 64);
-    if (!buf)
-        return -ENOMEM;
-    uint8_t *area = (uint8_t *)ROUND_UP((uintptr_t)buf, 64);
-    user_fpu_save(area);
-    memcpy(t->fpregs, area, sizeof(t->fpregs));
-    kfree(buf);
+    t->fpu = kmalloc(user_fpu_size());
+    if (buf && t->fpu) {
+        uint8_t *area = (uint8_t *)ROUND_UP((uintptr_t)buf, 64);
+        uint64_t features = user_fpu_features();
+        user_fpu_save(area);
+        memcpy(area + FEATURES_OFFSET, &features, sizeof(features)); /* as Linux has it there */
+        memcpy(t->fpu, area, user_fpu_size());
+    }
     t->regs = *user_regs_current();
     t->fs_base = user_tls_get();
     t->gs_base = user_gs_get();
-    return 0;
+    int err = buf && t->fpu ? 0 : -ENOMEM;
+    kfree(buf);
+    return err;
+}
+
+void core_registers_free(struct core_thread *t)
+{
+    kfree(t->fpu);
 }
 
 void core_notes_thread(struct core_notes *n, const struct process *p, const struct core_thread *t,
@@ -53,5 +65,7 @@ void core_notes_thread(struct core_notes *n, const struct process *p, const stru
     }
     s.cursig = (int16_t)p->exit_status;
     core_note(n, "CORE", NT_PRSTATUS, &s, sizeof(s));
-    core_note(n, "CORE", NT_PRFPREG, t->fpregs, sizeof(t->fpregs));
+    core_note(n, "CORE", NT_PRFPREG, t->fpu, FXSAVE_SIZE);
+    if (user_fpu_features())
+        core_note(n, "LINUX", NT_X86_XSTATE, t->fpu, user_fpu_size());
 }

@@ -28,10 +28,16 @@ struct user_regs {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
+/* A program's thread's registers as of its last entry into the kernel. */
+static inline const struct user_regs *arch_context_regs(const struct arch_context *c)
+{
+    return (const struct user_regs *)c->fpu - 1;
+}
+
 /* The thread entered the kernel by a trap or an interrupt of its program, not by a system call. */
 static inline bool arch_context_trapped(const struct arch_context *c)
 {
-    return ((const struct user_regs *)c->fpu - 1)->orig_rax == (uint64_t)-1;
+    return arch_context_regs(c)->orig_rax == (uint64_t)-1;
 }
 
 /* Defined here to be inlined; described in core/user.h. */
