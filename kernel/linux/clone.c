@@ -158,7 +158,8 @@ static int link_task(struct task *t, struct process *p, const struct request *r)
     int err = me->exiting || (me->exec_task && thread) ? -ERESTARTSYS : nproc_limit(me);
     if (!err && !thread) {
         p->parent = r->flags & CLONE_PARENT ? me->parent : me;
-        p->exit_signal = r->exit_signal;
+        /* A sibling's end is told as ours is: a child must not choose what its parent gets. */
+        p->exit_signal = r->flags & CLONE_PARENT ? me->exit_signal : r->exit_signal;
         p->autoreap = p->parent == init_process;
         p->pgid = me->pgid;
         p->sid = me->sid;

@@ -142,6 +142,24 @@ static void orphans_go_to_a_reaper(void)
     close(fds[1]);
 }
 
+/* A sibling made with CLONE_PARENT announces its end by the signal of who made it, not by one of
+ * its own choice: the parent may belong to another user. */
+static void siblings_end_like_their_maker(void)
+{
+    int status, ends = 0;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (pid == 0) {
+        long sibling = syscall(SYS_clone, CLONE_PARENT | SIGUSR1, 0, 0, 0, 0);
+        _exit(sibling < 0);
+    }
+    while (wait(&status) > 0) { /* SIGUSR1 would end us */
+        CHECK(status == 0);
+        ends++;
+    }
+    CHECK(ends == 2);
+}
+
 static void ignored_children_leave_no_zombie(void)
 {
     signal(SIGCHLD, SIG_IGN);
@@ -326,6 +344,7 @@ int main(int argc, char **argv)
     CASE(wait_selects);
     CASE(waitid_peeks_and_takes);
     CASE(orphans_go_to_a_reaper);
+    CASE(siblings_end_like_their_maker);
     CASE(ignored_children_leave_no_zombie);
     CASE(vfork_and_spawn_run_programs);
     CASE(exec_fails_properly);

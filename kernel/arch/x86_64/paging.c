@@ -13,8 +13,7 @@
 
 #define MMIO_BASE VMAP_BASE
 #define MMIO_SIZE (1ul << 38)
-#define STACKS_BASE (VMAP_BASE + MMIO_SIZE)
-#define STACK_SLOT (KERNEL_STACK_SIZE + PAGE_SIZE)
+#define STACKS_BASE (VMAP_BASE + MMIO_SIZE) /* kernel_stack.c */
 #define LARGE (1ul << 21)
 #define HUGE (1ul << 30)
 
@@ -23,8 +22,6 @@ paddr_t kernel_pml4;
 static bool page_allocator_runs;
 static spinlock_t vmap_lock;
 static uint64_t mmio_next = MMIO_BASE;
-static uint64_t stacks_next = STACKS_BASE;
-static void *free_stacks; /* linked through their first word */
 
 static paddr_t table_alloc(void)
 {
@@ -34,8 +31,7 @@ static paddr_t table_alloc(void)
     return p ? page_paddr(p) : 0;
 }
 
-/* The entry for va at `level` (0: 4 KiB pages), tables made on the way; NULL when out of memory. */
-static uint64_t *kernel_entry(uint64_t va, int level)
+uint64_t *kernel_entry(uint64_t va, int level)
 {
     uint64_t *table = direct(kernel_pml4);
 
@@ -53,8 +49,7 @@ static uint64_t *kernel_entry(uint64_t va, int level)
     return &table[PT_INDEX(va, level)];
 }
 
-/* Maps with the largest pages that fit. */
-static int map_range(uint64_t va, paddr_t pa, uint64_t size, uint64_t pte)
+int kernel_map(uint64_t va, paddr_t pa, uint64_t size, uint64_t pte)
 {
     while (size) {
         int level = 0;
@@ -94,8 +89,8 @@ static void map_page_array(void)
             continue;
         uint64_t va = PAGES_BASE + (start >> PAGE_SHIFT) * sizeof(struct page);
         uint64_t size = ((end - start) >> PAGE_SHIFT) * sizeof(struct page);
-        map_range(va, boot_pages(size >> PAGE_SHIFT, PAGE_SIZE), size,
-                  PTE_P | PTE_W | PTE_G | PTE_NX);
+        kernel_map(va, boot_pages(size >> PAGE_SHIFT, PAGE_SIZE), size,
+                   PTE_P | PTE_W | PTE_G | PTE_NX);
         mapped_end = end;
     }
 }
@@ -107,24 +102,24 @@ void paging_init(void)
              data = (uint64_t)rodata_end, end = ROUND_UP((uint64_t)kernel_end, PAGE_SIZE);
 
     kernel_pml4 = boot_page();
-    map_range(text, image_pa(kernel_start), rodata - text, PTE_P | PTE_G);
-    map_range(rodata, image_pa(text_end), data - rodata, ro);
-    map_range(data, image_pa(rodata_end), end - data, rw);
+    kernel_map(text, image_pa(kernel_start), rodata - text, PTE_P | PTE_G);
+    kernel_map(rodata, image_pa(text_end), data - rodata, ro);
+    kernel_map(data, image_pa(rodata_end), end - data, rw);
 
     for (int i = 0; i < boot_ram_count; i++) {
         paddr_t start = boot_ram[i].start, stop = boot_ram[i].end;
         paddr_t ro_start = image_pa(kernel_start), ro_end = image_pa(rodata_end);
         if (start <= ro_start &&
             ro_end <= stop) { /* the image's text and constants stay read-only */
-            map_range(DIRECT_BASE + start, start, ro_start - start, rw);
-            map_range(DIRECT_BASE + ro_start, ro_start, ro_end - ro_start, ro);
+            kernel_map(DIRECT_BASE + start, start, ro_start - start, rw);
+            kernel_map(DIRECT_BASE + ro_start, ro_start, ro_end - ro_start, ro);
             start = ro_end;
         }
-        map_range(DIRECT_BASE + start, start, stop - start, rw);
+        kernel_map(DIRECT_BASE + start, start, stop - start, rw);
     }
     map_page_array();
     kernel_entry(MMIO_BASE, 0);
-    kernel_entry(STACKS_BASE, 0);
+    kernel_stacks_init(STACKS_BASE);
     write_cr3(kernel_pml4);
 }
 
@@ -142,7 +137,7 @@ void *vmap(paddr_t pa, size_t size, uint64_t pte)
     /* Large mappings (ECAM) are aligned so that large pages fit. */
     uint64_t va = length >= LARGE ? ROUND_UP(mmio_next, LARGE) + (start & (LARGE - 1)) : mmio_next;
     bool room = length <= MMIO_SIZE && va + length <= MMIO_BASE + MMIO_SIZE;
-    int err = room ? map_range(va, start, length, pte) : -ENOMEM;
+    int err = room ? kernel_map(va, start, length, pte) : -ENOMEM;
     if (!err)
         mmio_next = va + length;
     spin_unlock_bh(&vmap_lock);
@@ -162,46 +157,4 @@ void *mmio_map(paddr_t pa, size_t size)
 void *device_memory_map(paddr_t pa, size_t size)
 {
     return vmap(pa, size, PTE_P | PTE_W | PTE_G | PTE_NX);
-}
-
-void *stack_alloc(void)
-{
-    void *stack = NULL;
-
-    spin_lock_bh(&vmap_lock);
-    if (free_stacks) {
-        stack = free_stacks;
-        free_stacks = *(void **)stack;
-    }
-    spin_unlock_bh(&vmap_lock);
-    if (stack)
-        return stack;
-
-    struct page *pages = page_alloc(2, 0);
-    if (!pages)
-        return NULL;
-    spin_lock_bh(&vmap_lock);
-    uint64_t va = stacks_next + PAGE_SIZE;
-    int err = map_range(va, page_paddr(pages), KERNEL_STACK_SIZE, PTE_P | PTE_W | PTE_G | PTE_NX);
-    if (!err)
-        stacks_next += STACK_SLOT;
-    spin_unlock_bh(&vmap_lock);
-    if (err) {
-        page_put(pages);
-        return NULL;
-    }
-    return (void *)va;
-}
-
-void stack_free(void *stack)
-{
-    spin_lock_bh(&vmap_lock);
-    *(void **)stack = free_stacks;
-    free_stacks = stack;
-    spin_unlock_bh(&vmap_lock);
-}
-
-bool stack_guard_hit(uint64_t va)
-{
-    return va >= STACKS_BASE && va < stacks_next && (va - STACKS_BASE) % STACK_SLOT < PAGE_SIZE;
 }
