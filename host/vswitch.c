@@ -216,10 +216,22 @@ static bool tells_address(const uint8_t *frame, size_t n)
            (frame[12] == 0x86 && frame[13] == 0xdd && n > 20 && frame[20] == IPPROTO_ICMPV6);
 }
 
+/*
+ * libslirp takes every frame as its own: one for a domain that ended, which goes to all ports,
+ * would become a connection to that address on the host's network. Its own MAC addresses are 52:55
+ * and an IPv4 address, and 52:56 and the end of an IPv6 address.
+ */
+static bool is_for_slirp(const uint8_t *frame)
+{
+    return (frame[0] & 1) || (frame[0] == 0x52 && (frame[1] == 0x55 || frame[1] == 0x56));
+}
+
 static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t n)
 {
     struct vswitch *v = (struct vswitch *)((char *)port - offsetof(struct vswitch, slirp_port));
 
+    if (!is_for_slirp(frame))
+        return true;
     for (int i = 0; i < UDP_FORWARDS; i++)
         if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
             return true;

@@ -269,6 +269,53 @@ static void the_gateway_answers_arp(void **state)
     assert_true(n);
 }
 
+/* The Internet checksum (RFC 1071) of n bytes, an even number, stored at `at`. */
+static void put_checksum(const uint8_t *data, size_t n, uint8_t *at)
+{
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i < n; i += 2)
+        sum += (uint32_t)(data[i] << 8 | data[i + 1]);
+    sum = ~((sum & 0xffff) + (sum >> 16));
+    at[0] = (uint8_t)(sum >> 8);
+    at[1] = (uint8_t)sum;
+}
+
+/* Sends an echo request of the first domain to the gateway's IP address. */
+static void send_ping(struct lan *l, const uint8_t mac[6], uint8_t id)
+{
+    uint8_t f[60] = {[12] = 0x08, [14] = 0x45, [17] = 28, [22] = 64, [23] = IPPROTO_ICMP,
+                     [26] = 10,   0,           2,         15,        10,
+                     0,           2,           2,         [34] = 8,  [39] = id};
+
+    memcpy(f, mac, 6);
+    vnet_mac(l->host[0], f + 6);
+    put_checksum(f + 14, 20, f + 24);
+    put_checksum(f + 34, 8, f + 36);
+    send_on(l->fd[0], f, sizeof(f));
+}
+
+static void a_frame_for_a_domain_that_ended_does_not_leave(void **state)
+{
+    struct lan *l = *state;
+    static const uint8_t gateway[6] = {0x52, 0x55, 10, 0, 2, 2};
+    static uint8_t r[70000];
+    uint8_t f[60], mac[6];
+    size_t n;
+
+    vnet_mac(l->host[0], mac);
+    put_arp(f, mac, 0x0a00020f, 0x0a000202); /* so that it can answer */
+    send_on(l->fd[0], f, sizeof(f));
+    vnet_mac(5, mac);
+    send_ping(l, mac, 1);
+    send_ping(l, gateway, 2);
+    while ((n = receive(l, 0, r, sizeof(r))) &&
+           !(r[12] == 8 && r[13] == 0 && r[23] == IPPROTO_ICMP))
+        ;
+    assert_true(n >= 42);
+    assert_int_equal(r[39], 2); /* the first was not answered */
+}
+
 static void big_frames_go_between_domains(void **state)
 {
     struct lan *l = *state;
@@ -710,6 +757,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(survives_a_flood_of_addresses),
         cmocka_unit_test(ports_run_out),
         T(the_gateway_answers_arp),
+        T(a_frame_for_a_domain_that_ended_does_not_leave),
         T(big_frames_go_between_domains),
         T(an_impossible_length_breaks_only_that_port),
         T(a_stuck_domain_holds_up_nobody_for_long),
