@@ -187,6 +187,11 @@ int vfs_statfs(const struct path *p, struct vfs_statfs *out)
     return 0;
 }
 
+bool path_is_mount_root(const struct path *p)
+{
+    return p->dentry == p->mount->root;
+}
+
 /* Puts text before *at in buf. */
 static bool prepend(char *buf, size_t *at, const char *text, size_t len)
 {

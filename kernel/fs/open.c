@@ -80,7 +80,7 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
     if (err)
         f->ops = &path_file_ops; /* not opened, so not released */
     else if ((flags & OPEN_TRUNC) && vnode_type(v) == MODE_REG && v->cache)
-        err = vnode_truncate(v, 0);
+        err = vfs_truncate(v, 0, f->keeps_setid);
     if (err) {
         file_put(f);
         return err;
@@ -210,6 +210,8 @@ static int walk_or_create(struct walk *w, unsigned flags, uint32_t mode, bool *c
         if (err || magic)
             return err;
     }
+    if (w->left)
+        return -EXDEV;
     return vnode_type(w->cur.dentry->vnode) == MODE_DIR ? -EISDIR : 0;
 }
 

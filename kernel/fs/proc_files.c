@@ -208,6 +208,7 @@ static const struct {
 } made[] = {
     {"proc/cpuinfo", show_cpuinfo, NULL},
     {"proc/interrupts", show_interrupts, NULL},
+    {"proc/locks", locks_show, NULL},
     {"proc/meminfo", show_meminfo, NULL},
     {"proc/mounts", show_mounts, NULL},
     {"proc/slabinfo", show_slabinfo, NULL},

@@ -48,6 +48,7 @@ struct vnode *vnode_alloc(struct filesystem *fs, const struct vnode_ops *ops, ui
     mutex_init(&v->mappings_lock);
     list_init(&v->mappings);
     list_init(&v->locks);
+    list_init(&v->xattrs);
     wait_queue_init(&v->lock_wait);
     if (regular) {
         v->cache = (struct page_cache *)((char *)v + cache_offset());
@@ -77,6 +78,7 @@ void vnode_put(struct vnode *v)
     ASSERT(list_empty(&v->mappings));
     if (!list_empty(&v->locks))
         vnode_drop_locks(v);
+    vnode_drop_xattrs(v);
     if (v->cache) {
         int err = vnode_sync(v); /* what mappings left dirty */
         if (err)
@@ -197,6 +199,17 @@ static uint32_t setattr_mode(const struct vnode *v, const struct cred *cred, con
     return mode;
 }
 
+int vfs_truncate(struct vnode *v, uint64_t size, bool keeps_setid)
+{
+    int err = vnode_truncate(v, size);
+    if (!err && !keeps_setid) {
+        rwlock_write(&v->lock);
+        vnode_clear_setid(v);
+        rwlock_write_done(&v->lock);
+    }
+    return err;
+}
+
 int vfs_setattr(const struct fs_context *ctx, struct vnode *v, const struct vattr *a,
                 unsigned which)
 {
@@ -205,14 +218,9 @@ int vfs_setattr(const struct fs_context *ctx, struct vnode *v, const struct vatt
     if (err)
         return err;
     if (which & SETATTR_SIZE) {
-        err = vnode_truncate(v, a->size);
+        err = vfs_truncate(v, a->size, cred_capable(cred, CAP_FSETID_BIT));
         if (err)
             return err;
-        if (!cred_capable(cred, CAP_FSETID_BIT)) {
-            rwlock_write(&v->lock);
-            vnode_clear_setid(v);
-            rwlock_write_done(&v->lock);
-        }
     }
     unsigned rest = which & ~(SETATTR_SIZE | SETATTR_NOW);
     if (!rest)

@@ -1,7 +1,9 @@
 /* Changing what a file is: modes, owners, times, sizes; umask. */
 #include "core/timer.h"
+#include "linux/io.h"
 #include "linux/path.h"
 #include "linux/process.h"
+#include "linux/signals.h"
 #include "linux/syscall.h"
 
 static long setattr_at(int dirfd, uaddr_t name, int flags, const struct vattr *attr, unsigned which)
@@ -167,9 +169,26 @@ long sys_utime(uaddr_t name, uaddr_t times)
 
 #define RLIMIT_FSIZE_N 1
 
+static int size_limit(uint64_t at, uint64_t *end)
+{
+    struct task *t = current_task();
+    uint64_t limit = t ? t->process->rlimits[RLIMIT_FSIZE_N].cur : UINT64_MAX;
+    if (at >= limit) {
+        signal_send_task(t, SIGXFSZ_N, NULL);
+        return -EFBIG;
+    }
+    *end = MIN(*end, limit);
+    return 0;
+}
+
 static int size_ok(uint64_t size)
 {
-    return size <= current_process()->rlimits[RLIMIT_FSIZE_N].cur ? 0 : -EFBIG;
+    return size ? size_limit(size - 1, &size) : 0;
+}
+
+void attr_init(void)
+{
+    vfs_size_limit = size_limit;
 }
 
 long sys_truncate(uaddr_t name, int64_t size)
@@ -200,11 +219,13 @@ long sys_ftruncate(int fd, int64_t size)
     struct fd_hold h = fd_hold(fd);
     if (!h.file)
         return -EBADF;
-    long err = size_ok((uint64_t)size);
+    long err = 0;
     if (!h.file->vnode || vnode_type(h.file->vnode) != MODE_REG || !file_writable(h.file))
         err = -EINVAL;
     if (!err)
-        err = vnode_truncate(h.file->vnode, (uint64_t)size);
+        err = size_ok((uint64_t)size);
+    if (!err)
+        err = vfs_truncate(h.file->vnode, (uint64_t)size, h.file->keeps_setid);
     fd_drop(h);
     return err;
 }

@@ -9,4 +9,6 @@ void io_init(void)
     tty_init();
     unix_socket_init();
     async_init();
+    attr_init();
+    timerfd_init();
 }

@@ -23,5 +23,7 @@ void console_init(void);
 void tty_init(void);
 void unix_socket_init(void);
 void async_init(void);
+void attr_init(void);
+void timerfd_init(void);
 
 #endif

@@ -101,8 +101,9 @@ long sys_write(int fd, uaddr_t buf, size_t count)
 
 enum direction { READ, WRITE };
 
-/* pos < 0: the file's own position. */
-static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direction dir)
+/* pos < 0: the file's own position. append: at the end wherever that is. */
+static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direction dir,
+                      bool append)
 {
     struct fd_hold h = fd_hold(fd);
     if (!h.file)
@@ -111,6 +112,7 @@ static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direc
     long n = iov_import(&v, iov, count);
     if (!n) {
         uint64_t at = (uint64_t)pos;
+        v.uio.append = append;
         if (pos >= 0)
             n = dir == READ ? file_pread(h.file, &v.uio, &at) : file_pwrite(h.file, &v.uio, &at);
         else
@@ -123,11 +125,11 @@ static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direc
 
 long sys_readv(int fd, uaddr_t iov, size_t count)
 {
-    return rw_vector(fd, iov, count, -1, READ);
+    return rw_vector(fd, iov, count, -1, READ, false);
 }
 long sys_writev(int fd, uaddr_t iov, size_t count)
 {
-    return rw_vector(fd, iov, count, -1, WRITE);
+    return rw_vector(fd, iov, count, -1, WRITE, false);
 }
 
 static long rw_at(int fd, uaddr_t buf, size_t count, int64_t pos, enum direction dir)
@@ -160,25 +162,39 @@ long sys_pwrite64(int fd, uaddr_t buf, size_t count, int64_t pos)
 long sys_preadv(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high)
 {
     (void)pos_high;
-    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, READ);
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, READ, false);
 }
 
 long sys_pwritev(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high)
 {
     (void)pos_high;
-    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, WRITE);
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, WRITE, false);
 }
 
 #define RWF_HIPRI_BIT 1 /* a hint */
 #define RWF_DSYNC_BIT 2
 #define RWF_SYNC_BIT 4
+#define RWF_NOWAIT_BIT 8
+#define RWF_APPEND_BIT 16
+
+/* Only what is in memory for good is sure not to wait. */
+static bool never_waits(int fd)
+{
+    struct fd_hold h = fd_hold(fd);
+    bool never = h.file && h.file->ops == &regular_file_ops && !h.file->vnode->ops->readpage;
+    if (h.file)
+        fd_drop(h);
+    return never;
+}
 
 long sys_preadv2(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high, int flags)
 {
     (void)pos_high;
-    if (flags & ~RWF_HIPRI_BIT)
+    if (flags & ~(RWF_HIPRI_BIT | RWF_NOWAIT_BIT))
         return -EOPNOTSUPP;
-    return pos < -1 ? -EINVAL : rw_vector(fd, iov, count, pos, READ);
+    if (flags & RWF_NOWAIT_BIT && !never_waits(fd))
+        return -EOPNOTSUPP;
+    return pos < -1 ? -EINVAL : rw_vector(fd, iov, count, pos, READ, false);
 }
 
 static long sync_fd(int fd, bool data_only);
@@ -186,11 +202,11 @@ static long sync_fd(int fd, bool data_only);
 long sys_pwritev2(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high, int flags)
 {
     (void)pos_high;
-    if (flags & ~(RWF_HIPRI_BIT | RWF_DSYNC_BIT | RWF_SYNC_BIT))
+    if (flags & ~(RWF_HIPRI_BIT | RWF_DSYNC_BIT | RWF_SYNC_BIT | RWF_APPEND_BIT))
         return -EOPNOTSUPP;
     if (pos < -1)
         return -EINVAL;
-    long n = rw_vector(fd, iov, count, pos, WRITE);
+    long n = rw_vector(fd, iov, count, pos, WRITE, flags & RWF_APPEND_BIT);
     if (n > 0 && flags & (RWF_DSYNC_BIT | RWF_SYNC_BIT)) {
         long err = sync_fd(fd, !(flags & RWF_SYNC_BIT));
         n = err ? err : n;

@@ -218,6 +218,8 @@ static ssize_t do_splice(struct file *in, uint64_t *pos_in, struct file *out, ui
         return -EINVAL;
     if ((from_pipe && pos_in) || (to_pipe && pos_out))
         return -ESPIPE;
+    if (out->flags & OPEN_APPEND)
+        return -EINVAL;
     if (in->data == out->data && from_pipe && to_pipe)
         return -EINVAL;
     bool nonblock = flags & SPLICE_NONBLOCK;
