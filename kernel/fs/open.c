@@ -1,5 +1,6 @@
 /* open(2): from a path to an open file description. */
 #include "fs/internal.h"
+#include "fs/notify.h"
 
 int (*vfs_fifo_open)(struct vnode *v, struct file *f);
 
@@ -85,6 +86,12 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
         file_put(f);
         return err;
     }
+    if (!(flags & OPEN_PATH)) {
+        if (flags & OPEN_TRUNC)
+            notify_file(f, NOTIFY_MODIFY);
+        f->opened = true;
+        notify_file(f, NOTIFY_OPEN);
+    }
     *out = f;
     return 0;
 }
@@ -167,6 +174,7 @@ static int create_last(struct walk *w, uint32_t mode)
         dentry_put(d);
         return err;
     }
+    notify_name(dv, w->last, w->last_len, NOTIFY_CREATE, 0);
     dcache_lock();
     walk_enter(w, d);
     dcache_unlock();

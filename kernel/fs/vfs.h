@@ -155,6 +155,8 @@ struct vnode {
     unsigned seals;          /* SEAL_*: under lock; see seals.c */
     unsigned mappings_begun; /* writable ones that are not on the list yet: under mappings_lock */
     struct list xattrs;      /* under lock; see xattr.c */
+    struct list watches;     /* struct vnode_watch; see notify.h */
+    bool watched;            /* it has, or had, watches */
 };
 
 /* A new vnode with one reference, its attr filled with ino, mode, dev and the current time; regular
@@ -185,7 +187,7 @@ struct filesystem {
     struct vnode *root;
     unsigned flags; /* MOUNT_*: a file system is mounted in one place */
     bool mounted;
-    bool keeps_xattrs; /* in memory: xattr.c */
+    bool in_memory; /* files are vnodes as long as they have names, and what hangs on them stays */
     void (*statfs)(struct filesystem *fs, struct vfs_statfs *out);
     void (*destroy)(struct filesystem *fs); /* after umount; NULL: it stays */
     /* Where the page cache is the storage: pages in use, and how many there may be (0: any). */

@@ -1,6 +1,7 @@
 /* Vnodes: life, attributes, permissions. */
 #include "fs/internal.h"
 #include "core/timer.h"
+#include "fs/notify.h"
 
 struct cred root_cred = {
     .refs = {1},
@@ -49,6 +50,7 @@ struct vnode *vnode_alloc(struct filesystem *fs, const struct vnode_ops *ops, ui
     list_init(&v->mappings);
     list_init(&v->locks);
     list_init(&v->xattrs);
+    list_init(&v->watches);
     wait_queue_init(&v->lock_wait);
     if (regular) {
         v->cache = (struct page_cache *)((char *)v + cache_offset());
@@ -76,6 +78,7 @@ void vnode_put(struct vnode *v)
     if (!ref_put(&v->refs))
         return;
     ASSERT(list_empty(&v->mappings));
+    notify_vnode_ends(v);
     if (!list_empty(&v->locks))
         vnode_drop_locks(v);
     vnode_drop_xattrs(v);

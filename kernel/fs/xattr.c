@@ -1,5 +1,5 @@
 /*
- * Extended attributes of file systems that keep them in memory (tmpfs): a list per file. There are
+ * Extended attributes of file systems in memory (tmpfs): a list per file. There are
  * user.* (who may read or write the file may read or write them; regular files and directories) and
  * trusted.* (CAP_SYS_ADMIN). Others would have to mean something to the kernel: capabilities of
  * programs, access lists; they are refused.
@@ -34,7 +34,7 @@ static int permitted(struct vnode *v, const struct cred *cred, const char *name,
 {
     if (write && vnode_read_only(v))
         return -EROFS;
-    if (!v->fs->keeps_xattrs || (!is_user(name) && !is_trusted(name)))
+    if (!v->fs->in_memory || (!is_user(name) && !is_trusted(name)))
         return -EOPNOTSUPP;
     if (is_trusted(name)) {
         if (!cred_capable(cred, CAP_SYS_ADMIN_BIT))

@@ -171,6 +171,8 @@ static void show_fdinfo(struct text_buf *b, void *arg)
     if (!f)
         return;
     text_printf(b, "pos:\t%llu\nflags:\t0%o\nmnt_id:\t1\n", (unsigned long long)f->pos, f->flags);
+    if (f->ops->fdinfo)
+        f->ops->fdinfo(f, b);
     file_put(f);
 }
 

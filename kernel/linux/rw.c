@@ -1,5 +1,6 @@
 /* read, write and their families; lseek; synchronising files. */
 #include "linux/rw.h"
+#include "fs/notify.h"
 #include "linux/iov.h"
 #include "linux/path.h"
 #include "linux/process.h"
@@ -17,6 +18,20 @@ static bool pos_shared(struct file *f)
     return ref_count(&f->refs) > 1;
 }
 
+static inline ssize_t was_read(struct file *f, ssize_t n)
+{
+    if (n > 0)
+        notify_file(f, NOTIFY_ACCESS);
+    return n;
+}
+
+static inline ssize_t was_written(struct file *f, ssize_t n)
+{
+    if (n > 0)
+        notify_file(f, NOTIFY_MODIFY);
+    return n;
+}
+
 ssize_t file_read(struct file *f, struct uio *u)
 {
     if (unlikely(!file_readable(f)))
@@ -24,14 +39,14 @@ ssize_t file_read(struct file *f, struct uio *u)
     if (unlikely(!f->ops->read))
         return no_read(f);
     if (!f->ops->seek)
-        return f->ops->read(f, u, NULL);
+        return was_read(f, f->ops->read(f, u, NULL));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);
     ssize_t n = f->ops->read(f, u, &f->pos);
     if (lock)
         mutex_unlock(&f->pos_lock);
-    return n;
+    return was_read(f, n);
 }
 
 ssize_t file_write(struct file *f, struct uio *u)
@@ -41,14 +56,14 @@ ssize_t file_write(struct file *f, struct uio *u)
     if (unlikely(!f->ops->write))
         return -EINVAL;
     if (!f->ops->seek)
-        return f->ops->write(f, u, NULL);
+        return was_written(f, f->ops->write(f, u, NULL));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);
     ssize_t n = f->ops->write(f, u, &f->pos);
     if (lock)
         mutex_unlock(&f->pos_lock);
-    return n;
+    return was_written(f, n);
 }
 
 ssize_t file_pread(struct file *f, struct uio *u, uint64_t *pos)
@@ -59,7 +74,7 @@ ssize_t file_pread(struct file *f, struct uio *u, uint64_t *pos)
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
-    return f->ops->read(f, u, pos);
+    return was_read(f, f->ops->read(f, u, pos));
 }
 
 ssize_t file_pwrite(struct file *f, struct uio *u, uint64_t *pos)
@@ -70,7 +85,7 @@ ssize_t file_pwrite(struct file *f, struct uio *u, uint64_t *pos)
         return -EBADF;
     if (!f->ops->write)
         return -EINVAL;
-    return f->ops->write(f, u, pos);
+    return was_written(f, f->ops->write(f, u, pos));
 }
 
 long sys_read(int fd, uaddr_t buf, size_t count)

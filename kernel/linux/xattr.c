@@ -1,5 +1,6 @@
 /* The system calls of extended attributes: by name, by name without following, by descriptor. */
 #include "core/mem.h"
+#include "fs/notify.h"
 #include "linux/path.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
@@ -13,6 +14,7 @@ struct xattr_call {
     void *buf;
     size_t size;
     int flags;
+    bool changes;
 };
 typedef long (*xattr_fn)(const struct fs_context *ctx, struct vnode *v, struct xattr_call *c);
 
@@ -24,6 +26,8 @@ static long on_path(uaddr_t file, int at_flags, xattr_fn fn, struct xattr_call *
     if (r)
         return r;
     r = fn(a.ctx, path_vnode(&p), c);
+    if (!r && c->changes)
+        notify_path(&p, NOTIFY_ATTRIB);
     path_put(&p);
     at_end(&a);
     return r;
@@ -38,6 +42,8 @@ static long on_fd(int fd, xattr_fn fn, struct xattr_call *c)
     const struct fs_context *ctx = fs_context_hold(&copy);
     long r = h.file->vnode ? fn(ctx, h.file->vnode, c) : -EOPNOTSUPP;
     fs_context_drop(ctx, &copy);
+    if (!r && c->changes)
+        notify_file(h.file, NOTIFY_ATTRIB);
     fd_drop(h);
     return r;
 }
@@ -89,7 +95,7 @@ static long do_set(const struct fs_context *ctx, struct vnode *v, struct xattr_c
 
 static long set(enum named by, uint64_t file, uaddr_t name, uaddr_t value, size_t size, int flags)
 {
-    struct xattr_call c = {.flags = flags};
+    struct xattr_call c = {.flags = flags, .changes = true};
     if (flags & ~XATTR_FLAGS)
         return -EINVAL;
     if (size > XATTR_SIZE_MAX)
@@ -124,7 +130,7 @@ static long do_remove(const struct fs_context *ctx, struct vnode *v, struct xatt
 
 static long remove(enum named by, uint64_t file, uaddr_t name)
 {
-    struct xattr_call c;
+    struct xattr_call c = {.changes = true};
     long err = begin(&c, name, 0);
     return err ? err : run(by, file, do_remove, &c);
 }
