@@ -391,6 +391,8 @@ int device_register(const char *name, uint64_t rdev, uint32_t mode, const struct
 struct text_buf;
 /* /proc/cpuinfo's paragraph for one CPU; set by the architecture's personality file. */
 extern void (*procfs_cpuinfo)(struct text_buf *b, int cpu);
+/* The lines of /proc/stat about processes; set by the personality. */
+extern void (*procfs_stat_rest)(struct text_buf *b);
 
 /*
  * Files whose text is made when they are read (/proc, /sys). A generator appends to the buffer.
@@ -414,6 +416,8 @@ struct procfs_dynamic {
     int (*lookup)(struct filesystem *fs, const char *name, size_t len, struct vnode **out);
     /* next PID >= *pid, false at the end */
     bool (*next)(uint64_t *pid);
+    /* links that lookup knows and a listing shows, NULL at the end */
+    const char *const *links;
 };
 void procfs_set_dynamic(const struct procfs_dynamic *d);
 /* Helpers for building dynamic trees: a vnode of a text file, a symlink computed when read, and a

@@ -4,6 +4,7 @@
 #include <linux/stat.h>
 
 #include "core/rand.h"
+#include "linux/anon.h"
 #include "linux/path.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
@@ -16,8 +17,7 @@ static uint64_t dev_encode(uint64_t dev)
            (major & ~0xfffull) << 32;
 }
 
-/* Files without a vnode get an inode number of their object; both ends of a pipe have the same. */
-static uint64_t anonymous_ino(const struct file *f)
+uint64_t anonymous_ino(const struct file *f)
 {
     static uint64_t key[2];
     if (!key[0])
