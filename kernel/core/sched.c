@@ -34,6 +34,7 @@ struct run_queue {
     nsec_t slice_begin;
     nsec_t slice_end; /* when the next tick is due; NSEC_NEVER while nobody waits */
     nsec_t user_ns, system_ns, idle_ns;
+    uint64_t switches;
 };
 
 static PERCPU struct run_queue run_queue;
@@ -462,6 +463,7 @@ void schedule(void)
         ASSERT(!leaving_cpu(next));
         next->on_cpu = true;
         next->switches++;
+        q->switches++;
         q->running = next;
         if (q->queued)
             begin_slice(q, now);
@@ -569,6 +571,11 @@ void thread_times(struct thread *t, nsec_t *total, nsec_t *user)
     *total = READ_ONCE(t->run_ns) + since;
     *user = READ_ONCE(t->user_ns) + since;
     arch_irq_restore(flags);
+}
+
+uint64_t cpu_switches(int cpu)
+{
+    return cpu_local_of(run_queue, cpu)->switches;
 }
 
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle)

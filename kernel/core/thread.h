@@ -100,5 +100,7 @@ void thread_times(struct thread *t, nsec_t *total, nsec_t *user);
 
 /* Idle and busy time per CPU in ns, for /proc/stat. */
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle);
+/* Context switches of a CPU since it came up. */
+uint64_t cpu_switches(int cpu);
 
 #endif

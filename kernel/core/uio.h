@@ -21,6 +21,7 @@ struct uio {
     const struct iovec_k *segs;
     uint32_t nsegs;
     bool user;      /* segments are user addresses */
+    bool append;    /* write at the end of the file whatever the position (RWF_APPEND) */
     size_t seg_off; /* progress in segs[0] */
     size_t resid;   /* bytes left in all segments */
 };

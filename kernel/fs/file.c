@@ -1,6 +1,7 @@
 /* Open file descriptions: allocation and release. */
 #include "core/rand.h"
 #include "fs/internal.h"
+#include "fs/notify.h"
 
 void (*file_epoll_release)(struct file *f);
 
@@ -68,6 +69,8 @@ void file_put(struct file *f)
         vnode_unlock_owner(f->vnode, LOCK_OFD, f);
         vnode_unlock_owner(f->vnode, LOCK_FLOCK, f);
     }
+    if (f->opened)
+        notify_file(f, file_writable(f) ? NOTIFY_CLOSE_WRITE : NOTIFY_CLOSE_NOWRITE);
     if (f->ops && f->ops->release)
         f->ops->release(f);
     if (f->vnode)

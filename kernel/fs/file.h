@@ -16,6 +16,7 @@ struct dentry;
 struct mount;
 struct page;
 struct page_part;
+struct text_buf;
 
 /* Poll event bits: the values of poll(2) and epoll(7). */
 #define POLL_IN 0x001u
@@ -92,8 +93,10 @@ struct file_ops {
     void (*release)(struct file *f);
     /* One descriptor of it was closed; may be NULL. owner: the process' identity. */
     void (*closed)(struct file *f, void *owner);
-    /* Text behind /proc/PID/fdinfo and the target of /proc/PID/fd/N for nameless files. */
+    /* The target of /proc/PID/fd/N for nameless files. */
     void (*describe)(struct file *f, char *buf, size_t size);
+    /* Further lines of /proc/PID/fdinfo/N; may be NULL. */
+    void (*fdinfo)(struct file *f, struct text_buf *b);
 };
 
 struct file {
@@ -103,6 +106,7 @@ struct file {
     struct vnode *vnode;   /* referenced; NULL for pipes, sockets, ... */
     struct dentry *dentry; /* referenced; the name it was opened by; NULL likewise */
     struct mount *mount;   /* referenced with dentry: together its path, see file_path */
+    bool opened;           /* by a name: its end is told to who watches the file */
     bool keeps_setid;      /* the opener had CAP_FSETID: writing does not clear set-id bits */
     struct mutex pos_lock;
     uint64_t pos;

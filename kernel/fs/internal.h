@@ -101,6 +101,7 @@ struct walk {
     size_t last_len;
     uint32_t last_key;
     bool trailing; /* slashes follow the last component */
+    bool left;     /* it would have gone above the root, or changed the mount */
     unsigned links;
     char *buf;         /* link targets are expanded here */
     struct file *file; /* a magic link led to a file without a path */
@@ -152,7 +153,12 @@ void vnode_clear_setid(struct vnode *v);
 /* Forgets the locks of a vnode that nobody has any more: one taken while its descriptor was being
  * closed by another thread may be left. */
 void vnode_drop_locks(struct vnode *v);
+void locks_show(struct text_buf *b, void *arg); /* /proc/locks */
 int device_open(struct vnode *v, struct file *f);
+void vnode_drop_xattrs(struct vnode *v); /* at its end */
+/* -EPERM if the file is sealed against getting this size, or against being written. With v->lock
+ * held. */
+int vnode_check_seals(const struct vnode *v, uint64_t size, bool writes);
 
 /* --- pagecache.c: indexes are page numbers --- */
 

@@ -8,6 +8,7 @@
 #include "fs/internal.h"
 
 static spinlock_t locks_lock;
+static struct list all_locks = LIST_INIT(all_locks);
 
 /* A process that sleeps until it gets a record lock. */
 struct waiter {
@@ -62,6 +63,20 @@ static bool waits_for(const void *owner, const void *target)
     return false;
 }
 
+static void put(struct vnode *v, struct file_lock *l)
+{
+    l->vnode = v;
+    list_push_back(&v->locks, &l->link);
+    list_push_back(&all_locks, &l->all_link);
+}
+
+static void drop(struct file_lock *l)
+{
+    list_remove(&l->link);
+    list_remove(&l->all_link);
+    kfree(l);
+}
+
 /* Cuts `want`'s range out of the owner's locks; the pieces that remain may need one more lock,
  * taken from *spare. True if anything was given up. */
 static bool cut(struct vnode *v, const struct file_lock *want, struct file_lock **spare)
@@ -78,15 +93,14 @@ static bool cut(struct vnode *v, const struct file_lock *want, struct file_lock 
             *spare = NULL;
             *tail = *l;
             tail->start = want->end + 1;
-            list_push_back(&v->locks, &tail->link);
+            put(v, tail);
             l->end = want->start - 1;
         } else if (left) {
             l->end = want->start - 1;
         } else if (right) {
             l->start = want->end + 1;
         } else {
-            list_remove(&l->link);
-            kfree(l);
+            drop(l);
         }
     }
     return changed;
@@ -103,11 +117,10 @@ static void insert(struct vnode *v, const struct file_lock *want, struct file_lo
         if (same_owner(l, new) && l->exclusive == new->exclusive && touching) {
             new->start = MIN(new->start, l->start);
             new->end = MAX(new->end, l->end);
-            list_remove(&l->link);
-            kfree(l);
+            drop(l);
         }
     }
-    list_push_back(&v->locks, &new->link);
+    put(v, new);
 }
 
 /* One try. -EAGAIN if another lock is in the way, whose owner goes to *blocker. The spare locks
@@ -211,8 +224,7 @@ void vnode_unlock_owner(struct vnode *v, enum file_lock_kind kind, void *owner)
     spin_lock(&locks_lock);
     list_for_each_safe (l, next, &v->locks, link) {
         if (l->kind == kind && l->owner == owner) {
-            list_remove(&l->link);
-            kfree(l);
+            drop(l);
             changed = true;
         }
     }
@@ -223,9 +235,45 @@ void vnode_unlock_owner(struct vnode *v, enum file_lock_kind kind, void *owner)
 
 void vnode_drop_locks(struct vnode *v)
 {
-    struct file_lock *l;
     spin_lock(&locks_lock);
-    while ((l = list_pop_front(&v->locks, struct file_lock, link)) != NULL)
-        kfree(l);
+    while (!list_empty(&v->locks))
+        drop(list_first(&v->locks, struct file_lock, link));
     spin_unlock(&locks_lock);
+}
+
+/* One line of /proc/locks. */
+static size_t describe(const struct file_lock *l, int number, char *buf, size_t size)
+{
+    static const char *const kinds[] = {
+        [LOCK_POSIX] = "POSIX", [LOCK_OFD] = "OFDLCK", [LOCK_FLOCK] = "FLOCK"};
+    const struct vattr *a = &l->vnode->attr;
+    char end[24] = "EOF";
+    if (l->end < INT64_MAX)
+        snprintf(end, sizeof(end), "%llu", (unsigned long long)l->end);
+    return snprintf(buf, size, "%d: %-6s ADVISORY  %s %d %02x:%02x:%llu %llu %s\n", number,
+                    kinds[l->kind], l->exclusive ? "WRITE" : "READ ", l->pid,
+                    (unsigned)(a->dev >> 32), (unsigned)a->dev, (unsigned long long)a->ino,
+                    (unsigned long long)l->start, end);
+}
+
+/* The text is built under the lock, so what it may be long is set aside before. */
+void locks_show(struct text_buf *b, void *arg)
+{
+    const size_t size = 64 * 1024, line = 128;
+    char *text = kmalloc(size);
+    size_t len = 0;
+    int number = 1;
+    struct file_lock *l;
+    (void)arg;
+    if (!text) {
+        b->failed = true;
+        return;
+    }
+    spin_lock(&locks_lock);
+    list_for_each (l, &all_locks, all_link)
+        if (size - len > line)
+            len += describe(l, number++, text + len, line);
+    spin_unlock(&locks_lock);
+    text_printf(b, "%.*s", (int)len, text);
+    kfree(text);
 }

@@ -1,5 +1,6 @@
 /* Mounts, references to paths, and the text of a path. */
 #include "fs/internal.h"
+#include "fs/notify.h"
 
 static struct list mounts = LIST_INIT(mounts); /* with the dcache locked */
 static struct fs_context root_context = {.umask = 022, .cred = &root_cred};
@@ -8,6 +9,7 @@ void vfs_init(void)
 {
     dcache_init();
     namei_init();
+    notify_init();
 }
 
 struct fs_context *vfs_root_context(void)
@@ -147,6 +149,7 @@ int vfs_umount(const struct fs_context *ctx, const char *where)
     if (err)
         return err;
     m->fs->mounted = false;
+    notify_unmount(m->fs);
     if (m->fs->destroy)
         m->fs->destroy(m->fs);
     kfree(m->source);
@@ -185,6 +188,11 @@ int vfs_statfs(const struct path *p, struct vfs_statfs *out)
     if (fs->statfs)
         fs->statfs(fs, out);
     return 0;
+}
+
+bool path_is_mount_root(const struct path *p)
+{
+    return p->dentry == p->mount->root;
 }
 
 /* Puts text before *at in buf. */

@@ -1,5 +1,6 @@
 /* System calls that make, remove and change names. */
 #include "fs/internal.h"
+#include "fs/notify.h"
 
 #define CAP_MKNOD_BIT CAP_BIT(27)
 
@@ -110,9 +111,14 @@ static int target_create(struct target *t, const struct fs_context *ctx, const s
 /* err: how the file system did; v: what it made. */
 static int target_create_end(struct target *t, int err, struct vnode *v)
 {
-    if (!err)
+    uint32_t event = NOTIFY_CREATE;
+    if (!err) {
+        event |= vnode_type(v) == MODE_DIR ? NOTIFY_DIR : 0;
         dentry_instantiate(t->dentry, v);
+    }
     rwlock_write_done(&t->dir->lock);
+    if (!err)
+        notify_name(t->dir, t->w.last, t->w.last_len, event, 0);
     target_end(t);
     return err;
 }
@@ -206,6 +212,7 @@ int vfs_link(const struct fs_context *ctx, const struct path *old, const struct 
     if (!err) {
         v->linkable = false;
         vnode_get(v);
+        notify_vnode(v, NOTIFY_ATTRIB); /* its count of links */
     }
     return target_create_end(&t, err, v);
 }
@@ -245,9 +252,16 @@ static int remove_name(struct target *t, const struct cred *cred, bool dir)
         err = dv->ops->rmdir(dv, t->w.last, t->w.last_len, v);
         rwlock_write_done(&v->lock);
     }
-    if (!err)
-        dentry_delete(t->dentry);
-    return err;
+    if (err)
+        return err;
+    /* Told in this order: the file, its name, and when nobody has it any more, its end. */
+    if (!is_dir)
+        notify_vnode(v, NOTIFY_ATTRIB);
+    vnode_get(v);
+    dentry_delete(t->dentry);
+    notify_name(dv, t->w.last, t->w.last_len, NOTIFY_DELETE | (is_dir ? NOTIFY_DIR : 0), 0);
+    vnode_put(v);
+    return 0;
 }
 
 int vfs_unlink(const struct fs_context *ctx, const struct path *at, const char *name, bool dir)
@@ -358,6 +372,14 @@ static int check_rename(struct target *from, struct target *to, const struct cre
     return err;
 }
 
+static void tell_move(const struct target *from, const struct target *to, struct vnode *moved)
+{
+    uint32_t cookie = notify_cookie(), dir = vnode_type(moved) == MODE_DIR ? NOTIFY_DIR : 0;
+    const struct walk *f = &from->w, *t = &to->w;
+    notify_name(from->dir, f->last, f->last_len, NOTIFY_MOVED_FROM | dir, cookie);
+    notify_name(to->dir, t->last, t->last_len, NOTIFY_MOVED_TO | dir, cookie);
+}
+
 static int rename_locked(struct target *from, struct target *to, const struct cred *cred,
                          unsigned flags)
 {
@@ -378,9 +400,14 @@ static int rename_locked(struct target *from, struct target *to, const struct cr
             return -EINVAL;
         err = ops->exchange(from->dir, f->last, f->last_len, moved, to->dir, t->last, t->last_len,
                             replaced);
-        if (!err)
-            dentry_move(from->dentry, to->dentry, true);
-        return err;
+        if (err)
+            return err;
+        dentry_move(from->dentry, to->dentry, true);
+        tell_move(from, to, moved);
+        tell_move(to, from, replaced);
+        notify_vnode(moved, NOTIFY_MOVE_SELF);
+        notify_vnode(replaced, NOTIFY_MOVE_SELF);
+        return 0;
     }
     if (!ops->rename)
         return -EPERM;
@@ -391,9 +418,14 @@ static int rename_locked(struct target *from, struct target *to, const struct cr
                       replaced);
     if (empty_it)
         rwlock_write_done(&replaced->lock);
-    if (!err)
-        dentry_move(from->dentry, to->dentry, false);
-    return err;
+    if (err)
+        return err;
+    dentry_move(from->dentry, to->dentry, false);
+    tell_move(from, to, moved);
+    if (replaced && !empty_it)
+        notify_vnode(replaced, NOTIFY_ATTRIB);
+    notify_vnode(moved, NOTIFY_MOVE_SELF);
+    return 0;
 }
 
 int vfs_rename(const struct fs_context *ctx, const struct path *from_at, const char *from,

@@ -1,5 +1,6 @@
 /* open(2): from a path to an open file description. */
 #include "fs/internal.h"
+#include "fs/notify.h"
 
 int (*vfs_fifo_open)(struct vnode *v, struct file *f);
 
@@ -80,10 +81,16 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
     if (err)
         f->ops = &path_file_ops; /* not opened, so not released */
     else if ((flags & OPEN_TRUNC) && vnode_type(v) == MODE_REG && v->cache)
-        err = vnode_truncate(v, 0);
+        err = vfs_truncate(v, 0, f->keeps_setid);
     if (err) {
         file_put(f);
         return err;
+    }
+    if (!(flags & OPEN_PATH)) {
+        if (flags & OPEN_TRUNC)
+            notify_file(f, NOTIFY_MODIFY);
+        f->opened = true;
+        notify_file(f, NOTIFY_OPEN);
     }
     *out = f;
     return 0;
@@ -167,6 +174,7 @@ static int create_last(struct walk *w, uint32_t mode)
         dentry_put(d);
         return err;
     }
+    notify_name(dv, w->last, w->last_len, NOTIFY_CREATE, 0);
     dcache_lock();
     walk_enter(w, d);
     dcache_unlock();
@@ -210,6 +218,8 @@ static int walk_or_create(struct walk *w, unsigned flags, uint32_t mode, bool *c
         if (err || magic)
             return err;
     }
+    if (w->left)
+        return -EXDEV;
     return vnode_type(w->cur.dentry->vnode) == MODE_DIR ? -EISDIR : 0;
 }
 

@@ -29,6 +29,9 @@ static void show_meminfo(struct text_buf *b, void *arg)
     (void)arg;
     struct mem_stats m;
     mem_stats(&m);
+    /* Nothing here ages: pages in use are active. */
+    uint64_t used = m.total_pages - m.free_pages, cached = page_cache_total();
+    uint64_t programs = used - MIN(used, cached + m.slab_pages);
     const struct {
         const char *name;
         uint64_t pages;
@@ -37,12 +40,17 @@ static void show_meminfo(struct text_buf *b, void *arg)
         {"MemFree", m.free_pages},
         {"MemAvailable", m.free_pages},
         {"Buffers", 0},
-        {"Cached", page_cache_total()},
+        {"Cached", cached},
         {"SwapCached", 0},
+        {"Active", used - MIN(used, m.slab_pages)},
+        {"Inactive", 0},
         {"SwapTotal", 0},
         {"SwapFree", 0},
-        {"Shmem", page_cache_total()},
+        {"AnonPages", programs},
+        {"Shmem", cached},
         {"Slab", m.slab_pages},
+        {"SReclaimable", 0},
+        {"SUnreclaim", m.slab_pages},
         {"CommitLimit", m.total_pages},
         {"HugePages_Total", 0},
         {"Hugepagesize", 2048 / KIB_PER_PAGE},
@@ -95,6 +103,8 @@ static void show_stat(struct text_buf *b, void *arg)
         show_cpu_times(b, name, user, system, idle);
     }
     text_printf(b, "btime %llu\n", (ull)((time_realtime() - time_now()) / NSEC_PER_SEC));
+    if (procfs_stat_rest)
+        procfs_stat_rest(b);
 }
 
 static void show_cpuinfo(struct text_buf *b, void *arg)
@@ -174,6 +184,7 @@ static const struct {
     uint64_t value;
 } constants[] = {
     {"proc/sys/vm/overcommit_memory", 1},
+    {"proc/sys/vm/overcommit_ratio", 50},
     {"proc/sys/vm/swappiness", 0},
 };
 
@@ -181,9 +192,13 @@ static const struct {
     const char *path, *text;
 } fixed[] = {
     {"proc/filesystems", "nodev\ttmpfs\nnodev\tproc\nnodev\tsysfs\nnodev\tdevtmpfs"},
-    {"proc/loadavg", "0.00 0.00 0.00 1/1 1"},
+    {"proc/devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:"},
     {"proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"},
     {"proc/sys/fs/file-max", "1048576"},
+    {"proc/sys/fs/epoll/max_user_watches", "1048576"},
+    {"proc/sys/fs/inotify/max_queued_events", "16384"},
+    {"proc/sys/fs/inotify/max_user_instances", "128"},
+    {"proc/sys/fs/inotify/max_user_watches", "65536"},
     {"proc/sys/fs/nr_open", "1048576"},
     {"proc/sys/fs/pipe-max-size", "1048576"},
     {"proc/sys/kernel/overflowgid", "65534"},
@@ -208,6 +223,7 @@ static const struct {
 } made[] = {
     {"proc/cpuinfo", show_cpuinfo, NULL},
     {"proc/interrupts", show_interrupts, NULL},
+    {"proc/locks", locks_show, NULL},
     {"proc/meminfo", show_meminfo, NULL},
     {"proc/mounts", show_mounts, NULL},
     {"proc/slabinfo", show_slabinfo, NULL},

@@ -10,6 +10,7 @@
 #define TEXT_MAX (4u << 20)
 /* Positions and inode numbers of dynamic entries, above those of registered ones. */
 #define DYNAMIC_BASE (1ull << 32)
+#define LINKS_BASE (DYNAMIC_BASE / 2)
 
 /* What a text file does. */
 struct text_file {
@@ -45,6 +46,7 @@ static uint64_t next_ino = 1;
 static const struct procfs_dynamic *dynamic;
 
 void (*procfs_cpuinfo)(struct text_buf *b, int cpu);
+void (*procfs_stat_rest)(struct text_buf *b);
 
 /* --- text ------------------------------------------------------------------------------------- */
 
@@ -444,13 +446,21 @@ static struct node *child_at(struct node *dir, uint64_t number)
 static int node_readdir(struct vnode *dir, uint64_t *pos, struct dir_emit *emit)
 {
     struct node *n;
-    while (*pos < DYNAMIC_BASE && (n = child_at(dir->data, *pos - DIR_FIRST_POS)) != NULL) {
+    while (*pos < LINKS_BASE && (n = child_at(dir->data, *pos - DIR_FIRST_POS)) != NULL) {
         if (!emit->emit(emit, n->name, strlen(n->name), n->ino, n->mode & MODE_FMT, *pos + 1))
             return 0;
         ++*pos;
     }
     if (!dynamic || !dir->uncached)
         return 0;
+    uint64_t i = *pos >= LINKS_BASE ? *pos - LINKS_BASE : 0;
+    for (; *pos < DYNAMIC_BASE && dynamic->links[i]; i++) {
+        const char *name = dynamic->links[i];
+        uint64_t at = LINKS_BASE + i;
+        if (!emit->emit(emit, name, strlen(name), at, MODE_LNK, at + 1))
+            return 0;
+        *pos = at + 1;
+    }
     uint64_t pid = *pos >= DYNAMIC_BASE ? *pos - DYNAMIC_BASE : 0;
     for (; dynamic->next(&pid); pid++) {
         char name[24];

@@ -117,16 +117,35 @@ static ssize_t write_locked(struct vnode *v, struct uio *u, uint64_t at)
     return at > start ? (ssize_t)(at - start) : err;
 }
 
+int (*vfs_size_limit)(uint64_t at, uint64_t *end);
+
+/* A write may be shorter than wanted, but not nothing. */
+static int cut_to_limit(struct uio *u, uint64_t at)
+{
+    if (at >= FILE_SIZE_MAX || u->resid > FILE_SIZE_MAX - at)
+        return -EFBIG;
+    uint64_t end = at + u->resid;
+    int err = vfs_size_limit ? vfs_size_limit(at, &end) : 0;
+    if (err)
+        return err;
+    u->resid = end - at;
+    return 0;
+}
+
 static ssize_t regular_write(struct file *f, struct uio *u, uint64_t *pos)
 {
     struct vnode *v = f->vnode;
     if (!u->resid)
         return 0;
     rwlock_write(&v->lock);
-    uint64_t at = f->flags & OPEN_APPEND ? v->attr.size : *pos;
-    ssize_t n = -EFBIG;
-    if (at < FILE_SIZE_MAX && u->resid <= FILE_SIZE_MAX - at) {
+    uint64_t at = u->append || f->flags & OPEN_APPEND ? v->attr.size : *pos;
+    size_t whole = u->resid;
+    ssize_t n = cut_to_limit(u, at);
+    if (!n)
+        n = vnode_check_seals(v, MAX(at + u->resid, v->attr.size), true);
+    if (!n) {
         n = write_locked(v, u, at);
+        u->resid = whole - (n > 0 ? (size_t)n : 0);
         if (n > 0) {
             *pos = at + n;
             v->attr.mtime_ns = v->attr.ctime_ns = time_realtime();
@@ -220,8 +239,8 @@ int vnode_truncate(struct vnode *v, uint64_t size)
     if (size > FILE_SIZE_MAX)
         return -EFBIG;
     rwlock_write(&v->lock);
-    int err = 0;
-    if (v->ops->setattr) {
+    int err = vnode_check_seals(v, size, false);
+    if (!err && v->ops->setattr) {
         struct vattr a = v->attr;
         a.size = size;
         err = v->ops->setattr(v, &a, SETATTR_SIZE);
@@ -236,6 +255,7 @@ int vnode_truncate(struct vnode *v, uint64_t size)
 
 #define FALLOC_KEEP_SIZE 1
 #define FALLOC_PUNCH_HOLE 2
+#define FALLOC_ZERO_RANGE 16
 
 /* Gives every page of the range memory now; on failure what lies behind the end has none. */
 static int allocate_range(struct vnode *v, uint64_t start, uint64_t end)
@@ -259,31 +279,40 @@ static int allocate_range(struct vnode *v, uint64_t start, uint64_t end)
     return 0;
 }
 
+/* With v->lock held for writing. */
+static int fallocate_locked(struct vnode *v, int mode, uint64_t offset, uint64_t end)
+{
+    /* Behind the end there is nothing to clear. */
+    uint64_t size = ROUND_UP(v->attr.size, PAGE_SIZE);
+    int err = 0;
+    if (mode & (FALLOC_PUNCH_HOLE | FALLOC_ZERO_RANGE) && offset < size)
+        err = page_cache_punch(v, offset, MIN(end, size));
+    if (err || mode & FALLOC_PUNCH_HOLE)
+        return err;
+    err = allocate_range(v, offset, end);
+    if (!err && end > v->attr.size && !(mode & FALLOC_KEEP_SIZE))
+        WRITE_ONCE(v->attr.size, end);
+    return err;
+}
+
 int vnode_fallocate(struct vnode *v, int mode, uint64_t offset, uint64_t len)
 {
     uint64_t end;
-    bool punch = mode == (FALLOC_PUNCH_HOLE | FALLOC_KEEP_SIZE);
+    int what = mode & ~FALLOC_KEEP_SIZE;
     if (!v->cache)
         return vnode_type(v) == MODE_FIFO ? -ESPIPE : -ENODEV;
-    if (mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE) || mode == FALLOC_PUNCH_HOLE ||
-        v->ops->readpage)
+    if ((what && what != FALLOC_PUNCH_HOLE && what != FALLOC_ZERO_RANGE) ||
+        mode == FALLOC_PUNCH_HOLE || v->ops->readpage)
         return -EOPNOTSUPP;
     if (!len || __builtin_add_overflow(offset, len, &end))
         return -EINVAL;
     if (end > FILE_SIZE_MAX)
         return -EFBIG;
     rwlock_write(&v->lock);
-    int err = 0;
-    if (punch) {
-        /* Behind the end there is nothing to keep. */
-        uint64_t size = ROUND_UP(v->attr.size, PAGE_SIZE);
-        if (offset < size)
-            err = page_cache_punch(v, offset, MIN(end, size));
-    } else {
-        err = allocate_range(v, offset, end);
-        if (!err && end > v->attr.size && !(mode & FALLOC_KEEP_SIZE))
-            WRITE_ONCE(v->attr.size, end);
-    }
+    bool writes = what, grows = end > v->attr.size && !(mode & FALLOC_KEEP_SIZE);
+    int err = vnode_check_seals(v, grows ? end : v->attr.size, writes);
+    if (!err)
+        err = fallocate_locked(v, mode, offset, end);
     if (!err)
         v->attr.mtime_ns = v->attr.ctime_ns = time_realtime();
     rwlock_write_done(&v->lock);

@@ -411,6 +411,7 @@ struct filesystem *tmpfs_create(uint64_t max_bytes)
     t->next_ino = 1;
     t->fs.max_pages = DIV_ROUND_UP(max_bytes, PAGE_SIZE);
     t->fs.statfs = tmpfs_statfs;
+    t->fs.in_memory = true;
     t->fs.destroy = tmpfs_destroy;
     t->fs.root = tmpfs_new(&t->fs, MODE_DIR | 0755, 0);
     if (!t->fs.root) {

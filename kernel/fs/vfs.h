@@ -85,6 +85,7 @@ struct vfs_statfs;
 /* A user mapping of a file; linux/mm embeds it in its region and keeps the vnode informed. */
 struct vnode_mapping {
     struct list link;
+    bool writes; /* it is shared and may be written, now or after mprotect */
     /* The pages [first, last] of the file are going away (truncate) or, for write_protect, must be
      * made read-only. Thread context, called with vnode->mappings_lock held. */
     void (*invalidate)(struct vnode_mapping *m, uint64_t first, uint64_t last);
@@ -150,6 +151,12 @@ struct vnode {
     void *data;    /* the file system's own */
     bool uncached; /* directory: names come and go by themselves and are looked up every time */
     bool linkable; /* nlink is 0 but a name may be given by link (O_TMPFILE) */
+    bool sealable;
+    unsigned seals;          /* SEAL_*: under lock; see seals.c */
+    unsigned mappings_begun; /* writable ones that are not on the list yet: under mappings_lock */
+    struct list xattrs;      /* under lock; see xattr.c */
+    struct list watches;     /* struct vnode_watch; see notify.h */
+    bool watched;            /* it has, or had, watches */
 };
 
 /* A new vnode with one reference, its attr filled with ino, mode, dev and the current time; regular
@@ -180,6 +187,7 @@ struct filesystem {
     struct vnode *root;
     unsigned flags; /* MOUNT_*: a file system is mounted in one place */
     bool mounted;
+    bool in_memory; /* files are vnodes as long as they have names, and what hangs on them stays */
     void (*statfs)(struct filesystem *fs, struct vfs_statfs *out);
     void (*destroy)(struct filesystem *fs); /* after umount; NULL: it stays */
     /* Where the page cache is the storage: pages in use, and how many there may be (0: any). */
@@ -214,7 +222,15 @@ struct fs_context {
     struct path root, cwd;
     uint32_t umask;
     const struct cred *cred;
+    unsigned resolve; /* WALK_*: what a walk must not do; in a process' own view: 0 */
 };
+/* Restrictions of one walk: the values of openat2(2). With the last two the context's root is where
+ * the walk starts. */
+#define WALK_NO_XDEV 1u       /* no change of the mount: -EXDEV */
+#define WALK_NO_MAGICLINKS 2u /* -ELOOP */
+#define WALK_NO_SYMLINKS 4u   /* none at all: -ELOOP */
+#define WALK_BENEATH 8u       /* never above the root, no absolute path: -EXDEV */
+#define WALK_IN_ROOT 16u      /* as after chroot */
 
 /* Flags of vfs_lookup. */
 #define LOOKUP_FOLLOW 1u    /* follow a symbolic link in the last component */
@@ -268,6 +284,8 @@ void vfs_mount_for_each(bool (*fn)(const char *source, const char *where, const 
 /* The context of the kernel itself and of the first process: "/" and root_cred. */
 struct fs_context *vfs_root_context(void);
 int vfs_statfs(const struct path *p, struct vfs_statfs *out);
+/* Whether the path is where a file system is mounted. */
+bool path_is_mount_root(const struct path *p);
 
 /* --- page cache ------------------------------------------------------------------------------- */
 
@@ -289,20 +307,55 @@ extern const struct file_ops regular_file_ops, directory_file_ops;
 /* Changes the size of a regular file; takes v->lock. Callers have checked permissions: ftruncate.
  */
 int vnode_truncate(struct vnode *v, uint64_t size);
+/* The same, and set-user-id and set-group-id go unless the caller may keep them. */
+int vfs_truncate(struct vnode *v, uint64_t size, bool keeps_setid);
+/* A limit of the program that writes, set by linux/: cuts *end of a change that begins at `at`;
+ * -EFBIG if nothing is left. NULL: none. */
+extern int (*vfs_size_limit)(uint64_t at, uint64_t *end);
 /* Writes what is dirty to storage: fsync. */
 int vnode_sync(struct vnode *v);
-/* fallocate(2): mode bits as Linux; -EOPNOTSUPP for what the file system cannot do. */
+/* fallocate(2): mode bits as Linux, of which KEEP_SIZE, PUNCH_HOLE and ZERO_RANGE are there;
+ * -EOPNOTSUPP for the others, and where the file system has storage of its own. */
 int vnode_fallocate(struct vnode *v, int mode, uint64_t offset, uint64_t len);
 /* All pages in all caches. */
 uint64_t page_cache_total(void);
 /* Drops names and page cache entries the kernel can get back; pages freed. */
 size_t vfs_shrink(size_t pages);
 
+/* Seals: the values of F_ADD_SEALS. Only files with vnode->sealable take them. */
+#define SEAL_SEAL 1u
+#define SEAL_SHRINK 2u
+#define SEAL_GROW 4u
+#define SEAL_WRITE 8u
+#define SEAL_FUTURE_WRITE 16u
+/* -EINVAL, -EPERM (sealed against seals), -EBUSY (SEAL_WRITE with writable mappings). */
+int vnode_add_seals(struct vnode *v, unsigned seals);
+int vnode_get_seals(struct vnode *v); /* or -EINVAL */
+/* Around the making of a shared mapping that may be written; -EPERM if it must not be. */
+int vnode_begin_writable_mapping(struct vnode *v);
+void vnode_end_writable_mapping(struct vnode *v);
+
+/* --- extended attributes -----------------------------------------------------------------------
+ */
+
+/* Names are checked (at most VFS_NAME_MAX bytes, not empty) by the caller. Sizes of 0 ask for the
+ * size that is needed. flags: XATTR_CREATE 1, XATTR_REPLACE 2. -EOPNOTSUPP for names and file
+ * systems without, -ENODATA, -EEXIST, -ERANGE, -ENOSPC, -EPERM, -EACCES, -EROFS. */
+#define XATTR_SIZE_MAX 65536u
+int vfs_setxattr(const struct fs_context *ctx, struct vnode *v, const char *name, const void *value,
+                 size_t size, int flags);
+ssize_t vfs_getxattr(const struct fs_context *ctx, struct vnode *v, const char *name, void *buf,
+                     size_t size);
+ssize_t vfs_listxattr(const struct fs_context *ctx, struct vnode *v, char *buf, size_t size);
+int vfs_removexattr(const struct fs_context *ctx, struct vnode *v, const char *name);
+
 /* --- locks ------------------------------------------------------------------------------------ */
 
 enum file_lock_kind { LOCK_POSIX, LOCK_OFD, LOCK_FLOCK };
 struct file_lock {
-    struct list link;
+    struct list link;     /* of the file */
+    struct list all_link; /* of all, for /proc/locks */
+    struct vnode *vnode;
     enum file_lock_kind kind;
     bool exclusive;
     void *owner; /* process (POSIX) or struct file (OFD, flock) */
@@ -338,6 +391,8 @@ int device_register(const char *name, uint64_t rdev, uint32_t mode, const struct
 struct text_buf;
 /* /proc/cpuinfo's paragraph for one CPU; set by the architecture's personality file. */
 extern void (*procfs_cpuinfo)(struct text_buf *b, int cpu);
+/* The lines of /proc/stat about processes; set by the personality. */
+extern void (*procfs_stat_rest)(struct text_buf *b);
 
 /*
  * Files whose text is made when they are read (/proc, /sys). A generator appends to the buffer.
@@ -361,6 +416,8 @@ struct procfs_dynamic {
     int (*lookup)(struct filesystem *fs, const char *name, size_t len, struct vnode **out);
     /* next PID >= *pid, false at the end */
     bool (*next)(uint64_t *pid);
+    /* links that lookup knows and a listing shows, NULL at the end */
+    const char *const *links;
 };
 void procfs_set_dynamic(const struct procfs_dynamic *d);
 /* Helpers for building dynamic trees: a vnode of a text file, a symlink computed when read, and a

@@ -1,6 +1,7 @@
 /* Vnodes: life, attributes, permissions. */
 #include "fs/internal.h"
 #include "core/timer.h"
+#include "fs/notify.h"
 
 struct cred root_cred = {
     .refs = {1},
@@ -48,6 +49,8 @@ struct vnode *vnode_alloc(struct filesystem *fs, const struct vnode_ops *ops, ui
     mutex_init(&v->mappings_lock);
     list_init(&v->mappings);
     list_init(&v->locks);
+    list_init(&v->xattrs);
+    list_init(&v->watches);
     wait_queue_init(&v->lock_wait);
     if (regular) {
         v->cache = (struct page_cache *)((char *)v + cache_offset());
@@ -75,8 +78,10 @@ void vnode_put(struct vnode *v)
     if (!ref_put(&v->refs))
         return;
     ASSERT(list_empty(&v->mappings));
+    notify_vnode_ends(v);
     if (!list_empty(&v->locks))
         vnode_drop_locks(v);
+    vnode_drop_xattrs(v);
     if (v->cache) {
         int err = vnode_sync(v); /* what mappings left dirty */
         if (err)
@@ -197,6 +202,17 @@ static uint32_t setattr_mode(const struct vnode *v, const struct cred *cred, con
     return mode;
 }
 
+int vfs_truncate(struct vnode *v, uint64_t size, bool keeps_setid)
+{
+    int err = vnode_truncate(v, size);
+    if (!err && !keeps_setid) {
+        rwlock_write(&v->lock);
+        vnode_clear_setid(v);
+        rwlock_write_done(&v->lock);
+    }
+    return err;
+}
+
 int vfs_setattr(const struct fs_context *ctx, struct vnode *v, const struct vattr *a,
                 unsigned which)
 {
@@ -205,14 +221,9 @@ int vfs_setattr(const struct fs_context *ctx, struct vnode *v, const struct vatt
     if (err)
         return err;
     if (which & SETATTR_SIZE) {
-        err = vnode_truncate(v, a->size);
+        err = vfs_truncate(v, a->size, cred_capable(cred, CAP_FSETID_BIT));
         if (err)
             return err;
-        if (!cred_capable(cred, CAP_FSETID_BIT)) {
-            rwlock_write(&v->lock);
-            vnode_clear_setid(v);
-            rwlock_write_done(&v->lock);
-        }
     }
     unsigned rest = which & ~(SETATTR_SIZE | SETATTR_NOW);
     if (!rest)

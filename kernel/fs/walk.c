@@ -10,6 +10,8 @@ int walk_begin(struct walk *w, const struct fs_context *ctx, const struct path *
 {
     if (!*name)
         return -ENOENT;
+    if (*name == '/' && ctx->resolve & WALK_BENEATH)
+        return -EXDEV;
     *w = (struct walk){.ctx = ctx, .rest = name};
     if (*name == '/')
         w->cur = ctx->root;
@@ -31,13 +33,21 @@ void walk_end(struct walk *w)
         file_put(w->file);
 }
 
+/* After a step to another mount. */
+static void changed_mount(struct walk *w)
+{
+    w->left |= (w->ctx->resolve & WALK_NO_XDEV) != 0;
+}
+
 static void walk_up(struct walk *w)
 {
     const struct path *root = &w->ctx->root;
     struct path *cur = &w->cur;
     for (;;) {
-        if (cur->dentry == root->dentry && cur->mount == root->mount)
+        if (cur->dentry == root->dentry && cur->mount == root->mount) {
+            w->left |= (w->ctx->resolve & WALK_BENEATH) != 0;
             return;
+        }
         if (cur->dentry != cur->mount->root)
             break;
         if (!cur->mount->at.mount)
@@ -46,6 +56,7 @@ static void walk_up(struct walk *w)
         path_ref(&up);
         path_unref(cur);
         *cur = up;
+        changed_mount(w);
     }
     struct dentry *parent = cur->dentry->parent;
     dentry_ref(parent);
@@ -56,6 +67,7 @@ static void walk_up(struct walk *w)
         path_ref(&down);
         path_unref(cur);
         *cur = down;
+        changed_mount(w);
     }
 }
 
@@ -68,6 +80,7 @@ void walk_enter(struct walk *w, struct dentry *d)
         path_ref(&down);
         path_unref(&w->cur);
         w->cur = down;
+        changed_mount(w);
     }
 }
 
@@ -97,11 +110,17 @@ int walk_child(struct walk *w, const char *name, size_t len, uint32_t key, struc
 static int walk_magic(struct walk *w, struct vnode *link)
 {
     struct path to = {0};
+    if (w->ctx->resolve & WALK_NO_MAGICLINKS)
+        return -ELOOP;
+    if (w->ctx->resolve & (WALK_BENEATH | WALK_IN_ROOT))
+        return -EXDEV;
     int err = link->ops->follow(link, &to, &w->file);
     if (err || w->file)
         return err;
     struct path from = w->cur;
     w->cur = to;
+    if (from.mount != to.mount)
+        changed_mount(w);
     path_put(&from);
     return 0;
 }
@@ -130,7 +149,11 @@ static int walk_text_link(struct walk *w, struct vnode *link)
     w->rest = w->buf;
     if (w->buf[0] == '/') {
         struct path from = w->cur;
+        if (w->ctx->resolve & WALK_BENEATH)
+            return -EXDEV;
         w->cur = w->ctx->root;
+        if (from.mount != w->cur.mount)
+            changed_mount(w);
         path_get(&w->cur);
         path_put(&from);
     }
@@ -142,7 +165,7 @@ int walk_link(struct walk *w, struct dentry *d)
     struct vnode *link = d->vnode;
     int err;
     dcache_unlock();
-    if (++w->links > LINKS_MAX)
+    if (++w->links > LINKS_MAX || w->ctx->resolve & WALK_NO_SYMLINKS)
         err = -ELOOP;
     else if (link->ops->follow)
         err = walk_magic(w, link);
@@ -184,6 +207,8 @@ static enum walk_last last_type(const char *name, size_t len)
 int walk_parent(struct walk *w)
 {
     for (;;) {
+        if (unlikely(w->left))
+            return -EXDEV;
         const char *p = w->rest;
         while (*p == '/')
             p++;
@@ -262,6 +287,8 @@ int walk_final(struct walk *w, unsigned flags)
         if (magic)
             break;
     }
+    if (unlikely(w->left))
+        return -EXDEV;
     if ((flags & LOOKUP_DIRECTORY) && vnode_type(w->cur.dentry->vnode) != MODE_DIR)
         return -ENOTDIR;
     return 0;

@@ -9,4 +9,8 @@
  * flags. */
 int anon_install(const struct file_ops *ops, void *data, unsigned flags);
 
+/* The inode number of a file without a vnode: its object's, so both ends of a pipe have the same.
+ */
+uint64_t anonymous_ino(const struct file *f);
+
 #endif

@@ -1,8 +1,20 @@
 /* Changing what a file is: modes, owners, times, sizes; umask. */
 #include "core/timer.h"
+#include "fs/notify.h"
+#include "linux/io.h"
 #include "linux/path.h"
 #include "linux/process.h"
+#include "linux/signals.h"
 #include "linux/syscall.h"
+
+/* How a change is told: setting one of the times alone looks like what usually moves it. */
+static uint32_t event_of(unsigned which)
+{
+    unsigned times = which & (SETATTR_ATIME | SETATTR_MTIME);
+    if (which & SETATTR_SIZE || times == SETATTR_MTIME)
+        return NOTIFY_MODIFY;
+    return times == SETATTR_ATIME ? NOTIFY_ACCESS : NOTIFY_ATTRIB;
+}
 
 static long setattr_at(int dirfd, uaddr_t name, int flags, const struct vattr *attr, unsigned which)
 {
@@ -12,6 +24,8 @@ static long setattr_at(int dirfd, uaddr_t name, int flags, const struct vattr *a
     if (err)
         return err;
     err = vfs_setattr(a.ctx, path_vnode(&p), attr, which);
+    if (!err)
+        notify_path(&p, event_of(which));
     path_put(&p);
     at_end(&a);
     return err;
@@ -27,6 +41,8 @@ static long setattr_fd(int fd, bool path_ok, const struct vattr *attr, unsigned 
     /* Nameless files have no attributes that could be kept. */
     long err = h.file->vnode ? vfs_setattr(ctx, h.file->vnode, attr, which) : -EPERM;
     fs_context_drop(ctx, &copy);
+    if (!err)
+        notify_file(h.file, event_of(which));
     fd_drop(h);
     return err;
 }
@@ -167,9 +183,26 @@ long sys_utime(uaddr_t name, uaddr_t times)
 
 #define RLIMIT_FSIZE_N 1
 
+static int size_limit(uint64_t at, uint64_t *end)
+{
+    struct task *t = current_task();
+    uint64_t limit = t ? t->process->rlimits[RLIMIT_FSIZE_N].cur : UINT64_MAX;
+    if (at >= limit) {
+        signal_send_task(t, SIGXFSZ_N, NULL);
+        return -EFBIG;
+    }
+    *end = MIN(*end, limit);
+    return 0;
+}
+
 static int size_ok(uint64_t size)
 {
-    return size <= current_process()->rlimits[RLIMIT_FSIZE_N].cur ? 0 : -EFBIG;
+    return size ? size_limit(size - 1, &size) : 0;
+}
+
+void attr_init(void)
+{
+    vfs_size_limit = size_limit;
 }
 
 long sys_truncate(uaddr_t name, int64_t size)
@@ -188,6 +221,8 @@ long sys_truncate(uaddr_t name, int64_t size)
         err = -EINVAL;
     else if (!(err = size_ok((uint64_t)size)))
         err = vfs_setattr(a.ctx, v, &(struct vattr){.size = (uint64_t)size}, SETATTR_SIZE);
+    if (!err)
+        notify_path(&p, NOTIFY_MODIFY);
     path_put(&p);
     at_end(&a);
     return err;
@@ -200,11 +235,15 @@ long sys_ftruncate(int fd, int64_t size)
     struct fd_hold h = fd_hold(fd);
     if (!h.file)
         return -EBADF;
-    long err = size_ok((uint64_t)size);
+    long err = 0;
     if (!h.file->vnode || vnode_type(h.file->vnode) != MODE_REG || !file_writable(h.file))
         err = -EINVAL;
     if (!err)
-        err = vnode_truncate(h.file->vnode, (uint64_t)size);
+        err = size_ok((uint64_t)size);
+    if (!err)
+        err = vfs_truncate(h.file->vnode, (uint64_t)size, h.file->keeps_setid);
+    if (!err)
+        notify_file(h.file, NOTIFY_MODIFY);
     fd_drop(h);
     return err;
 }
@@ -230,6 +269,8 @@ long sys_fallocate(int fd, int mode, int64_t offset, int64_t len)
         err = size_ok((uint64_t)(offset + len));
     if (!err)
         err = vnode_fallocate(f->vnode, mode, (uint64_t)offset, (uint64_t)len);
+    if (!err)
+        notify_file(f, NOTIFY_MODIFY);
     fd_drop(h);
     return err;
 }

@@ -29,6 +29,8 @@ static inline struct timeval_k timeval_of(nsec_t t)
 int timespec_to_ns(const struct timespec_k *ts, nsec_t *ns);
 int get_timespec(uaddr_t src, nsec_t *ns); /* and -EFAULT */
 int put_timespec(uaddr_t dst, nsec_t ns);
+/* Sets the wall clock, which files of timerfd_create may follow. */
+void timerfd_set_clock(nsec_t now);
 /* now + duration, without overflow. */
 static inline nsec_t time_after(nsec_t now, nsec_t duration)
 {

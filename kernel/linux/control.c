@@ -3,6 +3,7 @@
  * on them; whoever has something to tell sends frames, one at a time. Everything that arrives is
  * hostile until checked.
  */
+#include "linux/clock.h"
 #include "linux/control.h"
 #include "core/deferred.h"
 #include "core/mem.h"
@@ -238,7 +239,7 @@ static void on_welcome(const uint8_t *payload, size_t len)
         klog(LOG_ERROR, "control: the supervisor speaks version %u, this kernel %u", w.version,
              CTL_VERSION);
     if (w.realtime_ns && w.realtime_ns < INT64_MAX)
-        realtime_set((nsec_t)w.realtime_ns);
+        timerfd_set_clock((nsec_t)w.realtime_ns);
 }
 
 static void send_stats(void)

@@ -1,5 +1,6 @@
 /* Directories and names: listing, the working directory, making, removing and renaming entries. */
 #include "core/mem.h"
+#include "fs/notify.h"
 #include "linux/path.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
@@ -72,6 +73,8 @@ static long list_directory(int fd, uaddr_t buf, unsigned count, bool old)
             n = -EFAULT;
         }
         mutex_unlock(&f->pos_lock);
+        if (n >= 0)
+            notify_file(f, NOTIFY_ACCESS);
         kfree(l.buf);
     }
     fd_drop(h);

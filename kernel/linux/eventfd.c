@@ -102,6 +102,12 @@ static void eventfd_describe(struct file *f, char *buf, size_t size)
     snprintf(buf, size, "anon_inode:[eventfd]");
 }
 
+static void eventfd_fdinfo(struct file *f, struct text_buf *b)
+{
+    struct eventfd *e = f->data;
+    text_printf(b, "eventfd-count: %16llx\n", (unsigned long long)READ_ONCE(e->count));
+}
+
 static void eventfd_release(struct file *f)
 {
     kfree(f->data);
@@ -114,6 +120,7 @@ static const struct file_ops eventfd_ops = {
     .poll = eventfd_poll,
     .release = eventfd_release,
     .describe = eventfd_describe,
+    .fdinfo = eventfd_fdinfo,
 };
 
 long sys_eventfd2(unsigned count, int flags)

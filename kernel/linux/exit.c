@@ -185,6 +185,7 @@ NORETURN void task_exit(int status)
     p->system_ns += system;
     p->min_faults += t->min_faults;
     p->maj_faults += t->maj_faults;
+    io_counts_add(&p->io, &t->io);
     if (last) {
         p->files = NULL;
         if (!p->exiting) {

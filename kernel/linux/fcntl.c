@@ -245,6 +245,12 @@ static long do_fcntl(struct file *f, int fd, unsigned cmd, uint64_t arg)
         return owner_set_ex(f, arg);
     case F_GETOWN_EX:
         return owner_get_ex(f, arg);
+    case F_ADD_SEALS:
+        if (!file_writable(f))
+            return -EPERM;
+        return f->vnode && arg <= UINT32_MAX ? vnode_add_seals(f->vnode, (unsigned)arg) : -EINVAL;
+    case F_GET_SEALS:
+        return f->vnode ? vnode_get_seals(f->vnode) : -EINVAL;
     case F_SETPIPE_SZ:
         return pipe_set_size(f, arg);
     case F_GETPIPE_SZ:

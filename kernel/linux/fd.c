@@ -417,13 +417,17 @@ int fd_close(int fd)
     return 0;
 }
 
-int fd_get_cloexec(int fd)
+int fd_table_cloexec(struct fd_table *t, int fd)
 {
-    struct fd_table *t = current_files();
     spin_lock(&t->lock);
     int r = (uint32_t)fd < t->size && t->files[fd] ? bit_test(t->cloexec, (uint32_t)fd) : -EBADF;
     spin_unlock(&t->lock);
     return r;
+}
+
+int fd_get_cloexec(int fd)
+{
+    return fd_table_cloexec(current_files(), fd);
 }
 
 int fd_set_cloexec(int fd, bool on)

@@ -64,6 +64,8 @@ void fd_close_range(unsigned first, unsigned last, bool cloexec_only);
 int fd_unshare(void);
 /* For /proc/PID/fd: next open descriptor >= fd, its file referenced; -1 at the end. */
 int fd_table_next(struct fd_table *t, int fd, struct file **out);
+/* Whether a descriptor is close-on-exec: 0, 1, -EBADF. */
+int fd_table_cloexec(struct fd_table *t, int fd);
 /* Number of descriptors there is room for now (FDSize in /proc/PID/status). */
 unsigned fd_table_size(struct fd_table *t);
 

@@ -84,6 +84,7 @@ void linux_init(void)
     machine_init();
     sysinfo_register();
     proc_pid_init();
+    proc_system_init();
     io_init();
     net_configure_wait();
     resolv_init();

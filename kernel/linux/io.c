@@ -11,4 +11,6 @@ void io_init(void)
     unix_socket_init();
     netlink_init();
     async_init();
+    attr_init();
+    timerfd_init();
 }

@@ -25,5 +25,7 @@ void tty_init(void);
 void unix_socket_init(void);
 void netlink_init(void);
 void async_init(void);
+void attr_init(void);
+void timerfd_init(void);
 
 #endif

@@ -29,6 +29,8 @@ long sys_memfd_create(uaddr_t uname, unsigned flags)
     int err = fs ? fs->root->ops->tmpfile(fs->root, MODE_REG | 0777, current_cred(), &v) : -ENOMEM;
     if (err)
         return err;
+    v->sealable = true;
+    v->seals = flags & MFD_ALLOW_SEALING_FLAG ? 0 : SEAL_SEAL;
     struct file *f = file_alloc(&regular_file_ops, NULL, OPEN_RDWR);
     if (IS_ERR(f)) {
         vnode_put(v);

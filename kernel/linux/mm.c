@@ -118,6 +118,7 @@ static void region_insert(struct mm *mm, struct region *r)
 {
     r->mm = mm;
     r->mapping.invalidate = region_invalidate;
+    r->mapping.writes = r->flags & REGION_SHARED && r->flags & REGION_MAYWRITE;
     rb_insert(&mm->regions, &r->node, region_compare);
     mm->region_count++;
     mm->total_pages += (r->end - r->start) >> PAGE_SHIFT;

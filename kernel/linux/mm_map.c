@@ -82,14 +82,19 @@ static int map_file(int fd, struct map_request *m, bool shared, struct file **fi
         err = -ENODEV;
     else
         m->vnode = v;
+    if (!err && m->vnode && mode == OPEN_RDWR) {
+        int sealed = shared ? vnode_begin_writable_mapping(m->vnode) : 0;
+        if (!sealed)
+            m->flags |= REGION_MAYWRITE;
+        else if (m->prot & PROT_W)
+            err = sealed;
+    }
     if (err) {
         file_put(f);
         return err;
     }
     if (m->vnode)
         m->file = f;
-    if (mode == OPEN_RDWR)
-        m->flags |= REGION_MAYWRITE;
     *file = f;
     return 0;
 }
@@ -145,6 +150,8 @@ long sys_mmap(uaddr_t addr, uint64_t len, unsigned prot, unsigned flags, int fd,
     rwlock_write_done(&mm->lock);
     if (res > 0 && populate && !(flags & MAP_NONBLOCK))
         mm_populate(mm, (uaddr_t)res, (uaddr_t)res + m.len);
+    if (m.file && shared && m.flags & REGION_MAYWRITE)
+        vnode_end_writable_mapping(m.vnode);
     if (file)
         file_put(file);
     else if (m.vnode)

@@ -11,16 +11,26 @@
      OPEN_LARGEFILE | OPEN_DIRECTORY | OPEN_NOFOLLOW | 01000000u /* O_NOATIME */ | OPEN_CLOEXEC |  \
      04000000u /* O_SYNC */ | OPEN_PATH | OPEN_TMPFILE)
 
-static long open_at(int dirfd, uaddr_t name, unsigned flags, uint32_t mode)
+static long open_at(int dirfd, uaddr_t name, unsigned flags, uint32_t mode, unsigned resolve)
 {
     struct at a;
-    long err = at_begin(&a, dirfd, name, false);
+    long err = resolve & WALK_IN_ROOT ? at_begin_in_root(&a, dirfd, name)
+                                      : at_begin(&a, dirfd, name, false);
     if (err)
         return err;
+    struct fs_context restricted;
+    const struct fs_context *ctx = a.ctx;
+    if (resolve) {
+        restricted = *ctx;
+        restricted.resolve = resolve;
+        if (resolve & (WALK_BENEATH | WALK_IN_ROOT))
+            restricted.root = a.dir ? a.base : ctx->cwd;
+        ctx = &restricted;
+    }
     /* The descriptor first: a file that was created must not be refused for want of one. */
     int fd = fd_reserve(0, flags & OPEN_CLOEXEC);
     struct file *f;
-    err = fd < 0 ? fd : vfs_open(a.ctx, a.dir, a.name, flags, mode, &f);
+    err = fd < 0 ? fd : vfs_open(ctx, a.dir, a.name, flags, mode, &f);
     at_end(&a);
     if (fd < 0)
         return fd;
@@ -45,7 +55,7 @@ static unsigned open_flags(unsigned flags)
 long sys_openat(int dirfd, uaddr_t name, int flags, unsigned mode)
 {
     bool creates = (unsigned)flags & (OPEN_CREAT | OPEN_TMPFILE);
-    return open_at(dirfd, name, open_flags((unsigned)flags), creates ? mode & 07777 : 0);
+    return open_at(dirfd, name, open_flags((unsigned)flags), creates ? mode & 07777 : 0, 0);
 }
 
 long sys_open(uaddr_t name, int flags, unsigned mode)
@@ -62,8 +72,12 @@ struct open_how_k {
     uint64_t flags, mode, resolve;
 };
 
-/* openat2 is strict. The RESOLVE_* restrictions are not there: EINVAL rather than a false promise.
- */
+#define WALK_CACHED 32u
+#define WALK_ALL                                                                                   \
+    (WALK_NO_XDEV | WALK_NO_MAGICLINKS | WALK_NO_SYMLINKS | WALK_BENEATH | WALK_IN_ROOT |          \
+     WALK_CACHED)
+
+/* openat2 is strict. */
 long sys_openat2(int dirfd, uaddr_t name, uaddr_t uhow, size_t size)
 {
     struct open_how_k how = {0};
@@ -82,13 +96,17 @@ long sys_openat2(int dirfd, uaddr_t name, uaddr_t uhow, size_t size)
             return -E2BIG;
     }
     bool creates = how.flags & (OPEN_CREAT | OPEN_TMPFILE);
-    if (how.flags & ~(uint64_t)OPEN_KNOWN || how.resolve)
+    if (how.flags & ~(uint64_t)OPEN_KNOWN || how.resolve & ~(uint64_t)WALK_ALL)
+        return -EINVAL;
+    if (how.resolve & WALK_BENEATH && how.resolve & WALK_IN_ROOT)
         return -EINVAL;
     if (how.mode & ~07777ull || (!creates && how.mode))
         return -EINVAL;
     if (how.flags & OPEN_PATH && how.flags != open_flags((unsigned)how.flags))
         return -EINVAL;
-    return open_at(dirfd, name, (unsigned)how.flags, (uint32_t)how.mode);
+    if (how.resolve & WALK_CACHED)
+        return -EAGAIN; /* a walk may always sleep: the program tries again without */
+    return open_at(dirfd, name, (unsigned)how.flags, (uint32_t)how.mode, (unsigned)how.resolve);
 }
 
 /* --- access: by the real ids, as the program that asks for its caller wants it ---------------- */

@@ -43,11 +43,12 @@ static int fetch_name(struct at *a, uaddr_t name)
     return len < 0 ? (int)len : 0;
 }
 
-static int resolve_dirfd(struct at *a, int dirfd)
+/* absolute: the name does not start at dirfd. */
+static int resolve_dirfd(struct at *a, int dirfd, bool absolute)
 {
     a->dir = NULL;
     a->hold = (struct fd_hold){0};
-    if (a->name[0] == '/' || dirfd == AT_FDCWD_N)
+    if (absolute || dirfd == AT_FDCWD_N)
         return 0;
     a->hold = fd_hold_path(dirfd);
     struct file *f = a->hold.file;
@@ -62,18 +63,29 @@ static int resolve_dirfd(struct at *a, int dirfd)
     return 0;
 }
 
-int at_begin(struct at *a, int dirfd, uaddr_t name, bool empty_ok)
+static int begin(struct at *a, int dirfd, uaddr_t name, bool empty_ok, bool in_root)
 {
     int err = fetch_name(a, name);
     if (err)
         return err;
-    err = !a->name[0] && !empty_ok ? -ENOENT : resolve_dirfd(a, dirfd);
+    bool absolute = a->name[0] == '/' && !in_root;
+    err = !a->name[0] && !empty_ok ? -ENOENT : resolve_dirfd(a, dirfd, absolute);
     if (err) {
         kfree(a->long_name);
         return err;
     }
     a->ctx = fs_context_hold(&a->copy);
     return 0;
+}
+
+int at_begin(struct at *a, int dirfd, uaddr_t name, bool empty_ok)
+{
+    return begin(a, dirfd, name, empty_ok, false);
+}
+
+int at_begin_in_root(struct at *a, int dirfd, uaddr_t name)
+{
+    return begin(a, dirfd, name, false, true);
 }
 
 void at_end(struct at *a)

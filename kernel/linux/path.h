@@ -30,6 +30,8 @@ struct at {
 /* Fetches the name and resolves dirfd. 0; -EFAULT, -ENAMETOOLONG, -ENOENT (empty name, unless
  * empty_ok), -EBADF, -ENOTDIR. On success the caller ends with at_end. */
 int at_begin(struct at *a, int dirfd, uaddr_t name, bool empty_ok);
+/* The same for a name that starts at dirfd even if it is absolute. */
+int at_begin_in_root(struct at *a, int dirfd, uaddr_t name);
 void at_end(struct at *a);
 /* at_begin and the look-up: for calls about an existing file. flags: AT_SYMLINK_NOFOLLOW and
  * AT_EMPTY_PATH count. *out is referenced; then both at_end and path_put are due. */

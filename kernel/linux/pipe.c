@@ -6,6 +6,7 @@
 #include <asm/ioctls.h>
 
 #include "core/mem.h"
+#include "linux/anon.h"
 #include "linux/process.h"
 #include "linux/rw.h"
 #include "linux/syscall.h"
@@ -249,7 +250,7 @@ static long pipe_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 
 static void pipe_describe(struct file *f, char *buf, size_t size)
 {
-    snprintf(buf, size, "pipe:[%lu]", (unsigned long)((uintptr_t)f->data >> 4 & 0xffffff));
+    snprintf(buf, size, "pipe:[%lu]", (unsigned long)anonymous_ino(f));
 }
 
 /* One end goes; true if it was the last. */

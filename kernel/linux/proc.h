@@ -16,6 +16,10 @@ void task_discard(struct task *t);
 int task_link_locked(struct task *t, struct process *p, bool new_process);
 void task_rehash_locked(struct task *t, int tid);
 void process_unhash_locked(struct process *p);
+#define PID_MAX 32768
+/* The number that was given last, and how many were since boot. */
+int process_last_number(void);
+uint64_t process_numbers_given(void);
 /* Walking the table under process_lock. */
 struct process *process_first_locked(void);
 struct process *process_after_locked(struct process *p);

@@ -165,12 +165,23 @@ static bool parse_number(const char *name, size_t len, int *out)
     return true;
 }
 
+#define O_LARGEFILE_FLAG 0100000u
+
 static void show_fdinfo(struct text_buf *b, void *arg)
 {
-    struct file *f = file_of(arg);
+    struct proc_entry *e = arg;
+    struct file *f = file_of(e);
+    struct fd_table *files = files_get(e->process);
+    bool cloexec = files && fd_table_cloexec(files, e->fd) == 1;
+    if (files)
+        fd_table_put(files);
     if (!f)
         return;
-    text_printf(b, "pos:\t%llu\nflags:\t0%o\nmnt_id:\t1\n", (unsigned long long)f->pos, f->flags);
+    text_printf(b, "pos:\t%llu\nflags:\t0%o\nmnt_id:\t1\nino:\t%llu\n", (unsigned long long)f->pos,
+                f->flags | O_LARGEFILE_FLAG | (cloexec ? OPEN_CLOEXEC : 0),
+                (unsigned long long)(f->vnode ? f->vnode->attr.ino : 0));
+    if (f->ops->fdinfo)
+        f->ops->fdinfo(f, b);
     file_put(f);
 }
 
@@ -189,9 +200,15 @@ static int fd_entry(struct filesystem *fs, struct proc_entry *dir, const char *n
         entry_release(e);
         return -ENOENT;
     }
+    /* The link's own mode tells how the file was opened. */
+    uint32_t rights = (file_readable(f) ? 0500 : 0) | (file_writable(f) ? 0300 : 0);
     file_put(f);
-    if (!info)
-        return make_link(fs, e, LINK_FD, out);
+    if (!info) {
+        int err = make_link(fs, e, LINK_FD, out);
+        if (!err)
+            (*out)->attr.mode = MODE_LNK | rights;
+        return err;
+    }
     return finish(procfs_text_vnode(fs, ino_of(e, 80), 0400, show_fdinfo, NULL, e, entry_release),
                   e, out);
 }
@@ -323,6 +340,37 @@ static void show_mountinfo(struct text_buf *b, void *arg)
     vfs_mount_for_each(show_mount_info, &m);
 }
 
+static bool show_mount_stats(const char *source, const char *where, const char *type, void *arg)
+{
+    text_printf(arg, "device %s mounted on %s with fstype %s\n", source, where, type);
+    return true;
+}
+
+static void show_mountstats(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    vfs_mount_for_each(show_mount_stats, b);
+}
+
+/* Of all tasks, those that ended too. */
+static void show_io(struct text_buf *b, void *arg)
+{
+    struct process *p = ((struct proc_entry *)arg)->process;
+    struct task *t;
+    spin_lock_bh(&process_lock);
+    struct io_counts sum = p->io;
+    list_for_each (t, &p->tasks, group_link) {
+        if (!p->zombie)
+            io_counts_add(&sum, &t->io);
+    }
+    spin_unlock_bh(&process_lock);
+    text_printf(b, "rchar: %llu\nwchar: %llu\nsyscr: %llu\nsyscw: %llu\n",
+                (unsigned long long)sum.read, (unsigned long long)sum.written,
+                (unsigned long long)sum.reads, (unsigned long long)sum.writes);
+    /* There is no storage below the page cache that is counted. */
+    text_printf(b, "read_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n");
+}
+
 static void show_cgroup(struct text_buf *b, void *arg)
 {
     (void)arg;
@@ -353,6 +401,8 @@ static const struct {
     {"wchan", 0444, show_wchan, NULL},
     {"mounts", 0444, show_mounts, NULL},
     {"mountinfo", 0444, show_mountinfo, NULL},
+    {"mountstats", 0400, show_mountstats, NULL},
+    {"io", 0400, show_io, NULL},
     {"cgroup", 0444, show_cgroup, NULL},
 };
 
@@ -435,10 +485,14 @@ static int lookup_in(struct filesystem *fs, struct proc_entry *dir, unsigned ndi
             return make_link(fs, e, i, out);
     }
     for (unsigned i = 0; i < ndirs; i++) {
-        if (named(name, len, dirs[i].name))
-            return finish(procfs_dir_vnode(fs, ino_of(e, 96 + i), dirs[i].mode, dirs[i].lookup,
-                                           dirs[i].list, e, entry_release),
-                          e, out);
+        if (!named(name, len, dirs[i].name))
+            continue;
+        int err = finish(procfs_dir_vnode(fs, ino_of(e, 96 + i), dirs[i].mode, dirs[i].lookup,
+                                          dirs[i].list, e, entry_release),
+                         e, out);
+        if (!err && dirs[i].list == task_list)
+            (*out)->attr.nlink += (uint32_t)dir->process->task_count;
+        return err;
     }
     entry_release(e);
     return -ENOENT;
@@ -522,16 +576,23 @@ static int root_lookup(struct filesystem *fs, const char *name, size_t len, stru
     }
     if (!parse_number(name, len, &pid))
         return -ENOENT;
+    /* Any task's number leads to its process, though only leaders are listed. */
     struct process *p = process_find(pid);
-    if (!p)
-        return -ENOENT;
     spin_lock_bh(&process_lock);
-    struct task *leader = p->leader;
-    ref_get(&leader->refs);
+    struct task *t = p ? NULL : task_find_locked(pid);
+    if (t) {
+        p = t->process;
+        ref_get(&p->refs);
+    }
+    struct task *leader = p ? p->leader : NULL;
+    if (leader)
+        ref_get(&leader->refs);
     spin_unlock_bh(&process_lock);
-    int err = task_dir(fs, p, leader, true, out);
-    task_put(leader);
-    process_put(p);
+    int err = leader ? task_dir(fs, p, leader, true, out) : -ENOENT;
+    if (leader)
+        task_put(leader);
+    if (p)
+        process_put(p);
     return err;
 }
 
@@ -545,7 +606,9 @@ static bool root_next(uint64_t *pid)
     return true;
 }
 
-static const struct procfs_dynamic root = {.lookup = root_lookup, .next = root_next};
+static const char *const root_links[] = {"self", "thread-self", NULL};
+static const struct procfs_dynamic root = {
+    .lookup = root_lookup, .next = root_next, .links = root_links};
 
 void proc_pid_init(void)
 {

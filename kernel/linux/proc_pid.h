@@ -5,6 +5,7 @@
 #include "linux/process.h"
 
 void proc_pid_init(void);
+void proc_system_init(void); /* proc_system.c */
 
 /* What a file below /proc/PID is about: argument of all its callbacks. */
 struct proc_entry {

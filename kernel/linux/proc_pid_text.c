@@ -22,8 +22,38 @@ static char state_of(const struct process *p, const struct task *t)
     return t->thread.interruptible ? 'S' : 'D';
 }
 
+struct usage {
+    ull size, rss, shared_clean, private_clean, private_dirty, anonymous;
+};
+
+static int count_page(uaddr_t va, struct page *page, unsigned prot, void *arg)
+{
+    struct usage *u = arg;
+    (void)va;
+    (void)prot;
+    if (page == mm_zero_page)
+        return 0;
+    u->rss++;
+    if (page->owner)
+        u->shared_clean++; /* the page cache has it too */
+    else if (ref_count(&page->refs) == 1)
+        u->private_dirty++, u->anonymous++;
+    else
+        u->shared_clean++, u->anonymous++;
+    return 0;
+}
+
+static struct usage usage_of(struct mm *mm, const struct region *r)
+{
+    struct usage u = {.size = (r->end - r->start) >> PAGE_SHIFT};
+    spin_lock(&mm->pt_lock);
+    aspace_for_each(mm->as, r->start, r->end, count_page, &u);
+    spin_unlock(&mm->pt_lock);
+    return u;
+}
+
 struct memory {
-    ull size, rss, text, data, stack, peak;
+    ull size, rss, text, data, stack, peak, anonymous;
     uaddr_t code_start, code_end, stack_start, brk_start, arg_start, arg_end, env_start, env_end;
     uaddr_t data_start, data_end;
 };
@@ -37,6 +67,7 @@ static struct memory memory_of(struct process *p)
     rwlock_read(&mm->lock);
     for (struct region *r = region_find(mm, 0); r; r = region_next(r)) {
         ull pages = (r->end - r->start) >> PAGE_SHIFT;
+        m.anonymous += usage_of(mm, r).anonymous;
         if (r->flags & REGION_GROWSDOWN)
             m.stack += pages;
         else if ((r->prot & PROT_X) && r->vnode)
@@ -46,6 +77,7 @@ static struct memory memory_of(struct process *p)
     }
     m.size = mm->total_pages;
     m.rss = (ull)atomic_load(&mm->rss);
+    m.anonymous = MIN(m.anonymous, m.rss);
     m.peak = MAX((ull)atomic_load(&mm->rss_peak), m.rss);
     m.code_start = mm->code_start;
     m.code_end = mm->code_end;
@@ -119,7 +151,8 @@ void proc_show_stat(struct text_buf *b, void *arg)
 void proc_show_statm(struct text_buf *b, void *arg)
 {
     struct memory m = memory_of(((struct proc_entry *)arg)->process);
-    text_printf(b, "%llu %llu 0 %llu 0 %llu 0\n", m.size, m.rss, m.text, m.data + m.stack);
+    text_printf(b, "%llu %llu %llu %llu 0 %llu 0\n", m.size, m.rss, m.rss - m.anonymous, m.text,
+                m.data + m.stack);
 }
 
 static const char *state_name(char state)
@@ -146,6 +179,8 @@ static void show_memory_lines(struct text_buf *b, struct process *p)
     text_printf(b, "VmPeak:\t%8llu kB\nVmSize:\t%8llu kB\nVmLck:\t%8u kB\nVmPin:\t%8u kB\n",
                 m.size * PAGE_KB, m.size * PAGE_KB, 0, 0);
     text_printf(b, "VmHWM:\t%8llu kB\nVmRSS:\t%8llu kB\n", m.peak * PAGE_KB, m.rss * PAGE_KB);
+    text_printf(b, "RssAnon:\t%8llu kB\nRssFile:\t%8llu kB\nRssShmem:\t%8u kB\n",
+                m.anonymous * PAGE_KB, (m.rss - m.anonymous) * PAGE_KB, 0);
     text_printf(b, "VmData:\t%8llu kB\nVmStk:\t%8llu kB\nVmExe:\t%8llu kB\nVmLib:\t%8llu kB\n",
                 m.data * PAGE_KB, m.stack * PAGE_KB, code, m.text * PAGE_KB - code);
     text_printf(b, "VmSwap:\t%8u kB\n", 0);
@@ -167,7 +202,8 @@ void proc_show_status(struct text_buf *b, void *arg)
     text_printf(b, "FDSize:\t256\nGroups:\t");
     for (uint32_t i = 0; i < c->ngroups; i++)
         text_printf(b, "%u ", c->groups[i]);
-    text_printf(b, "\n");
+    text_printf(b, "\nNStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", p->pid, t->tid, p->pgid,
+                p->sid);
     show_memory_lines(b, p);
     text_printf(b, "Threads:\t%d\nSigQ:\t%d/%llu\n", p->task_count, p->sighand->queued,
                 (ull)p->rlimits[RLIMIT_SIGPENDING].cur);
@@ -211,36 +247,6 @@ static void show_region(struct text_buf *b, const struct region *r, char *path)
     text_printf(b, "\n");
 }
 
-struct usage {
-    ull size, rss, shared_clean, private_clean, private_dirty, anonymous;
-};
-
-static int count_page(uaddr_t va, struct page *page, unsigned prot, void *arg)
-{
-    struct usage *u = arg;
-    (void)va;
-    (void)prot;
-    if (page == mm_zero_page)
-        return 0;
-    u->rss++;
-    if (page->owner)
-        u->shared_clean++; /* the page cache has it too */
-    else if (ref_count(&page->refs) == 1)
-        u->private_dirty++, u->anonymous++;
-    else
-        u->shared_clean++, u->anonymous++;
-    return 0;
-}
-
-static struct usage usage_of(struct mm *mm, const struct region *r)
-{
-    struct usage u = {.size = (r->end - r->start) >> PAGE_SHIFT};
-    spin_lock(&mm->pt_lock);
-    aspace_for_each(mm->as, r->start, r->end, count_page, &u);
-    spin_unlock(&mm->pt_lock);
-    return u;
-}
-
 static void show_usage(struct text_buf *b, const struct usage *u)
 {
     text_printf(b, "Rss:            %8llu kB\nPss:            %8llu kB\n", u->rss * PAGE_KB,
@@ -253,6 +259,15 @@ static void show_usage(struct text_buf *b, const struct usage *u)
                 u->anonymous * PAGE_KB);
     text_printf(b, "AnonHugePages:  %8u kB\nSwap:           %8u kB\nLocked:         %8u kB\n", 0, 0,
                 0);
+}
+
+static void show_flags(struct text_buf *b, const struct region *r)
+{
+    bool shared = r->flags & REGION_SHARED;
+    text_printf(b, "VmFlags: %s%s%s%smr %sme %s%s\n", r->prot & PROT_R ? "rd " : "",
+                r->prot & PROT_W ? "wr " : "", r->prot & PROT_X ? "ex " : "", shared ? "sh " : "",
+                !shared || r->flags & REGION_MAYWRITE ? "mw " : "",
+                r->flags & REGION_GROWSDOWN ? "gd " : "", r->flags & REGION_LOCKED ? "lo " : "");
 }
 
 static void show_regions(struct text_buf *b, struct process *p, bool detail)
@@ -269,6 +284,7 @@ static void show_regions(struct text_buf *b, struct process *p, bool detail)
             text_printf(b, "Size:           %8llu kB\nKernelPageSize: %8lu kB\n", u.size * PAGE_KB,
                         PAGE_KB);
             show_usage(b, &u);
+            show_flags(b, r);
         }
         rwlock_read_done(&mm->lock);
     }

@@ -18,12 +18,12 @@
 spinlock_t process_lock = SPINLOCK_INIT;
 struct process *init_process;
 
-#define PID_MAX 32768
 #define PID_BUCKETS 256
 
 static struct list processes = LIST_INIT(processes);
 static struct list process_hash[PID_BUCKETS], task_hash[PID_BUCKETS];
 static int last_pid;
+static uint64_t numbers_given;
 
 static uint64_t default_rlimits[RLIMIT_COUNT][2] = {
     [RLIMIT_CPU] = {RLIM64_INFINITY, RLIM64_INFINITY},
@@ -114,14 +114,26 @@ static bool number_in_use(int nr)
     return false;
 }
 
+int process_last_number(void)
+{
+    return READ_ONCE(last_pid);
+}
+
+uint64_t process_numbers_given(void)
+{
+    return READ_ONCE(numbers_given);
+}
+
 /* A free number; -EAGAIN when there is none. Under process_lock. */
 static int number_alloc(void)
 {
     for (int tries = 0; tries < PID_MAX; tries++) {
         if (++last_pid >= PID_MAX)
             last_pid = 300; /* as Linux: low ones stay with what started first */
-        if (!number_in_use(last_pid))
+        if (!number_in_use(last_pid)) {
+            numbers_given++;
             return last_pid;
+        }
     }
     return -EAGAIN;
 }

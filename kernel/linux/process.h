@@ -29,6 +29,18 @@ struct session_io; /* control channel session: linux/control.c */
 
 #define RLIMIT_COUNT 16
 
+/* Bytes and calls of read and write in the widest sense: /proc/PID/io. */
+struct io_counts {
+    uint64_t read, written, reads, writes;
+};
+static inline void io_counts_add(struct io_counts *to, const struct io_counts *from)
+{
+    to->read += from->read;
+    to->written += from->written;
+    to->reads += from->reads;
+    to->writes += from->writes;
+}
+
 struct process {
     refcount_t refs;
     int pid, pgid, sid;
@@ -61,6 +73,7 @@ struct process {
     nsec_t user_ns, system_ns; /* of ended tasks */
     nsec_t child_user_ns, child_system_ns;
     uint64_t min_faults, maj_faults, child_min_faults, child_maj_faults;
+    struct io_counts io;   /* of ended tasks */
     struct file *exe_file; /* what runs: /proc/PID/exe; under fs_lock */
     bool dumpable, no_new_privs, keep_caps, did_exec;
     struct wait_queue vfork_wait; /* the parent of a vfork waits here on the child */
@@ -111,6 +124,7 @@ struct task {
     } restart;
     char comm[16];
     uint64_t min_faults, maj_faults;
+    struct io_counts io;
 };
 
 /* The current task; only in system calls and user faults (not in kernel threads: NULL there). */

@@ -1,5 +1,6 @@
 /* read, write and their families; lseek; synchronising files. */
 #include "linux/rw.h"
+#include "fs/notify.h"
 #include "linux/iov.h"
 #include "linux/path.h"
 #include "linux/process.h"
@@ -17,6 +18,29 @@ static bool pos_shared(struct file *f)
     return ref_count(&f->refs) > 1;
 }
 
+/* Counts the call, and tells who watches the file. */
+static inline ssize_t was_read(struct file *f, ssize_t n)
+{
+    struct io_counts *io = &((struct task *)thread_current())->io;
+    io->reads++;
+    if (n > 0) {
+        io->read += (uint64_t)n;
+        notify_file(f, NOTIFY_ACCESS);
+    }
+    return n;
+}
+
+static inline ssize_t was_written(struct file *f, ssize_t n)
+{
+    struct io_counts *io = &((struct task *)thread_current())->io;
+    io->writes++;
+    if (n > 0) {
+        io->written += (uint64_t)n;
+        notify_file(f, NOTIFY_MODIFY);
+    }
+    return n;
+}
+
 ssize_t file_read(struct file *f, struct uio *u)
 {
     if (unlikely(!file_readable(f)))
@@ -24,14 +48,14 @@ ssize_t file_read(struct file *f, struct uio *u)
     if (unlikely(!f->ops->read))
         return no_read(f);
     if (!f->ops->seek)
-        return f->ops->read(f, u, NULL);
+        return was_read(f, f->ops->read(f, u, NULL));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);
     ssize_t n = f->ops->read(f, u, &f->pos);
     if (lock)
         mutex_unlock(&f->pos_lock);
-    return n;
+    return was_read(f, n);
 }
 
 ssize_t file_write(struct file *f, struct uio *u)
@@ -41,14 +65,14 @@ ssize_t file_write(struct file *f, struct uio *u)
     if (unlikely(!f->ops->write))
         return -EINVAL;
     if (!f->ops->seek)
-        return f->ops->write(f, u, NULL);
+        return was_written(f, f->ops->write(f, u, NULL));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);
     ssize_t n = f->ops->write(f, u, &f->pos);
     if (lock)
         mutex_unlock(&f->pos_lock);
-    return n;
+    return was_written(f, n);
 }
 
 ssize_t file_pread(struct file *f, struct uio *u, uint64_t *pos)
@@ -59,7 +83,7 @@ ssize_t file_pread(struct file *f, struct uio *u, uint64_t *pos)
         return -EBADF;
     if (!f->ops->read)
         return no_read(f);
-    return f->ops->read(f, u, pos);
+    return was_read(f, f->ops->read(f, u, pos));
 }
 
 ssize_t file_pwrite(struct file *f, struct uio *u, uint64_t *pos)
@@ -70,7 +94,7 @@ ssize_t file_pwrite(struct file *f, struct uio *u, uint64_t *pos)
         return -EBADF;
     if (!f->ops->write)
         return -EINVAL;
-    return f->ops->write(f, u, pos);
+    return was_written(f, f->ops->write(f, u, pos));
 }
 
 long sys_read(int fd, uaddr_t buf, size_t count)
@@ -101,8 +125,9 @@ long sys_write(int fd, uaddr_t buf, size_t count)
 
 enum direction { READ, WRITE };
 
-/* pos < 0: the file's own position. */
-static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direction dir)
+/* pos < 0: the file's own position. append: at the end wherever that is. */
+static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direction dir,
+                      bool append)
 {
     struct fd_hold h = fd_hold(fd);
     if (!h.file)
@@ -111,6 +136,7 @@ static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direc
     long n = iov_import(&v, iov, count);
     if (!n) {
         uint64_t at = (uint64_t)pos;
+        v.uio.append = append;
         if (pos >= 0)
             n = dir == READ ? file_pread(h.file, &v.uio, &at) : file_pwrite(h.file, &v.uio, &at);
         else
@@ -123,11 +149,11 @@ static long rw_vector(int fd, uaddr_t iov, size_t count, int64_t pos, enum direc
 
 long sys_readv(int fd, uaddr_t iov, size_t count)
 {
-    return rw_vector(fd, iov, count, -1, READ);
+    return rw_vector(fd, iov, count, -1, READ, false);
 }
 long sys_writev(int fd, uaddr_t iov, size_t count)
 {
-    return rw_vector(fd, iov, count, -1, WRITE);
+    return rw_vector(fd, iov, count, -1, WRITE, false);
 }
 
 static long rw_at(int fd, uaddr_t buf, size_t count, int64_t pos, enum direction dir)
@@ -160,25 +186,39 @@ long sys_pwrite64(int fd, uaddr_t buf, size_t count, int64_t pos)
 long sys_preadv(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high)
 {
     (void)pos_high;
-    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, READ);
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, READ, false);
 }
 
 long sys_pwritev(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high)
 {
     (void)pos_high;
-    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, WRITE);
+    return pos < 0 ? -EINVAL : rw_vector(fd, iov, count, pos, WRITE, false);
 }
 
 #define RWF_HIPRI_BIT 1 /* a hint */
 #define RWF_DSYNC_BIT 2
 #define RWF_SYNC_BIT 4
+#define RWF_NOWAIT_BIT 8
+#define RWF_APPEND_BIT 16
+
+/* Only what is in memory for good is sure not to wait. */
+static bool never_waits(int fd)
+{
+    struct fd_hold h = fd_hold(fd);
+    bool never = h.file && h.file->ops == &regular_file_ops && !h.file->vnode->ops->readpage;
+    if (h.file)
+        fd_drop(h);
+    return never;
+}
 
 long sys_preadv2(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high, int flags)
 {
     (void)pos_high;
-    if (flags & ~RWF_HIPRI_BIT)
+    if (flags & ~(RWF_HIPRI_BIT | RWF_NOWAIT_BIT))
         return -EOPNOTSUPP;
-    return pos < -1 ? -EINVAL : rw_vector(fd, iov, count, pos, READ);
+    if (flags & RWF_NOWAIT_BIT && !never_waits(fd))
+        return -EOPNOTSUPP;
+    return pos < -1 ? -EINVAL : rw_vector(fd, iov, count, pos, READ, false);
 }
 
 static long sync_fd(int fd, bool data_only);
@@ -186,11 +226,11 @@ static long sync_fd(int fd, bool data_only);
 long sys_pwritev2(int fd, uaddr_t iov, size_t count, int64_t pos, uint64_t pos_high, int flags)
 {
     (void)pos_high;
-    if (flags & ~(RWF_HIPRI_BIT | RWF_DSYNC_BIT | RWF_SYNC_BIT))
+    if (flags & ~(RWF_HIPRI_BIT | RWF_DSYNC_BIT | RWF_SYNC_BIT | RWF_APPEND_BIT))
         return -EOPNOTSUPP;
     if (pos < -1)
         return -EINVAL;
-    long n = rw_vector(fd, iov, count, pos, WRITE);
+    long n = rw_vector(fd, iov, count, pos, WRITE, flags & RWF_APPEND_BIT);
     if (n > 0 && flags & (RWF_DSYNC_BIT | RWF_SYNC_BIT)) {
         long err = sync_fd(fd, !(flags & RWF_SYNC_BIT));
         n = err ? err : n;

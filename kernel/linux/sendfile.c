@@ -1,5 +1,6 @@
 /* Data from file to file inside the kernel: sendfile, splice, tee, vmsplice, copy_file_range. */
 #include "core/mem.h"
+#include "fs/notify.h"
 #include "linux/iov.h"
 #include "linux/pipe.h"
 #include "linux/rw.h"
@@ -151,9 +152,12 @@ static ssize_t send_file(struct file *out, struct file *in, uint64_t *pos, size_
     if (*pos > INT64_MAX)
         return -EINVAL;
     count = MIN(count, RW_COUNT_MAX);
-    if (out->ops->sendpages && has_page_cache(in))
-        return send_pages(out, in->vnode, pos, count, out->flags & OPEN_NONBLOCK);
-    return copy_range(in, pos, out, NULL, count);
+    if (!out->ops->sendpages || !has_page_cache(in))
+        return copy_range(in, pos, out, NULL, count);
+    ssize_t n = send_pages(out, in->vnode, pos, count, out->flags & OPEN_NONBLOCK);
+    if (n > 0)
+        notify_file(in, NOTIFY_ACCESS);
+    return n;
 }
 
 long sys_sendfile(int out_fd, int in_fd, uaddr_t offset, size_t count)
@@ -218,6 +222,8 @@ static ssize_t do_splice(struct file *in, uint64_t *pos_in, struct file *out, ui
         return -EINVAL;
     if ((from_pipe && pos_in) || (to_pipe && pos_out))
         return -ESPIPE;
+    if (out->flags & OPEN_APPEND)
+        return -EINVAL;
     if (in->data == out->data && from_pipe && to_pipe)
         return -EINVAL;
     bool nonblock = flags & SPLICE_NONBLOCK;

@@ -4,6 +4,7 @@
 #include <linux/stat.h>
 
 #include "core/rand.h"
+#include "linux/anon.h"
 #include "linux/path.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
@@ -16,8 +17,7 @@ static uint64_t dev_encode(uint64_t dev)
            (major & ~0xfffull) << 32;
 }
 
-/* Files without a vnode get an inode number of their object; both ends of a pipe have the same. */
-static uint64_t anonymous_ino(const struct file *f)
+uint64_t anonymous_ino(const struct file *f)
 {
     return object_ino(f->data);
 }
@@ -38,8 +38,8 @@ static int file_attr(struct file *f, struct vattr *out)
     return 0;
 }
 
-/* The attributes of (dirfd, name) with AT_* flags. */
-static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out)
+/* The attributes of (dirfd, name) with AT_* flags; *mounted: a file system is mounted there. */
+static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out, bool *mounted)
 {
     struct at a;
     int err = at_begin(&a, dirfd, name, flags & AT_EMPTY_PATH_N);
@@ -48,13 +48,16 @@ static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out)
     struct path p;
     if (!a.name[0] && a.hold.file) {
         err = file_attr(a.hold.file, out);
+        *mounted = a.base.dentry && path_is_mount_root(&a.base);
     } else if (!a.name[0]) {
         err = vfs_getattr(&a.ctx->cwd, out);
+        *mounted = path_is_mount_root(&a.ctx->cwd);
     } else {
         unsigned follow = flags & AT_SYMLINK_NOFOLLOW_N ? 0 : LOOKUP_FOLLOW;
         err = vfs_lookup(a.ctx, a.dir, a.name, follow, &p);
         if (!err) {
             err = vfs_getattr(&p, out);
+            *mounted = path_is_mount_root(&p);
             path_put(&p);
         }
     }
@@ -101,7 +104,8 @@ long sys_newfstatat(int dirfd, uaddr_t name, uaddr_t buf, int flags)
     if (flags & ~(AT_SYMLINK_NOFOLLOW_N | AT_NO_AUTOMOUNT_N | AT_EMPTY_PATH_N))
         return -EINVAL;
     struct vattr a;
-    int err = attr_at(dirfd, name, flags, &a);
+    bool mounted;
+    int err = attr_at(dirfd, name, flags, &a, &mounted);
     return err ? err : put_stat(buf, &a);
 }
 
@@ -136,11 +140,14 @@ long sys_statx(int dirfd, uaddr_t name, int flags, unsigned mask, uaddr_t buf)
         flags & ~(AT_SYMLINK_NOFOLLOW_N | AT_NO_AUTOMOUNT_N | AT_EMPTY_PATH_N | 0x6000))
         return -EINVAL;
     struct vattr a;
-    int err = attr_at(dirfd, name, flags, &a);
+    bool mounted;
+    int err = attr_at(dirfd, name, flags, &a, &mounted);
     if (err)
         return err;
     struct statx sx = {
         .stx_mask = STATX_BASIC_STATS | STATX_BTIME,
+        .stx_attributes = mounted ? STATX_ATTR_MOUNT_ROOT : 0,
+        .stx_attributes_mask = STATX_ATTR_MOUNT_ROOT,
         .stx_blksize = a.blksize,
         .stx_nlink = a.nlink,
         .stx_uid = a.uid,
@@ -186,6 +193,19 @@ static long put_statfs(const struct path *p, uaddr_t buf)
     return copy_to_user(buf, &out, sizeof(out));
 }
 
+/* The file systems where Linux keeps files without a name. */
+static long nameless_magic(const struct file *f)
+{
+    switch (f->ops->mode & MODE_FMT) {
+    case MODE_FIFO:
+        return 0x50495045;
+    case MODE_SOCK:
+        return 0x534f434b;
+    default:
+        return 0x09041934;
+    }
+}
+
 long sys_statfs(uaddr_t name, uaddr_t buf)
 {
     struct at a;
@@ -209,7 +229,7 @@ long sys_fstatfs(int fd, uaddr_t buf)
     if (p.dentry) {
         err = put_statfs(&p, buf);
     } else {
-        struct statfs out = {.f_type = 0x09041934 /* anonymous inodes */,
+        struct statfs out = {.f_type = nameless_magic(h.file),
                              .f_bsize = PAGE_SIZE,
                              .f_frsize = PAGE_SIZE,
                              .f_namelen = VFS_NAME_MAX};

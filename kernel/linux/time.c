@@ -138,7 +138,7 @@ long sys_clock_settime(int id, uaddr_t src)
         return err ? err : -EINVAL;
     if (!capable(25 /* CAP_SYS_TIME */))
         return -EPERM;
-    realtime_set(now);
+    timerfd_set_clock(now);
     return 0;
 }
 
@@ -163,7 +163,7 @@ long sys_settimeofday(uaddr_t tv, uaddr_t tz)
         return -EFAULT;
     if (now.sec < 0 || now.usec < 0 || now.usec >= 1000000 || now.sec > NSEC_NEVER / NSEC_PER_SEC)
         return -EINVAL;
-    realtime_set(now.sec * NSEC_PER_SEC + now.usec * NSEC_PER_USEC);
+    timerfd_set_clock(now.sec * NSEC_PER_SEC + now.usec * NSEC_PER_USEC);
     return 0;
 }
 

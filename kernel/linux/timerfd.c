@@ -2,6 +2,8 @@
 #include "core/timer.h"
 #include "core/mem.h"
 #include "linux/anon.h"
+#include "linux/clock.h"
+#include "linux/io.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
 
@@ -16,8 +18,12 @@ struct timerfd {
     spinlock_t lock; /* bh */
     nsec_t next;     /* when it expires next, monotonic; 0: disarmed */
     nsec_t interval; /* 0: once */
+    nsec_t offset;   /* wall clock - monotonic that `next` was reckoned with, if it follows */
     uint64_t ticks;  /* expirations not yet read, up to the last look */
     struct wait_queue wait;
+    struct list link;   /* of those that follow the wall clock; alone otherwise */
+    bool cancel_on_set; /* with a jump of the clock reading fails, once: `cancelled` */
+    bool cancelled;
 };
 
 static const struct file_ops timerfd_ops;
@@ -47,14 +53,21 @@ static void timerfd_expired(struct timer *timer)
 static bool timerfd_due(const struct timerfd *t)
 {
     nsec_t next = READ_ONCE(t->next);
-    return READ_ONCE(t->ticks) || (next && time_now() >= next);
+    return READ_ONCE(t->cancelled) || READ_ONCE(t->ticks) || (next && time_now() >= next);
 }
 
-static uint64_t take_ticks(struct timerfd *t)
+/* Expirations since the last read; 0: none yet. -ECANCELED. */
+static int64_t take_ticks(struct timerfd *t)
 {
     spin_lock_bh(&t->lock);
+    if (t->cancelled) {
+        t->cancelled = false;
+        t->ticks = 0;
+        spin_unlock_bh(&t->lock);
+        return -ECANCELED;
+    }
     catch_up(t, time_now());
-    uint64_t ticks = t->ticks;
+    int64_t ticks = (int64_t)t->ticks;
     t->ticks = 0;
     if (ticks && t->next)
         timer_arm(&t->timer, t->next);
@@ -66,7 +79,7 @@ static ssize_t timerfd_read(struct file *f, struct uio *u, uint64_t *pos)
 {
     (void)pos;
     struct timerfd *t = f->data;
-    uint64_t ticks;
+    int64_t ticks;
     if (u->resid < sizeof(ticks))
         return -EINVAL;
     while (!(ticks = take_ticks(t))) {
@@ -76,6 +89,8 @@ static ssize_t timerfd_read(struct file *f, struct uio *u, uint64_t *pos)
         if (err)
             return err;
     }
+    if (ticks < 0)
+        return ticks;
     int err = uio_write(u, &ticks, sizeof(ticks));
     return err ? err : (ssize_t)sizeof(ticks);
 }
@@ -87,9 +102,61 @@ static unsigned timerfd_poll(struct file *f, struct poll_table *pt)
     return timerfd_due(t) ? POLL_IN | POLL_RDNORM : 0;
 }
 
+/* --- the wall clock ----------------------------------------------------------------------------
+ */
+
+static struct mutex followers_lock;
+static struct list followers = LIST_INIT(followers);
+
+static void follow_clock(struct timerfd *t, bool on)
+{
+    mutex_lock(&followers_lock);
+    list_remove(&t->link);
+    if (on)
+        list_push_back(&followers, &t->link);
+    mutex_unlock(&followers_lock);
+}
+
+static nsec_t clock_offset(void)
+{
+    return time_realtime() - time_now();
+}
+
+static void clock_jumped(struct timerfd *t)
+{
+    timer_cancel_sync(&t->timer);
+    spin_lock_bh(&t->lock);
+    nsec_t offset = clock_offset();
+    if (t->next) {
+        t->next = MAX(t->next - (offset - t->offset), 1);
+        timer_arm(&t->timer, t->next);
+    }
+    t->offset = offset;
+    t->cancelled = t->cancel_on_set;
+    spin_unlock_bh(&t->lock);
+    if (t->cancel_on_set)
+        wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+}
+
+void timerfd_set_clock(nsec_t now)
+{
+    struct timerfd *t;
+    mutex_lock(&followers_lock);
+    realtime_set(now);
+    list_for_each (t, &followers, link)
+        clock_jumped(t);
+    mutex_unlock(&followers_lock);
+}
+
+void timerfd_init(void)
+{
+    mutex_init(&followers_lock);
+}
+
 static void timerfd_release(struct file *f)
 {
     struct timerfd *t = f->data;
+    follow_clock(t, false);
     timer_cancel_sync(&t->timer);
     kfree(t);
 }
@@ -121,6 +188,7 @@ long sys_timerfd_create(int clock, int flags)
     timer_init(&t->timer, timerfd_expired);
     spin_init(&t->lock);
     wait_queue_init(&t->wait);
+    list_init(&t->link);
     t->clock = clock;
     return anon_install(&timerfd_ops, t, OPEN_RDWR | (unsigned)flags);
 }
@@ -153,21 +221,21 @@ static struct timerfd *timerfd_of(struct fd_hold h)
     return h.file->ops == &timerfd_ops ? h.file->data : NULL;
 }
 
-static void timerfd_set(struct timerfd *t, nsec_t value, nsec_t interval, bool absolute)
+static void timerfd_set(struct timerfd *t, nsec_t value, nsec_t interval, int flags)
 {
-    nsec_t now = time_now(), next = 0;
-    bool real = t->clock == CLOCK_REAL || t->clock == CLOCK_REAL_ALARM;
-    if (value && absolute && real)
-        next = MAX(value - time_realtime() + now, 1);
-    else if (value)
-        next = absolute ? value : now + value;
+    bool absolute = flags & TFD_ABSTIME;
+    bool follows = absolute && (t->clock == CLOCK_REAL || t->clock == CLOCK_REAL_ALARM);
+    follow_clock(t, follows);
     timer_cancel_sync(&t->timer);
     spin_lock_bh(&t->lock);
-    t->next = next;
+    t->offset = follows ? clock_offset() : 0;
+    t->next = !value ? 0 : absolute ? MAX(value - t->offset, 1) : time_now() + value;
     t->interval = interval;
     t->ticks = 0;
-    if (next)
-        timer_arm(&t->timer, next);
+    t->cancel_on_set = follows && flags & TFD_CANCEL_ON_SET;
+    t->cancelled = false;
+    if (t->next)
+        timer_arm(&t->timer, t->next);
     spin_unlock_bh(&t->lock);
 }
 
@@ -175,7 +243,7 @@ long sys_timerfd_settime(int fd, int flags, uaddr_t new, uaddr_t old)
 {
     struct itimerspec_k spec;
     nsec_t value, interval;
-    if (flags & ~TFD_ABSTIME) /* TFD_TIMER_CANCEL_ON_SET is not there */
+    if (flags & ~(TFD_ABSTIME | TFD_CANCEL_ON_SET))
         return -EINVAL;
     if (copy_from_user(&spec, new, sizeof(spec)))
         return -EFAULT;
@@ -189,7 +257,7 @@ long sys_timerfd_settime(int fd, int flags, uaddr_t new, uaddr_t old)
     long err = t ? 0 : -EINVAL;
     if (t) {
         struct itimerspec_k before = state_of(t);
-        timerfd_set(t, value, interval, flags & TFD_ABSTIME);
+        timerfd_set(t, value, interval, flags);
         if (old)
             err = copy_to_user(old, &before, sizeof(before));
     }

@@ -200,13 +200,14 @@ static bool next_pid(uint64_t *pid)
 static void dynamic_directories(void **state)
 {
     (void)state;
-    static const struct procfs_dynamic d = {lookup_pid, next_pid};
+    static const char *const links[] = {"self", NULL};
+    static const struct procfs_dynamic d = {lookup_pid, next_pid, links};
     procfs_set_dynamic(&d);
     counter = 1;
     assert_string_equal(text_of("/proc/7/status"), "seven 1\n");
     assert_int_equal(released, 2);
     assert_string_equal(list_dir("/proc/7"), ". .. status exe root file ");
-    assert_non_null(strstr(list_dir("/proc"), " 7 "));
+    assert_non_null(strstr(list_dir("/proc"), " self 7 "));
     assert_non_null(strstr(text_of("/proc/7/exe"), "Linux version"));
     assert_int_equal(look(root(), "/proc/7/root/kernel/mm", 0), 0); /* through the object */
     assert_int_equal(look(root(), "/proc/7/root", LOOKUP_FOLLOW | LOOKUP_DIRECTORY), 0);
