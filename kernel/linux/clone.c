@@ -117,6 +117,8 @@ static void setup_task(struct task *t, const struct task *me, const struct reque
         thread_set_tls(&t->thread, r->tls);
     str_copy(t->comm, me->comm, sizeof(t->comm));
     t->thread.nice = me->thread.nice;
+    t->policy = me->policy;
+    t->timer_slack = me->timer_slack;
     t->thread.affinity = me->thread.affinity;
     t->blocked = me->restore_blocked ? me->saved_blocked : me->blocked;
     if (r->flags & CLONE_CHILD_SETTID)

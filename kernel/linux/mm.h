@@ -109,6 +109,10 @@ struct region *mm_merge(struct region *r);
 void region_detach(struct region *r);
 void region_attach(struct region *r);
 
+/* Whether RLIMIT_MEMLOCK lets the current process lock `more` bytes: 0, -EPERM (none at all) or
+ * -ENOMEM. Under mm->lock. */
+int mm_may_lock(const struct mm *mm, uint64_t more);
+
 /* Makes the page at va present with the rights `access` (PROT_*). Takes mm->lock for reading. */
 enum fault_result mm_fault(struct mm *mm, uaddr_t va, unsigned access);
 /* Faults in [start, end) as far as regions allow (MAP_POPULATE, mlock). */

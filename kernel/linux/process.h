@@ -109,6 +109,8 @@ struct task {
     } restart;
     char comm[16];
     uint64_t min_faults, maj_faults;
+    uint8_t policy;       /* SCHED_NORMAL, SCHED_BATCH or SCHED_IDLE: a name only */
+    uint64_t timer_slack; /* PR_SET_TIMERSLACK: kept, but timers here are exact; 0: the default */
 };
 
 /* The current task; only in system calls and user faults (not in kernel threads: NULL there). */
@@ -164,6 +166,9 @@ static inline const struct cred *current_cred(void)
     return current_process()->fs.cred;
 }
 bool capable(int cap); /* CAP_* number */
+/* Whether the current process may look into another one's memory and descriptors, as ptrace(2) has
+ * it: the same user in all ids, nothing gained by set-user-id, or CAP_SYS_PTRACE. */
+bool process_may_access(struct process *p);
 
 /* --- signals ---------------------------------------------------------------------------------- */
 struct siginfo_k { /* the kernel's own form; made into siginfo_t by the per-architecture file */
