@@ -230,6 +230,8 @@ static long do_clone(const struct request *r)
             fd_table_put(p->files);
         goto fail;
     }
+    if (!thread)
+        cpu_limit_changed(p);
     return start_child(r, p, t, pidfd, pidfd_nr);
 fail:
     if (pidfd)

@@ -35,30 +35,6 @@ void process_reap_locked(struct process *p)
     p->parent = NULL;
 }
 
-/* Takes zombies that nobody will wait for off the table; they are put on `dead`. */
-static void reparent_children(struct process *p, struct list *dead)
-{
-    struct process *reaper = reaper_of(p), *c, *tmp;
-    list_for_each_safe (c, tmp, &p->children, sibling) {
-        list_remove(&c->sibling);
-        c->parent = reaper;
-        c->exit_signal = SIGCHLD_N;
-        if (reaper == init_process)
-            c->autoreap = true;
-        list_push_back(&reaper->children, &c->sibling);
-        if (c->pdeath_signal)
-            signal_send_locked(c, NULL, c->pdeath_signal, NULL);
-        if (!c->zombie)
-            continue;
-        if (c->autoreap) {
-            process_reap_locked(c);
-            list_push_back(dead, &c->sibling);
-        } else {
-            signal_parent(c, 0, 0);
-        }
-    }
-}
-
 /* A process group without a parent outside it in the session is orphaned: its stopped members would
  * stay so for ever (POSIX 3.262). */
 static bool group_orphaned_locked(int pgid, const struct process *ignore)
@@ -97,6 +73,32 @@ static void hang_up_orphaned_group_locked(int pgid, const struct process *ignore
     }
 }
 
+/* Takes zombies that nobody will wait for off the table; they are put on `dead`. */
+static void reparent_children(struct process *p, struct list *dead)
+{
+    struct process *reaper = reaper_of(p), *c, *tmp;
+    list_for_each_safe (c, tmp, &p->children, sibling) {
+        list_remove(&c->sibling);
+        c->parent = reaper;
+        c->exit_signal = SIGCHLD_N;
+        if (reaper == init_process)
+            c->autoreap = true;
+        list_push_back(&reaper->children, &c->sibling);
+        if (c->pdeath_signal)
+            signal_send_locked(c, NULL, c->pdeath_signal, NULL);
+        if (c->pgid != p->pgid && c->sid == p->sid) /* p was what kept that group from being an orphan */
+            hang_up_orphaned_group_locked(c->pgid, p);
+        if (!c->zombie)
+            continue;
+        if (c->autoreap) {
+            process_reap_locked(c);
+            list_push_back(dead, &c->sibling);
+        } else {
+            signal_parent(c, 0, 0);
+        }
+    }
+}
+
 static int exit_code_of(int status)
 {
     return status & 0x7f ? (status & 0x80 ? CLD_DUMPED_N : CLD_KILLED_N) : CLD_EXITED_N;
@@ -121,6 +123,7 @@ static void release_paths(struct process *p)
 static void process_end(struct process *p, struct task *t)
 {
     timer_cancel_sync(&p->real_timer);
+    cpu_timers_release(p);
     posix_timers_release(p);
     struct mm *mm = p->mm;
     spin_lock_bh(&process_lock);

@@ -232,7 +232,8 @@ struct process *process_alloc(void)
     wait_queue_init(&p->child_wait);
     wait_queue_init(&p->exit_wait);
     wait_queue_init(&p->vfork_wait);
-    timer_init(&p->real_timer, itimer_real_expired);
+    cpu_timers_init(p);
+    itimers_init(p);
     p->exit_signal = SIGCHLD_N;
     p->dumpable = true;
     p->start_time = time_now();

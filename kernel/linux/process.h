@@ -19,6 +19,7 @@
 #include "core/user.h"
 #include "core/wait.h"
 #include "fs/vfs.h"
+#include "linux/cpu_timer.h"
 
 typedef uint64_t sigset_k; /* bit n-1: signal n */
 
@@ -72,6 +73,13 @@ struct process {
     struct job *job;         /* what process_spawn started: counts its descendants */
     struct timer real_timer; /* ITIMER_REAL */
     nsec_t real_interval;
+    struct cpu_itimer {
+        struct cpu_timer timer;
+        nsec_t interval;
+    } virtual_timer, prof_timer; /* ITIMER_VIRTUAL, ITIMER_PROF */
+    struct cpu_timer cpu_limit;  /* RLIMIT_CPU */
+    struct list cpu_timers;      /* armed ones */
+    struct timer cpu_watch;
     struct list posix_timers;
     uint32_t personality;
     struct tty *tty;            /* controlling terminal */

@@ -222,9 +222,6 @@ static void cpu(void)
     CHECK(setrlimit(RLIMIT_CPU, &l) == 0);
     while (!xcpu)
         ;
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    CHECK(t.tv_sec * 1000 + t.tv_nsec / 1000000 >= 900);
     for (;;) /* the second second ends it */
         ;
 }
