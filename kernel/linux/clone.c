@@ -7,6 +7,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
+#include "linux/tty.h"
 
 #define NAMESPACES                                                                                 \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
@@ -162,10 +163,13 @@ static int link_task(struct task *t, struct process *p, const struct request *r)
         p->autoreap = p->parent == init_process;
         p->pgid = me->pgid;
         p->sid = me->sid;
-        p->tty = me->tty;
     }
     if (!err)
         err = task_link_locked(t, p, !thread);
+    if (!err && !thread && me->tty) {
+        tty_get(me->tty);
+        p->tty = me->tty;
+    }
     spin_unlock_bh(&process_lock);
     return err;
 }

@@ -9,6 +9,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
+#include "linux/tty.h"
 
 void vfork_release(struct process *p)
 {
@@ -86,7 +87,8 @@ static void reparent_children(struct process *p, struct list *dead)
         list_push_back(&reaper->children, &c->sibling);
         if (c->pdeath_signal)
             signal_send_locked(c, NULL, c->pdeath_signal, NULL);
-        if (c->pgid != p->pgid && c->sid == p->sid) /* p was what kept that group from being an orphan */
+        if (c->pgid != p->pgid &&
+            c->sid == p->sid) /* p was what kept that group from being an orphan */
             hang_up_orphaned_group_locked(c->pgid, p);
         if (!c->zombie)
             continue;
@@ -124,6 +126,7 @@ static void process_end(struct process *p, struct task *t)
 {
     timer_cancel_sync(&p->real_timer);
     cpu_timers_release(p);
+    tty_process_ends(p);
     posix_timers_release(p);
     struct mm *mm = p->mm;
     spin_lock_bh(&process_lock);

@@ -7,6 +7,7 @@ void io_init(void)
     epoll_init();
     console_init();
     tty_init();
+    pty_init();
     unix_socket_init();
     async_init();
 }

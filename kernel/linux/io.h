@@ -21,6 +21,7 @@ void pipe_init(void);
 void epoll_init(void);
 void console_init(void);
 void tty_init(void);
+void pty_init(void);
 void unix_socket_init(void);
 void async_init(void);
 

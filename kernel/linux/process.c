@@ -12,6 +12,7 @@
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/signals.h"
+#include "linux/tty.h"
 
 spinlock_t process_lock = SPINLOCK_INIT;
 struct process *init_process;
@@ -415,7 +416,6 @@ static int spawn_start(const struct spawn *s, struct process *p, struct task *t,
     job->arg = s->arg;
     p->job = job;
     p->session = s->session;
-    p->tty = s->tty;
     p->parent = init_process;
     p->autoreap = true;
     p->did_exec = true;
@@ -424,6 +424,9 @@ static int spawn_start(const struct spawn *s, struct process *p, struct task *t,
     if (!err) {
         p->pgid = p->sid = p->pid;
         *pid = job->leader = p->pid;
+        p->tty = s->tty;
+        if (p->tty)
+            tty_get(p->tty);
     }
     spin_unlock_bh(&process_lock);
     if (err)

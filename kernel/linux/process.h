@@ -82,7 +82,7 @@ struct process {
     struct timer cpu_watch;
     struct list posix_timers;
     uint32_t personality;
-    struct tty *tty;            /* controlling terminal */
+    struct tty *tty;            /* controlling terminal, referenced; under process_lock */
     struct session_io *session; /* of the control channel, inherited; NULL: console */
     int oom_score_adj;
     uint32_t child_subreaper;
