@@ -5,6 +5,7 @@
  * process gives back what they shared, hands the children to a new parent and becomes a zombie that
  * wait(2) reaps. A zombie keeps its number, its leader's name and its times; nothing else.
  */
+#include "linux/sysv_ipc.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/signals.h"
@@ -133,6 +134,7 @@ static void process_end(struct process *p, struct task *t)
     p->mm = NULL;
     spin_unlock_bh(&process_lock);
     mm_put(mm);
+    ipc_process_ends(p);
     vfork_release(p);
     release_paths(p);
 

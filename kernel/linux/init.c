@@ -6,6 +6,7 @@
 #include "core/bootargs.h"
 #include "core/init.h"
 #include "linux/io.h"
+#include "linux/sysv_ipc.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
@@ -77,6 +78,7 @@ void linux_init(void)
     futex_init();
     process_init();
     posix_timers_init();
+    ipc_init();
     machine_init();
     sysinfo_register();
     proc_pid_init();

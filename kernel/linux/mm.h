@@ -98,6 +98,8 @@ long mm_map(struct mm *mm, const struct map_request *m);
 long mm_map_locked(struct mm *mm, const struct map_request *m);
 int mm_unmap(struct mm *mm, uaddr_t start, uaddr_t end);
 int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end);
+/* A file without a name for memory that processes share: len bytes, one reference. NULL. */
+struct vnode *mm_shared_vnode(uint64_t len);
 /* A free range of len bytes (page aligned), 0 if there is none. Under mm->lock. */
 uaddr_t mm_find_gap(struct mm *mm, uint64_t len, bool below_2g);
 /* Splits regions so that one begins at va, if a region lies across it. -ENOMEM. For writing. */

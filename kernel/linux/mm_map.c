@@ -44,7 +44,7 @@ static int may_add(struct mm *mm, uint64_t len, bool private_writable)
 }
 
 /* Shared memory without a file is a file without a name on a file system of its own. */
-static struct vnode *shared_memory_vnode(uint64_t len)
+struct vnode *mm_shared_vnode(uint64_t len)
 {
     static struct filesystem *shm_fs;
     if (!shm_fs) {
@@ -135,7 +135,7 @@ long sys_mmap(uaddr_t addr, uint64_t len, unsigned prot, unsigned flags, int fd,
     } else if (shared) {
         m.pgoff = 0;
         m.flags |= REGION_MAYWRITE;
-        m.vnode = shared_memory_vnode(m.len);
+        m.vnode = mm_shared_vnode(m.len);
         if (!m.vnode)
             return -ENOMEM;
     }

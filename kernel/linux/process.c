@@ -228,6 +228,7 @@ struct process *process_alloc(void)
     list_init(&p->sibling);
     list_init(&p->tasks);
     list_init(&p->posix_timers);
+    list_init(&p->sem_undos);
     mutex_init(&p->fs_lock);
     wait_queue_init(&p->task_wait);
     wait_queue_init(&p->child_wait);

@@ -81,6 +81,7 @@ struct process {
     struct list cpu_timers;      /* armed ones */
     struct timer cpu_watch;
     struct list posix_timers;
+    struct list sem_undos; /* SEM_UNDO, under ipc_lock */
     uint32_t personality;
     struct tty *tty;            /* controlling terminal, referenced; under process_lock */
     struct session_io *session; /* of the control channel, inherited; NULL: console */
