@@ -68,7 +68,7 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
                      struct file **out)
 {
     struct vnode *v = path_vnode(p);
-    struct file *f = file_alloc(&path_file_ops, NULL, flags & ~OPEN_ONLY_FLAGS);
+    struct file *f = file_alloc(&path_file_ops, NULL, flags & ~(OPEN_ONLY_FLAGS & ~OPEN_NOCTTY));
     if (IS_ERR(f))
         return PTR_ERR(f);
     f->keeps_setid = cred_capable(ctx->cred, CAP_FSETID_BIT);
@@ -77,7 +77,8 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
     path_get(p);
     f->vnode = v;
     vnode_get(v);
-    int err = flags & OPEN_PATH ? 0 : choose_ops(v, f);
+    int err = flags & OPEN_PATH ? 0 : choose_ops(v, f); /* terminals look at OPEN_NOCTTY */
+    f->flags &= ~OPEN_NOCTTY;
     if (err)
         f->ops = &path_file_ops; /* not opened, so not released */
     else if ((flags & OPEN_TRUNC) && vnode_type(v) == MODE_REG && v->cache)

@@ -8,6 +8,7 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 #include "linux/trace.h"
+#include "linux/tty.h"
 
 #define NAMESPACES                                                                                 \
     (CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |  \
@@ -119,6 +120,8 @@ static void setup_task(struct task *t, const struct task *me, const struct reque
         thread_set_tls(&t->thread, r->tls);
     str_copy(t->comm, me->comm, sizeof(t->comm));
     t->thread.nice = me->thread.nice;
+    t->policy = me->policy;
+    t->timer_slack = me->timer_slack;
     t->thread.affinity = me->thread.affinity;
     t->blocked = me->restore_blocked ? me->saved_blocked : me->blocked;
     if (r->flags & CLONE_CHILD_SETTID)
@@ -163,10 +166,13 @@ static int link_task(struct task *t, struct process *p, const struct request *r)
         p->autoreap = p->parent == init_process;
         p->pgid = me->pgid;
         p->sid = me->sid;
-        p->tty = me->tty;
     }
     if (!err)
         err = task_link_locked(t, p, !thread);
+    if (!err && !thread && me->tty) {
+        tty_get(me->tty);
+        p->tty = me->tty;
+    }
     spin_unlock_bh(&process_lock);
     return err;
 }
@@ -231,6 +237,8 @@ static long do_clone(const struct request *r)
             fd_table_put(p->files);
         goto fail;
     }
+    if (!thread)
+        cpu_limit_changed(p);
     return start_child(r, p, t, pidfd, pidfd_nr);
 fail:
     if (pidfd)

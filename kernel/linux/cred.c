@@ -74,6 +74,16 @@ bool capable(int cap)
     return current_cred()->caps_effective >> cap & 1;
 }
 
+bool process_may_access(struct process *p)
+{
+    const struct cred *me = current_cred(), *it = p->fs.cred;
+    if (p == current_process() || capable(19 /* CAP_SYS_PTRACE */))
+        return true;
+    bool same = me->uid == it->uid && me->uid == it->euid && me->uid == it->suid &&
+                me->gid == it->gid && me->gid == it->egid && me->gid == it->sgid;
+    return same && p->dumpable && !(it->caps_permitted & ~me->caps_permitted);
+}
+
 /* --- execve ----------------------------------------------------------------------------------- */
 
 int exec_cred(const struct cred *old, struct vnode *program, bool no_new_privs,

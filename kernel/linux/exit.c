@@ -5,11 +5,13 @@
  * process gives back what they shared, hands the children to a new parent and becomes a zombie that
  * wait(2) reaps. A zombie keeps its number, its leader's name and its times; nothing else.
  */
+#include "linux/sysv_ipc.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
 #include "linux/trace.h"
+#include "linux/tty.h"
 
 void vfork_release(struct process *p)
 {
@@ -34,30 +36,6 @@ void process_reap_locked(struct process *p)
     list_remove(&p->sibling);
     process_unhash_locked(p);
     p->parent = NULL;
-}
-
-/* Takes zombies that nobody will wait for off the table; they are put on `dead`. */
-static void reparent_children(struct process *p, struct list *dead)
-{
-    struct process *reaper = reaper_of(p), *c, *tmp;
-    list_for_each_safe (c, tmp, &p->children, sibling) {
-        list_remove(&c->sibling);
-        c->parent = reaper;
-        c->exit_signal = SIGCHLD_N;
-        if (reaper == init_process)
-            c->autoreap = true;
-        list_push_back(&reaper->children, &c->sibling);
-        if (c->pdeath_signal)
-            signal_send_locked(c, NULL, c->pdeath_signal, NULL);
-        if (!c->zombie)
-            continue;
-        if (c->autoreap) {
-            process_reap_locked(c);
-            list_push_back(dead, &c->sibling);
-        } else {
-            signal_parent(c, 0, 0);
-        }
-    }
 }
 
 /* A process group without a parent outside it in the session is orphaned: its stopped members would
@@ -98,6 +76,33 @@ static void hang_up_orphaned_group_locked(int pgid, const struct process *ignore
     }
 }
 
+/* Takes zombies that nobody will wait for off the table; they are put on `dead`. */
+static void reparent_children(struct process *p, struct list *dead)
+{
+    struct process *reaper = reaper_of(p), *c, *tmp;
+    list_for_each_safe (c, tmp, &p->children, sibling) {
+        list_remove(&c->sibling);
+        c->parent = reaper;
+        c->exit_signal = SIGCHLD_N;
+        if (reaper == init_process)
+            c->autoreap = true;
+        list_push_back(&reaper->children, &c->sibling);
+        if (c->pdeath_signal)
+            signal_send_locked(c, NULL, c->pdeath_signal, NULL);
+        if (c->pgid != p->pgid &&
+            c->sid == p->sid) /* p was what kept that group from being an orphan */
+            hang_up_orphaned_group_locked(c->pgid, p);
+        if (!c->zombie)
+            continue;
+        if (c->autoreap) {
+            process_reap_locked(c);
+            list_push_back(dead, &c->sibling);
+        } else {
+            signal_parent(c, 0, 0);
+        }
+    }
+}
+
 static int exit_code_of(int status)
 {
     return status & 0x7f ? (status & 0x80 ? CLD_DUMPED_N : CLD_KILLED_N) : CLD_EXITED_N;
@@ -122,12 +127,15 @@ static void release_paths(struct process *p)
 static void process_end(struct process *p, struct task *t)
 {
     timer_cancel_sync(&p->real_timer);
+    cpu_timers_release(p);
+    tty_process_ends(p);
     posix_timers_release(p);
     struct mm *mm = p->mm;
     spin_lock_bh(&process_lock);
     p->mm = NULL;
     spin_unlock_bh(&process_lock);
     mm_put(mm);
+    ipc_process_ends(p);
     vfork_release(p);
     release_paths(p);
 

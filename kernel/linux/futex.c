@@ -248,8 +248,8 @@ static void unlock_two(struct bucket *a, struct bucket *b)
         spin_unlock(&b->lock);
 }
 
-/* Wakes up to `count` waiters of word and moves up to `move` others to word2. compare: only if
- * *word is `expected` (-EAGAIN). */
+/* Wakes up to `count` waiters of word and moves up to `move` others to word2; how many both were.
+ * compare: only if *word is `expected` (-EAGAIN). */
 static long requeue(uaddr_t word, uaddr_t word2, bool private, int count, int move, bool compare,
                     uint32_t expected)
 {
@@ -290,7 +290,7 @@ static long requeue(uaddr_t word, uaddr_t word2, bool private, int count, int mo
         }
     }
     unlock_two(b, b2);
-    return compare ? woken + moved : woken;
+    return woken + moved;
 }
 
 /* Changes *word as `op` says (FUTEX_OP), atomically; *old is what it was. */

@@ -2,6 +2,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
+#include "linux/tty.h"
 
 long sys_getpid(void)
 {
@@ -97,6 +98,7 @@ long sys_setsid(void)
 {
     struct process *me = current_process();
     long res = me->pid;
+    struct tty *tty = NULL;
     spin_lock_bh(&process_lock);
     for (struct process *p = process_first_locked(); p; p = process_after_locked(p)) {
         if (p->pgid == me->pid)
@@ -104,8 +106,11 @@ long sys_setsid(void)
     }
     if (res > 0) {
         me->sid = me->pgid = me->pid;
+        tty = me->tty;
         me->tty = NULL;
     }
     spin_unlock_bh(&process_lock);
+    if (tty)
+        tty_put(tty);
     return res;
 }

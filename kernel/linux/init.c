@@ -7,6 +7,7 @@
 #include "core/init.h"
 #include "linux/core_dump.h"
 #include "linux/io.h"
+#include "linux/sysv_ipc.h"
 #include "linux/mm.h"
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
@@ -81,6 +82,7 @@ void linux_init(void)
     trace_init();
     core_dump_init();
     posix_timers_init();
+    ipc_init();
     machine_init();
     sysinfo_register();
     proc_pid_init();

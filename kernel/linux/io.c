@@ -8,6 +8,7 @@ void io_init(void)
     console_init();
     kmsg_init();
     tty_init();
+    pty_init();
     unix_socket_init();
     netlink_init();
     async_init();

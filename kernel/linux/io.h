@@ -22,6 +22,7 @@ void epoll_init(void);
 void console_init(void);
 void kmsg_init(void); /* /dev/kmsg */
 void tty_init(void);
+void pty_init(void);
 void unix_socket_init(void);
 void netlink_init(void);
 void async_init(void);

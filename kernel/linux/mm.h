@@ -98,6 +98,8 @@ long mm_map(struct mm *mm, const struct map_request *m);
 long mm_map_locked(struct mm *mm, const struct map_request *m);
 int mm_unmap(struct mm *mm, uaddr_t start, uaddr_t end);
 int mm_unmap_locked(struct mm *mm, uaddr_t start, uaddr_t end);
+/* A file without a name for memory that processes share: len bytes, one reference. NULL. */
+struct vnode *mm_shared_vnode(uint64_t len);
 /* A free range of len bytes (page aligned), 0 if there is none. Under mm->lock. */
 uaddr_t mm_find_gap(struct mm *mm, uint64_t len, bool below_2g);
 /* Splits regions so that one begins at va, if a region lies across it. -ENOMEM. For writing. */
@@ -108,6 +110,10 @@ struct region *mm_merge(struct region *r);
 /* Takes a region off its vnode's list before its range changes, and puts it back. */
 void region_detach(struct region *r);
 void region_attach(struct region *r);
+
+/* Whether RLIMIT_MEMLOCK lets the current process lock `more` bytes: 0, -EPERM (none at all) or
+ * -ENOMEM. Under mm->lock. */
+int mm_may_lock(const struct mm *mm, uint64_t more);
 
 /* Makes the page at va present with the rights `access` (PROT_*). Takes mm->lock for reading. */
 enum fault_result mm_fault(struct mm *mm, uaddr_t va, unsigned access);
@@ -133,9 +139,5 @@ void mm_init(void);
 
 /* oom.c: frees memory after a failed page_alloc. True: try again. False: this process is to die. */
 bool oom_reclaim(void);
-
-/* Shared memory without a file is a file without a name on a file system of its own: a new one of
- * this size, or NULL. Thread context. */
-struct vnode *shared_memory_vnode(uint64_t len);
 
 #endif

@@ -1,4 +1,5 @@
 /* madvise, mlock and friends, msync, mincore. */
+#include <linux/falloc.h>
 #include <linux/mman.h>
 #include <linux/resource.h>
 
@@ -93,6 +94,47 @@ static bool bad_range(uaddr_t addr, uint64_t len, uint64_t *size)
     return *size < len || addr + *size < addr;
 }
 
+/* MADV_REMOVE: the part of the file that one region shows becomes a hole. The file is asked without
+ * mm->lock, as writing to it takes the locks the other way round. *at: where to go on. */
+static int remove_next(struct mm *mm, uaddr_t *at, uaddr_t end)
+{
+    int err = 0;
+    uint64_t offset = 0, len = 0;
+    struct vnode *v = NULL;
+    rwlock_read(&mm->lock);
+    struct region *r = region_find(mm, *at);
+    if (!r || r->start > *at)
+        err = -ENOMEM;
+    else if (!r->vnode || (r->flags & REGION_LOCKED))
+        err = -EINVAL;
+    else if (!(r->flags & REGION_SHARED) || !(r->flags & REGION_MAYWRITE))
+        err = -EACCES;
+    if (!err) {
+        v = r->vnode;
+        vnode_get(v);
+        offset = (r->pgoff << PAGE_SHIFT) + (*at - r->start);
+        len = MIN(r->end, end) - *at;
+    }
+    rwlock_read_done(&mm->lock);
+    if (err)
+        return err;
+    err = vnode_fallocate(v, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, len);
+    vnode_put(v);
+    *at += len;
+    return err;
+}
+
+/* Makes every page of the range present: MADV_POPULATE_*. */
+static int populate_range(struct mm *mm, uaddr_t start, uaddr_t end, unsigned want)
+{
+    for (uaddr_t va = start; va < end; va += PAGE_SIZE) {
+        enum fault_result res = mm_fault(mm, va, want);
+        if (res != FAULT_OK)
+            return res == FAULT_NO_REGION ? -ENOMEM : res == FAULT_ACCESS ? -EINVAL : -EFAULT;
+    }
+    return 0;
+}
+
 long sys_madvise(uaddr_t addr, uint64_t len, int advice)
 {
     struct mm *mm = current_process()->mm;
@@ -101,19 +143,20 @@ long sys_madvise(uaddr_t addr, uint64_t len, int advice)
     bool flags = advice == MADV_DONTFORK || advice == MADV_DOFORK || advice == MADV_WIPEONFORK ||
                  advice == MADV_KEEPONFORK;
     bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
-    if ((!advice_is_hint(advice) && !drops && !flags && !populate) || (addr & ~PAGE_MASK) ||
-        bad_range(addr, len, &size))
+    bool remove = advice == MADV_REMOVE;
+    if ((!advice_is_hint(advice) && !drops && !flags && !populate && !remove) ||
+        (addr & ~PAGE_MASK) || bad_range(addr, len, &size))
         return -EINVAL;
     if (size == 0)
         return 0;
-    if (populate) {
-        for (uaddr_t va = addr; va < addr + size; va += PAGE_SIZE) {
-            unsigned want = advice == MADV_POPULATE_WRITE ? PROT_W : PROT_R;
-            enum fault_result res = mm_fault(mm, va, want);
-            if (res != FAULT_OK)
-                return res == FAULT_NO_REGION ? -ENOMEM : res == FAULT_ACCESS ? -EINVAL : -EFAULT;
-        }
-        return 0;
+    if (populate)
+        return populate_range(mm, addr, addr + size,
+                              advice == MADV_POPULATE_WRITE ? PROT_W : PROT_R);
+    if (remove) {
+        int err = 0;
+        for (uaddr_t at = addr; at < addr + size && !err;)
+            err = remove_next(mm, &at, addr + size);
+        return err;
     }
     if (flags)
         rwlock_write(&mm->lock);
@@ -132,6 +175,28 @@ static int lock_region(struct mm *mm, struct region *r, uaddr_t start, uaddr_t e
     return change_flags(mm, r, start, end, on ? 0 : REGION_LOCKED, on ? REGION_LOCKED : 0);
 }
 
+/* Bytes of [start, end) that are locked. */
+static uint64_t locked_bytes(const struct mm *mm, uaddr_t start, uaddr_t end)
+{
+    uint64_t sum = 0;
+    for (struct region *r = region_find(mm, start); r && r->start < end; r = region_next(r)) {
+        if (r->flags & REGION_LOCKED)
+            sum += MIN(r->end, end) - MAX(r->start, start);
+    }
+    return sum;
+}
+
+int mm_may_lock(const struct mm *mm, uint64_t more)
+{
+    uint64_t limit = current_process()->rlimits[RLIMIT_MEMLOCK].cur;
+    if (limit == RLIM64_INFINITY || capable(14 /* CAP_IPC_LOCK */))
+        return 0;
+    if (!limit)
+        return -EPERM;
+    uint64_t used = locked_bytes(mm, 0, USER_MAX);
+    return used > limit || more > limit - used ? -ENOMEM : 0;
+}
+
 static int set_locked(uaddr_t addr, uint64_t len, bool on)
 {
     struct mm *mm = current_process()->mm;
@@ -139,11 +204,10 @@ static int set_locked(uaddr_t addr, uint64_t len, bool on)
     uint64_t size;
     if (bad_range(start, len + (addr - start), &size))
         return -EINVAL;
-    uint64_t limit = current_process()->rlimits[RLIMIT_MEMLOCK].cur;
-    if (on && !capable(14 /* CAP_IPC_LOCK */) && size > limit)
-        return limit ? -ENOMEM : -EPERM;
     rwlock_write(&mm->lock);
-    int err = for_range(mm, start, start + size, lock_region, on);
+    int err = on ? mm_may_lock(mm, size - locked_bytes(mm, start, start + size)) : 0;
+    if (!err)
+        err = for_range(mm, start, start + size, lock_region, on);
     rwlock_write_done(&mm->lock);
     return err;
 }
@@ -195,8 +259,12 @@ long sys_mlockall(int flags)
     struct mm *mm = current_process()->mm;
     if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
         return -EINVAL;
-    if (!capable(14 /* CAP_IPC_LOCK */) && !current_process()->rlimits[RLIMIT_MEMLOCK].cur)
-        return -EPERM;
+    rwlock_read(&mm->lock);
+    uint64_t unlocked = (mm->total_pages << PAGE_SHIFT) - locked_bytes(mm, 0, USER_MAX);
+    int err = mm_may_lock(mm, flags & MCL_CURRENT ? unlocked : 0);
+    rwlock_read_done(&mm->lock);
+    if (err)
+        return err;
     mm->lock_future = flags & MCL_FUTURE ? REGION_LOCKED : 0;
     return flags & MCL_CURRENT ? lock_all(REGION_LOCKED, 0, !(flags & MCL_ONFAULT)) : 0;
 }

@@ -43,7 +43,8 @@ static int may_add(struct mm *mm, uint64_t len, bool private_writable)
     return 0;
 }
 
-struct vnode *shared_memory_vnode(uint64_t len)
+/* Shared memory without a file is a file without a name on a file system of its own. */
+struct vnode *mm_shared_vnode(uint64_t len)
 {
     static struct filesystem *shm_fs;
     if (!shm_fs) {
@@ -121,6 +122,8 @@ long sys_mmap(uaddr_t addr, uint64_t len, unsigned prot, unsigned flags, int fd,
         return -EINVAL;
     if (type == MAP_SHARED_VALIDATE && (flags & MAP_SYNC))
         return -EOPNOTSUPP;
+    if (type == MAP_SHARED_VALIDATE && (flags & MAP_ANONYMOUS))
+        return -EINVAL;
     if (shared && (flags & MAP_GROWSDOWN))
         return -EINVAL;
     if (!pages_of(len, &m.len))
@@ -138,12 +141,17 @@ long sys_mmap(uaddr_t addr, uint64_t len, unsigned prot, unsigned flags, int fd,
     } else if (shared) {
         m.pgoff = 0;
         m.flags |= REGION_MAYWRITE;
-        m.vnode = shared_memory_vnode(m.len);
+        m.vnode = mm_shared_vnode(m.len);
         if (!m.vnode)
             return -ENOMEM;
     }
     rwlock_write(&mm->lock);
     long res = may_add(mm, m.len, !shared && (m.prot & PROT_W) && !(flags & MAP_NORESERVE));
+    if (!res && ((m.flags | mm->lock_future) & REGION_LOCKED)) {
+        res = mm_may_lock(mm, m.len);
+        if (res == -ENOMEM)
+            res = -EAGAIN;
+    }
     if (!res)
         res = mm_map_locked(mm, &m);
     bool populate = (flags & MAP_POPULATE) || ((m.flags | mm->lock_future) & REGION_LOCKED);
@@ -283,15 +291,16 @@ static int move_pages(struct mm *mm, uaddr_t from, uaddr_t to, uint64_t len)
     return err;
 }
 
+/* With old_len 0 a second mapping of the same pages is made. */
 static long move_region(struct mm *mm, struct region *r, uaddr_t addr, uint64_t old_len,
-                        uint64_t new_len, uaddr_t new_addr, bool fixed)
+                        uint64_t new_len, uaddr_t new_addr, unsigned flags)
 {
     struct map_request m = {
         .addr = new_addr,
         .len = new_len,
         .prot = r->prot,
         .flags = r->flags,
-        .fixed = fixed,
+        .fixed = flags & MREMAP_FIXED,
         .vnode = r->vnode,
         .file = r->file,
         .pgoff = r->pgoff + ((addr - r->start) >> PAGE_SHIFT),
@@ -305,10 +314,12 @@ static long move_region(struct mm *mm, struct region *r, uaddr_t addr, uint64_t 
     long to = mm_map_locked(mm, &m);
     if (to > 0) {
         int err = move_pages(mm, addr, (uaddr_t)to, MIN(old_len, new_len));
-        mm_unmap_locked(mm, err ? (uaddr_t)to : addr,
-                        (err ? (uaddr_t)to + new_len : addr + old_len));
-        if (err)
+        if (err) {
+            mm_unmap_locked(mm, (uaddr_t)to, (uaddr_t)to + new_len);
             to = err;
+        } else if (old_len && !(flags & MREMAP_DONTUNMAP)) {
+            mm_unmap_locked(mm, addr, addr + old_len);
+        }
     }
     if (m.file)
         file_put(m.file);
@@ -323,18 +334,23 @@ static long remap(struct mm *mm, uaddr_t addr, uint64_t old_len, uint64_t new_le
     struct region *r = region_find(mm, addr);
     if (!r || r->start > addr || old_len > r->end - addr)
         return -EFAULT;
-    bool fixed = flags & MREMAP_FIXED;
-    if (new_len > old_len) {
+    if (old_len == 0 && !(r->flags & REGION_SHARED))
+        return -EINVAL;
+    bool keep = flags & MREMAP_DONTUNMAP, move = keep || (flags & MREMAP_FIXED);
+    uint64_t more = keep ? new_len : new_len > old_len ? new_len - old_len : 0;
+    if (more) {
         bool private_writable = (r->prot & PROT_W) && !(r->flags & REGION_SHARED);
-        int err = may_add(mm, new_len - old_len, private_writable);
+        int err = may_add(mm, more, private_writable);
+        if (!err && (r->flags & REGION_LOCKED) && mm_may_lock(mm, more))
+            err = -EAGAIN;
         if (err)
             return err;
     }
-    if (!fixed && new_len <= old_len) {
+    if (!move && new_len <= old_len) {
         int err = mm_unmap_locked(mm, addr + new_len, addr + old_len);
         return err ? err : (long)addr;
     }
-    if (!fixed && addr + old_len == r->end && addr + new_len <= USER_MAX) {
+    if (!move && old_len && addr + old_len == r->end && addr + new_len <= USER_MAX) {
         struct region *next = region_next(r);
         if (!next || next->start >= addr + new_len) {
             region_detach(r);
@@ -347,19 +363,21 @@ static long remap(struct mm *mm, uaddr_t addr, uint64_t old_len, uint64_t new_le
     }
     if (!(flags & MREMAP_MAYMOVE))
         return -ENOMEM;
-    return move_region(mm, r, addr, old_len, new_len, new_addr, fixed);
+    return move_region(mm, r, addr, old_len, new_len, move ? new_addr : 0, flags);
 }
 
 long sys_mremap(uaddr_t addr, uint64_t old_len, uint64_t new_len, unsigned flags, uaddr_t new_addr)
 {
     struct mm *mm = current_process()->mm;
     uint64_t old_size, new_size;
-    if (flags & ~(unsigned)(MREMAP_MAYMOVE | MREMAP_FIXED))
+    if (flags & ~(unsigned)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
         return -EINVAL;
-    if ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE))
+    if ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE))
         return -EINVAL;
     if ((addr & ~PAGE_MASK) || addr >= USER_MAX || !pages_of(new_len, &new_size) ||
-        !pages_of(old_len, &old_size) || old_size > USER_MAX - addr)
+        (!pages_of(old_len, &old_size) && old_len) || old_size > USER_MAX - addr)
+        return -EINVAL;
+    if ((flags & MREMAP_DONTUNMAP) && old_size != new_size)
         return -EINVAL;
     if (flags & MREMAP_FIXED) {
         if ((new_addr & ~PAGE_MASK) || new_addr > USER_MAX || new_size > USER_MAX - new_addr)

@@ -217,7 +217,7 @@ static int set_ring(struct packet_file *pf, const void *val, uint32_t len)
     struct packet_ring *r = packet_ring_alloc(&q);
     if (IS_ERR(r))
         return (int)PTR_ERR(r);
-    struct vnode *v = shared_memory_vnode((uint64_t)r->pages_count * PAGE_SIZE);
+    struct vnode *v = mm_shared_vnode((uint64_t)r->pages_count * PAGE_SIZE);
     err = v ? fill_ring(r, v) : -ENOMEM;
     if (err) {
         packet_ring_free(r);

@@ -41,8 +41,8 @@ int pidfd_create(struct process *p, struct file **out)
     return 0;
 }
 
-/* The process behind fd, referenced. */
-static struct process *pidfd_process(int fd)
+/* The process behind fd, referenced. *flags: of the file. */
+static struct process *pidfd_process(int fd, unsigned *flags)
 {
     struct file *f = fd_get(fd);
     struct process *p = NULL;
@@ -50,18 +50,21 @@ static struct process *pidfd_process(int fd)
         return NULL;
     if (f->ops == &pidfd_ops) {
         p = f->data;
+        *flags = f->flags;
         ref_get(&p->refs);
     }
     file_put(f);
     return p;
 }
 
-int pidfd_pid(int fd)
+int pidfd_pid(int fd, bool *nonblock)
 {
-    struct process *p = pidfd_process(fd);
+    unsigned flags;
+    struct process *p = pidfd_process(fd, &flags);
     if (!p)
         return -EBADF;
     int pid = p->pid;
+    *nonblock = flags & OPEN_NONBLOCK;
     process_put(p);
     return pid;
 }
@@ -91,6 +94,7 @@ long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
                              .code = SI_USER_N,
                              .pid = current_process()->pid,
                              .uid = current_cred()->uid};
+    unsigned file_flags;
     if (flags || signo < 0 || signo > SIG_COUNT)
         return -EINVAL;
     if (uinfo) {
@@ -101,7 +105,7 @@ long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
         if (info.signo != signo)
             return -EINVAL;
     }
-    struct process *p = pidfd_process(fd);
+    struct process *p = pidfd_process(fd, &file_flags);
     if (!p)
         return -EBADF;
     int err = p->zombie ? -ESRCH : signal_permission(p, signo);
@@ -109,6 +113,41 @@ long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
         err = -EPERM;
     if (!err && signo)
         err = signal_send_process(p, signo, &info);
+    process_put(p);
+    return err;
+}
+
+/* A descriptor of another process becomes one of ours. */
+long sys_pidfd_getfd(int fd, int target, unsigned flags)
+{
+    unsigned file_flags;
+    if (flags)
+        return -EINVAL;
+    struct process *p = pidfd_process(fd, &file_flags);
+    if (!p)
+        return -EBADF;
+    int err = process_may_access(p) ? 0 : -EPERM;
+    struct fd_table *files = NULL;
+    struct file *f = NULL;
+    spin_lock_bh(&process_lock);
+    if (p->files) {
+        files = p->files;
+        fd_table_get(files);
+    }
+    spin_unlock_bh(&process_lock);
+    if (!files)
+        err = -ESRCH;
+    else if (!err && (target < 0 || fd_table_next(files, target, &f) != target))
+        err = -EBADF;
+    if (!err) {
+        err = fd_install(f, 0, true);
+        if (err >= 0)
+            f = NULL;
+    }
+    if (f)
+        file_put(f);
+    if (files)
+        fd_table_put(files);
     process_put(p);
     return err;
 }

@@ -102,8 +102,11 @@ long sys_prctl(int option, uint64_t arg2, uint64_t arg3, uint64_t arg4, uint64_t
         return 0;
     case PR_SET_MM:
         return set_mm(p->mm, (int)arg2, arg3);
+    case PR_SET_TIMERSLACK:
+        t->timer_slack = arg2;
+        return 0;
     case PR_GET_TIMERSLACK:
-        return 50000;
+        return t->timer_slack ? (long)t->timer_slack : 50000;
     case PR_GET_TID_ADDRESS:
         return copy_to_user(arg2, &t->clear_child_tid, 8) ? -EFAULT : 0;
     case PR_GET_THP_DISABLE:

@@ -89,8 +89,13 @@ void sysinfo_register(void);
 /* Drops what a process that never ran has: descriptors, memory, executable, folders. */
 void process_release_parts(struct process *p);
 
-/* --- time.c, futex.c -------------------------------------------------------------------------- */
-void itimer_real_expired(struct timer *timer);
+/* --- time.c, itimer.c, posix_timer.c, futex.c
+ * -------------------------------------------------------------------------- */
+/* itimer.c: the timers in a new process; RLIMIT_CPU was set or inherited. */
+void itimers_init(struct process *p);
+void cpu_limit_changed(struct process *p);
+/* A timer's signal is taken: its overruns are what timer_getoverrun(2) tells. */
+void posix_timer_delivered(struct process *p, const struct siginfo_k *info);
 void posix_timers_release(struct process *p);
 void posix_timers_init(void);
 /* User and system time so far. process: ended tasks included. */

@@ -14,6 +14,7 @@
 #include "linux/proc.h"
 #include "linux/signals.h"
 #include "linux/trace.h"
+#include "linux/tty.h"
 
 spinlock_t process_lock = SPINLOCK_INIT;
 struct process *init_process;
@@ -242,12 +243,14 @@ struct process *process_alloc(void)
     list_init(&p->sibling);
     list_init(&p->tasks);
     list_init(&p->posix_timers);
+    list_init(&p->sem_undos);
     mutex_init(&p->fs_lock);
     wait_queue_init(&p->task_wait);
     wait_queue_init(&p->child_wait);
     wait_queue_init(&p->exit_wait);
     wait_queue_init(&p->vfork_wait);
-    timer_init(&p->real_timer, itimer_real_expired);
+    cpu_timers_init(p);
+    itimers_init(p);
     p->exit_signal = SIGCHLD_N;
     p->dumpable = true;
     p->start_time = time_now();
@@ -429,7 +432,6 @@ static int spawn_start(const struct spawn *s, struct process *p, struct task *t,
     job->arg = s->arg;
     p->job = job;
     p->session = s->session;
-    p->tty = s->tty;
     p->parent = init_process;
     p->autoreap = true;
     p->did_exec = true;
@@ -438,6 +440,9 @@ static int spawn_start(const struct spawn *s, struct process *p, struct task *t,
     if (!err) {
         p->pgid = p->sid = p->pid;
         *pid = job->leader = p->pid;
+        p->tty = s->tty;
+        if (p->tty)
+            tty_get(p->tty);
     }
     spin_unlock_bh(&process_lock);
     if (err)

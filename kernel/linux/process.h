@@ -19,6 +19,7 @@
 #include "core/user.h"
 #include "core/wait.h"
 #include "fs/vfs.h"
+#include "linux/cpu_timer.h"
 
 typedef uint64_t sigset_k; /* bit n-1: signal n */
 
@@ -86,9 +87,17 @@ struct process {
     struct job *job;         /* what process_spawn started: counts its descendants */
     struct timer real_timer; /* ITIMER_REAL */
     nsec_t real_interval;
+    struct cpu_itimer {
+        struct cpu_timer timer;
+        nsec_t interval;
+    } virtual_timer, prof_timer; /* ITIMER_VIRTUAL, ITIMER_PROF */
+    struct cpu_timer cpu_limit;  /* RLIMIT_CPU */
+    struct list cpu_timers;      /* armed ones */
+    struct timer cpu_watch;
     struct list posix_timers;
+    struct list sem_undos; /* SEM_UNDO, under ipc_lock */
     uint32_t personality;
-    struct tty *tty;            /* controlling terminal */
+    struct tty *tty;            /* controlling terminal, referenced; under process_lock */
     struct session_io *session; /* of the control channel, inherited; NULL: console */
     int oom_score_adj;
     uint32_t child_subreaper;
@@ -125,6 +134,8 @@ struct task {
     char comm[16];
     uint64_t min_faults, maj_faults;
     struct io_counts io;
+    uint8_t policy;       /* SCHED_NORMAL, SCHED_BATCH or SCHED_IDLE: a name only */
+    uint64_t timer_slack; /* PR_SET_TIMERSLACK: kept, but timers here are exact; 0: the default */
 };
 
 /* The current task; only in system calls and user faults (not in kernel threads: NULL there). */
@@ -180,6 +191,9 @@ static inline const struct cred *current_cred(void)
     return current_process()->fs.cred;
 }
 bool capable(int cap); /* CAP_* number */
+/* Whether the current process may look into another one's memory and descriptors, as ptrace(2) has
+ * it: the same user in all ids, nothing gained by set-user-id, or CAP_SYS_PTRACE. */
+bool process_may_access(struct process *p);
 
 /* --- signals ---------------------------------------------------------------------------------- */
 struct siginfo_k { /* the kernel's own form; made into siginfo_t by the per-architecture file */

@@ -2,7 +2,7 @@
 #include <linux/resource.h>
 
 #include "linux/fd.h"
-#include "linux/process.h"
+#include "linux/proc.h"
 #include "linux/syscall.h"
 
 struct limit {
@@ -27,6 +27,8 @@ static int set_limit(struct process *p, unsigned which, const struct limit *l)
         return -EPERM;
     p->rlimits[which].cur = l->cur;
     p->rlimits[which].max = l->max;
+    if (which == RLIMIT_CPU)
+        cpu_limit_changed(p);
     return 0;
 }
 

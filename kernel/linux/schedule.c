@@ -85,7 +85,8 @@ long sys_getcpu(uaddr_t cpu, uaddr_t node)
 struct priority_walk {
     int which, who;
     int nice; /* lowest seen, or what to set */
-    bool set, found, denied;
+    bool set, found;
+    int err;
 };
 
 static bool priority_selects(const struct priority_walk *w, const struct process *p)
@@ -110,8 +111,10 @@ static void priority_visit(struct priority_walk *w, struct task *t)
     }
     uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
     bool raises = w->nice < t->thread.nice && (uint64_t)(20 - w->nice) > limit;
-    if (!may_schedule(t) || (raises && !capable(23 /* CAP_SYS_NICE */)))
-        w->denied = true;
+    if (!may_schedule(t))
+        w->err = -EPERM;
+    else if (raises && !capable(23 /* CAP_SYS_NICE */))
+        w->err = -EACCES;
     else
         t->thread.nice = w->nice;
 }
@@ -135,7 +138,7 @@ static int priority_run(struct priority_walk *w)
         }
     }
     spin_unlock_bh(&process_lock);
-    return !w->found ? -ESRCH : w->denied ? -EACCES : 0;
+    return !w->found ? -ESRCH : w->err;
 }
 
 long sys_getpriority(int which, int who)
@@ -152,18 +155,33 @@ long sys_setpriority(int which, int who, int nice)
     return priority_run(&w);
 }
 
-/* --- policies: one only, the fair one --------------------------------------------------------- */
+/* --- policies: one only, the fair one. Its three kinds are kept apart by name ------------------
+ */
 
 static long exists(struct task *t, uint64_t arg)
 {
     (void)t;
     (void)arg;
-    return SCHED_NORMAL;
+    return 0;
+}
+
+static long get_policy(struct task *t, uint64_t arg)
+{
+    (void)arg;
+    return t->policy;
+}
+
+static long set_policy(struct task *t, uint64_t policy)
+{
+    if (!may_schedule(t))
+        return -EPERM;
+    t->policy = (uint8_t)policy;
+    return 0;
 }
 
 long sys_sched_getscheduler(int tid)
 {
-    return with_task(tid, exists, 0);
+    return with_task(tid, get_policy, 0);
 }
 
 long sys_sched_getparam(int tid, uaddr_t dst)
@@ -173,31 +191,35 @@ long sys_sched_getparam(int tid, uaddr_t dst)
     return res ? res : copy_to_user(dst, &priority, sizeof(priority)) ? -EFAULT : 0;
 }
 
-static long check_policy(int tid, int policy, uaddr_t param)
+#define KEEP_POLICY (-1)
+
+static long change_policy(int tid, int policy, uaddr_t param)
 {
     int32_t priority;
-    if (!param)
+    if (!param || tid < 0)
         return -EINVAL;
     if (copy_from_user(&priority, param, sizeof(priority)))
         return -EFAULT;
     long res = with_task(tid, exists, 0);
     if (res)
         return res;
+    if (policy == KEEP_POLICY)
+        return priority ? -EINVAL : 0;
     if (policy == SCHED_FIFO || policy == SCHED_RR)
         return priority < 1 || priority > 99 ? -EINVAL : -EPERM; /* nobody gets real time here */
     if (policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
         return -EINVAL;
-    return priority ? -EINVAL : 0;
+    return priority ? -EINVAL : with_task(tid, set_policy, (uint64_t)policy);
 }
 
 long sys_sched_setscheduler(int tid, int policy, uaddr_t param)
 {
-    return check_policy(tid, policy, param);
+    return policy < 0 ? -EINVAL : change_policy(tid, policy, param);
 }
 
 long sys_sched_setparam(int tid, uaddr_t param)
 {
-    return check_policy(tid, SCHED_NORMAL, param);
+    return change_policy(tid, KEEP_POLICY, param);
 }
 
 static bool realtime_policy(int policy)

@@ -102,12 +102,28 @@ static bool ignored(const struct sighand *sh, int signo)
     return handler == SIG_IGN_N || (handler == SIG_DFL_N && signal_default_ignored(signo));
 }
 
+/* A timer has one signal pending at most, which counts further expirations. True if it has. */
+static bool add_overrun(struct list *queue, const struct siginfo_k *info)
+{
+    struct signal_entry *e;
+    list_for_each (e, queue, link) {
+        if (e->info.code == SI_TIMER_N && e->info.timer_id == info->timer_id) {
+            int64_t sum = (int64_t)e->info.overrun + info->overrun + 1;
+            e->info.overrun = (int)MIN(sum, INT32_MAX);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Puts the signal on a pending set. -EAGAIN: a queued signal's information has no room. */
 static int enqueue(struct process *p, sigset_k *pending, struct list *queue, int signo,
                    const struct siginfo_k *info)
 {
     struct sighand *sh = p->sighand;
     bool realtime = signo >= SIGRTMIN_N;
+    if (info && info->code == SI_TIMER_N && (*pending & SIG_BIT(signo)) && add_overrun(queue, info))
+        return 0;
     if (!realtime && (*pending & SIG_BIT(signo)))
         return 0;
     struct signal_entry *e = NULL;
@@ -320,6 +336,8 @@ bool signal_dequeue(struct task *t, sigset_k set, struct siginfo_k *info)
     bool got = take(sh, &t->pending, &t->pending_info, set, info) ||
                take(sh, &sh->pending, &sh->queue, set, info);
     spin_unlock_bh(&sh->lock);
+    if (got && info->code == SI_TIMER_N)
+        posix_timer_delivered(t->process, info);
     return got;
 }
 

@@ -32,7 +32,8 @@ static struct siginfo_k from_me(int signo, int code)
         .signo = signo, .code = code, .pid = current_process()->pid, .uid = current_cred()->uid};
 }
 
-/* Sends to all processes that match (pgid, or everybody but pid 1 and the sender for -1). */
+/* Sends to all processes that match (pgid, or everybody but pid 1 and the sender for -1). As on
+ * Linux, -1 succeeds where there is anybody, even if nobody may be signalled. */
 static int kill_many(int pgid, int signo, const struct siginfo_k *info)
 {
     int sent = 0, denied = 0;
@@ -49,7 +50,7 @@ static int kill_many(int pgid, int signo, const struct siginfo_k *info)
             signal_send_locked(p, NULL, signo, info);
     }
     spin_unlock_bh(&process_lock);
-    return sent ? 0 : denied ? -EPERM : -ESRCH;
+    return sent || (denied && pgid == -1) ? 0 : denied ? -EPERM : -ESRCH;
 }
 
 static int kill_one(int pid, int signo, const struct siginfo_k *info)
@@ -131,10 +132,10 @@ long sys_rt_sigqueueinfo(int pid, int signo, uaddr_t uinfo)
 long sys_rt_tgsigqueueinfo(int tgid, int tid, int signo, uaddr_t uinfo)
 {
     struct siginfo_k info;
+    if (tgid <= 0 || tid <= 0)
+        return -EINVAL;
     int err = get_info(uinfo, tgid, signo, &info);
-    if (err)
-        return err;
-    return tgid <= 0 ? -EINVAL : kill_task(tgid, tid, signo, &info);
+    return err ? err : kill_task(tgid, tid, signo, &info);
 }
 
 /* --- actions and masks ------------------------------------------------------------------------ */

@@ -36,6 +36,8 @@
 #define SIGURG_N 23
 #define SIGXCPU_N 24
 #define SIGXFSZ_N 25
+#define SIGVTALRM_N 26
+#define SIGPROF_N 27
 #define SIGWINCH_N 28
 #define SIGSYS_N 31
 #define SIGRTMIN_N 32

@@ -87,6 +87,26 @@ static int cpu_clock(int id, nsec_t *now)
     return 0;
 }
 
+int cpu_clock_select(int id, int *tid, bool *user_only)
+{
+    struct task *me = (struct task *)thread_current();
+    bool thread = id == CLOCK_THREAD_CPUTIME_ID || (id < 0 && (id & 4));
+    int number = id < 0 ? ~(id >> 3) : 0;
+    if ((id >= 0 && id != CLOCK_PROCESS_CPUTIME_ID && !thread) || (id < 0 && (id & 3) == 3))
+        return -EINVAL;
+    *user_only = id < 0 && (id & 3) == 1;
+    *tid = thread ? number ? number : me->tid : 0;
+    if (!number)
+        return 0;
+    if (!thread)
+        return number == me->process->pid ? 0 : -EINVAL;
+    spin_lock_bh(&process_lock);
+    struct task *t = task_find_locked(number);
+    bool ours = t && t->process == me->process;
+    spin_unlock_bh(&process_lock);
+    return ours ? 0 : -EINVAL;
+}
+
 static int clock_now(int id, nsec_t *now)
 {
     nsec_t user, system;
@@ -217,6 +237,68 @@ long sys_nanosleep(uaddr_t req, uaddr_t rem)
     return err ? err : sleep_for(duration, rem);
 }
 
+struct cpu_sleep {
+    struct cpu_timer timer;
+    struct wait_queue queue;
+    bool done;
+};
+
+static nsec_t cpu_sleep_done(struct cpu_timer *ct, nsec_t now)
+{
+    struct cpu_sleep *s = container_of(ct, struct cpu_sleep, timer);
+    (void)now;
+    WRITE_ONCE(s->done, true);
+    wake_up(&s->queue);
+    return 0;
+}
+
+static long cpu_sleep_restart(struct task *t);
+
+/* Sleeps until the process' CPU time is `due`. */
+static long cpu_sleep_until(nsec_t due, bool user_only, uaddr_t rem)
+{
+    struct task *t = (struct task *)thread_current();
+    struct cpu_sleep s = {.done = false};
+    wait_queue_init(&s.queue);
+    cpu_timer_init(&s.timer, t->process, 0, user_only, cpu_sleep_done);
+    cpu_timer_arm(&s.timer, due);
+    int err = wait_event_interruptible(&s.queue, READ_ONCE(s.done));
+    cpu_timer_cancel(&s.timer);
+    nsec_t left = due - cpu_timer_clock(&s.timer);
+    if (!err || left <= 0)
+        return 0;
+    if (rem && put_timespec(rem, left))
+        return -EFAULT;
+    t->restart.fn = cpu_sleep_restart;
+    t->restart.args[0] = (uint64_t)due;
+    t->restart.args[1] = user_only;
+    t->restart.args[2] = rem;
+    return -ERESTART_RESTARTBLOCK;
+}
+
+static long cpu_sleep_restart(struct task *t)
+{
+    return cpu_sleep_until((nsec_t)t->restart.args[0], t->restart.args[1], t->restart.args[2]);
+}
+
+static long cpu_nanosleep(int id, nsec_t t, bool absolute, uaddr_t rem)
+{
+    int tid;
+    bool user_only;
+    nsec_t now;
+    int err = cpu_clock_select(id, &tid, &user_only);
+    if (!err && tid)
+        return -EINVAL; /* a thread's own time does not pass while it sleeps */
+    if (!err)
+        err = clock_now(id, &now);
+    if (err)
+        return err;
+    if (!absolute)
+        return cpu_sleep_until(time_after(now, t), user_only, rem);
+    long res = now >= t ? 0 : cpu_sleep_until(t, user_only, 0);
+    return res == -ERESTART_RESTARTBLOCK ? -ERESTARTNOHAND : res;
+}
+
 long sys_clock_nanosleep(int id, int flags, uaddr_t req, uaddr_t rem)
 {
     nsec_t t;
@@ -224,8 +306,10 @@ long sys_clock_nanosleep(int id, int flags, uaddr_t req, uaddr_t rem)
     if (err)
         return err;
     bool realtime = id == CLOCK_REALTIME || id == CLOCK_TAI || id == CLOCK_REALTIME_ALARM;
+    if (id == CLOCK_REALTIME_COARSE || id == CLOCK_MONOTONIC_COARSE || id == CLOCK_MONOTONIC_RAW)
+        return -EOPNOTSUPP;
     if (!realtime && id != CLOCK_MONOTONIC && id != CLOCK_BOOTTIME && id != CLOCK_BOOTTIME_ALARM)
-        return id == CLOCK_PROCESS_CPUTIME_ID ? -EOPNOTSUPP : -EINVAL;
+        return cpu_nanosleep(id, t, flags & TIMER_ABSTIME, rem);
     if (!(flags & TIMER_ABSTIME))
         return sleep_for(t, rem);
     for (;;) {

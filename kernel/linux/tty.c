@@ -38,6 +38,11 @@ struct tty *tty_create(tty_output_fn output, void *arg)
     return t;
 }
 
+void tty_get(struct tty *t)
+{
+    ref_get(&t->refs);
+}
+
 void tty_put(struct tty *t)
 {
     if (ref_put(&t->refs))
@@ -243,6 +248,15 @@ uint32_t tty_readable_bytes(const struct tty *t)
                                                   : READ_ONCE(t->head) - READ_ONCE(t->tail);
 }
 
+size_t tty_input_room(const struct tty *t)
+{
+    size_t used = READ_ONCE(t->head) - READ_ONCE(t->tail);
+    /* A line that is too long is cut: nobody could read it to make room. */
+    if (READ_ONCE(t->termios.c_lflag) & ICANON && READ_ONCE(t->line_head) == READ_ONCE(t->tail))
+        return TTY_BUFFER;
+    return used < TTY_BUFFER - 1 ? TTY_BUFFER - 1 - used : 0;
+}
+
 /* At most max bytes, at most one line in canonical mode. *ended: a line (or end of file) ended. */
 static size_t take(struct tty *t, uint8_t *out, size_t max, bool *ended)
 {
@@ -264,19 +278,6 @@ static size_t take(struct tty *t, uint8_t *out, size_t max, bool *ended)
         t->tail++;
     spin_unlock(&t->lock);
     return n;
-}
-
-int tty_check_foreground(struct tty *t, int signo)
-{
-    struct process *p = current_process();
-    if (p->tty != t || !t->pgid || p->pgid == t->pgid)
-        return 0;
-    bool ignored = current_task()->blocked & 1ull << (signo - 1) ||
-                   READ_ONCE(p->sighand->action[signo - 1].handler) == SIG_IGN_N;
-    if (ignored) /* the signal would not stop it: it would be here again and again */
-        return signo == SIGTTOU_N ? 0 : -EIO;
-    signal_send_group(p->pgid, signo, NULL);
-    return -ERESTARTSYS;
 }
 
 static int wait_input(struct tty *t, struct file *f, size_t want, nsec_t deadline)
@@ -312,6 +313,7 @@ static ssize_t tty_read(struct file *f, struct uio *u, uint64_t *pos)
             continue;
         }
         size_t n = take(t, buf, MIN(u->resid, sizeof(buf)), &ended);
+        wake_up_key(&t->wait, POLL_OUT | POLL_WRNORM); /* the other side may write again */
         err = uio_write(u, buf, n);
         if (err)
             break;
@@ -359,14 +361,18 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
     poll_register(pt, &t->wait);
     if (READ_ONCE(t->hung_up))
         return POLL_IN | POLL_RDNORM | POLL_HUP | POLL_OUT | POLL_WRNORM;
-    return (tty_readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) | POLL_OUT | POLL_WRNORM;
+    return (tty_readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) |
+           (!t->room || t->room(t->arg) ? POLL_OUT | POLL_WRNORM : 0);
 }
 
 /* --- as files --------------------------------------------------------------------------------- */
 
 static void tty_release(struct file *f)
 {
-    tty_put(f->data);
+    struct tty *t = f->data;
+    atomic_fetch_sub(&t->opens, 1);
+    wake_up(&t->wait);
+    tty_put(t);
 }
 
 static void tty_describe(struct file *f, char *buf, size_t size)
@@ -390,20 +396,28 @@ struct file *tty_open(struct tty *t, unsigned flags)
 {
     struct file *f = file_alloc(&tty_ops, t, flags);
     if (!IS_ERR(f))
-        ref_get(&t->refs);
+        tty_open_as(t, f);
     return f;
+}
+
+void tty_open_as(struct tty *t, struct file *f)
+{
+    tty_get(t);
+    atomic_fetch_add(&t->opens, 1);
+    WRITE_ONCE(t->was_open, true);
+    f->ops = &tty_ops;
+    f->data = t;
 }
 
 /* /dev/tty: the controlling terminal. */
 static int open_controlling(struct vnode *v, struct file *f)
 {
     (void)v;
-    struct tty *t = current_process()->tty;
+    struct tty *t = tty_of_current();
     if (!t)
         return -ENXIO;
-    ref_get(&t->refs);
-    f->ops = &tty_ops;
-    f->data = t;
+    tty_open_as(t, f);
+    tty_put(t);
     return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "fs/file.h"
 
 struct tty;
+struct process;
 
 /* Takes n bytes of output; what it took. May sleep unless nonblock (echo), where it may take less.
  */
@@ -15,7 +16,10 @@ typedef ssize_t (*tty_output_fn)(void *arg, const void *data, size_t n, bool non
 
 /* One reference; NULL: out of memory. 80 x 24, canonical mode with echo. */
 struct tty *tty_create(tty_output_fn output, void *arg);
+void tty_get(struct tty *t);
 void tty_put(struct tty *t);
+/* The current process is p and ends: a leader's session loses its terminal. */
+void tty_process_ends(struct process *p);
 /* A new description of the terminal, which takes a reference of its own. ERR_PTR. */
 struct file *tty_open(struct tty *t, unsigned flags);
 /* What is typed. Thread context, does not sleep; what does not fit is lost. */

@@ -42,6 +42,7 @@ void tty_hangup(struct tty *t)
     struct process *p = leader ? process_find(leader) : NULL;
     if (p) {
         signal_send_process(p, SIGHUP_N, NULL);
+        signal_send_process(p, SIGCONT_N, NULL);
         process_put(p);
     }
     wake_up(&t->wait);
@@ -80,49 +81,10 @@ static long set_termios(struct tty *t, uaddr_t arg, bool flush)
 
 static long set_group(struct tty *t, uaddr_t arg)
 {
-    int pgid;
-    struct process *p = current_process();
-    if (p->tty != t)
-        return -ENOTTY;
-    int err = tty_check_foreground(t, SIGTTOU_N);
+    int pgid, err = tty_check_foreground(t, SIGTTOU_N);
     if (err)
         return err;
-    if (copy_from_user(&pgid, arg, sizeof(pgid)))
-        return -EFAULT;
-    if (pgid <= 0)
-        return -EINVAL;
-    struct process *member = process_find(pgid);
-    bool ours = member && member->sid == p->sid;
-    if (member)
-        process_put(member);
-    if (!ours)
-        return member ? -EPERM : -ESRCH;
-    spin_lock(&t->lock);
-    t->pgid = pgid;
-    spin_unlock(&t->lock);
-    return 0;
-}
-
-/* A session leader without a terminal takes that of its own program: processes do not count in the
- * life of a terminal, and the program's lives as long as its last process. */
-static long take_terminal(struct tty *t)
-{
-    struct process *p = current_process();
-    if (p->tty == t)
-        return 0;
-    spin_lock(&t->lock);
-    bool free = !t->sid;
-    if (free && p->pid == p->sid && !p->tty && t->arg == p->session) {
-        t->sid = p->sid;
-        t->pgid = p->pgid;
-    } else {
-        free = false;
-    }
-    spin_unlock(&t->lock);
-    if (!free)
-        return -EPERM;
-    p->tty = t;
-    return 0;
+    return copy_from_user(&pgid, arg, sizeof(pgid)) ? -EFAULT : tty_set_foreground(t, pgid);
 }
 
 static long get_int(uaddr_t arg, int value)
@@ -130,11 +92,10 @@ static long get_int(uaddr_t arg, int value)
     return copy_to_user(arg, &value, sizeof(value));
 }
 
-long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
+long tty_control(struct tty *t, unsigned cmd, uint64_t arg, bool master)
 {
-    (void)user;
-    struct tty *t = f->data;
     struct process *p = current_process();
+    bool ours = master || p->tty == t;
     struct winsize size;
     switch (cmd) {
     case TCGETS:
@@ -151,24 +112,21 @@ long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
         tty_set_size(t, size.ws_row, size.ws_col);
         return 0;
     case TIOCGPGRP:
-        return p->tty == t ? get_int(arg, t->pgid ? t->pgid : p->pgid) : -ENOTTY;
+        return !ours ? -ENOTTY : get_int(arg, t->pgid || master ? t->pgid : p->pgid);
     case TIOCSPGRP:
         return set_group(t, arg);
     case TIOCGSID:
-        return p->tty == t ? get_int(arg, t->sid ? t->sid : p->sid) : -ENOTTY;
+        return !ours || (master && !t->sid) ? -ENOTTY : get_int(arg, t->sid ? t->sid : p->sid);
     case TIOCSCTTY:
-        return take_terminal(t);
+        return tty_take(t, arg == 1 && capable(21 /* CAP_SYS_ADMIN */));
     case TIOCNOTTY:
-        if (p->tty != t)
-            return -ENOTTY;
-        p->tty = NULL;
-        return 0;
+        return tty_give_up(t);
     case FIONREAD:
         return get_int(arg, (int)tty_readable_bytes(t));
     case TIOCOUTQ:
         return get_int(arg, 0);
-    case TCSBRK: /* wait until output is sent: it is, when write returns */
-        return arg ? 0 : -EINVAL;
+    case TCSBRK: /* wait until output is sent: it is, when write returns; there are no breaks */
+        return 0;
     case TCXONC:
         return arg <= 3 ? 0 : -EINVAL;
     case TCFLSH:
@@ -182,4 +140,10 @@ long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
     default:
         return -ENOTTY;
     }
+}
+
+long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
+{
+    (void)user;
+    return tty_control(f->data, cmd, arg, false);
 }

@@ -21,6 +21,10 @@ struct tty {
     struct winsize size;
     int sid, pgid; /* controlled session and its foreground group; 0: not known */
     bool hung_up;
+    bool locked;               /* a pty that may not be opened yet */
+    bool was_open;             /* a file of it was made */
+    atomic_int opens;          /* files of it */
+    size_t (*room)(void *arg); /* bytes that output would take now; NULL: any number */
     uint8_t buf[TTY_BUFFER];
     uint64_t line_end[TTY_BUFFER / 64]; /* bit set: that byte ends a line (canonical mode) */
     uint32_t head, tail;                /* typed, read */
@@ -35,6 +39,7 @@ struct tty {
 #define SIGTSTP_N 20
 #define SIGTTIN_N 21
 #define SIGTTOU_N 22
+#define SIGCONT_N 18
 #define SIGWINCH_N 28
 
 /* With the lock held: forgets what was typed and not read. */
@@ -45,5 +50,22 @@ uint32_t tty_readable_bytes(const struct tty *t);
  * it blocks or ignores the signal. 0: go on. */
 int tty_check_foreground(struct tty *t, int signo);
 long tty_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user);
+/* The same for either side; master: the caller is not on the terminal but behind it. */
+long tty_control(struct tty *t, unsigned cmd, uint64_t arg, bool master);
+/* Bytes that tty_input would keep. */
+size_t tty_input_room(const struct tty *t);
+/* Makes f, which is being opened, a file of the terminal. */
+void tty_open_as(struct tty *t, struct file *f);
+
+/* --- tty_session.c ---------------------------------------------------------------------------- */
+/* The current process' controlling terminal, referenced, or NULL. */
+struct tty *tty_of_current(void);
+/* TIOCSCTTY and open: t becomes the terminal of the current session, whose leader asks and has none
+ * yet. steal: though it is another session's. -EPERM. */
+int tty_take(struct tty *t, bool steal);
+/* TIOCNOTTY. -ENOTTY. */
+int tty_give_up(struct tty *t);
+/* TIOCSPGRP. -ENOTTY, -EINVAL, -ESRCH, -EPERM. */
+int tty_set_foreground(struct tty *t, int pgid);
 
 #endif

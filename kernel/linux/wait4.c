@@ -158,6 +158,7 @@ long sys_waitid(int type, int id, uaddr_t info, int options, uaddr_t rusage)
     if (!(options & (WEXITED | WSTOPPED | WCONTINUED)))
         return -EINVAL;
     struct selector s = {.type = type, .id = id, .options = (unsigned)options};
+    bool nonblock = false;
     switch (type) {
     case P_ALL:
         break;
@@ -173,15 +174,19 @@ long sys_waitid(int type, int id, uaddr_t info, int options, uaddr_t rusage)
         break;
     case P_PIDFD:
         s.type = P_PID;
-        s.id = pidfd_pid(id);
+        s.id = pidfd_pid(id, &nonblock);
         if (s.id < 0)
             return s.id;
+        if (nonblock)
+            s.options |= WNOHANG;
         break;
     default:
         return -EINVAL;
     }
     struct outcome out;
     int res = wait_for(&s, &out);
+    if (res == 0 && nonblock && !(options & WNOHANG))
+        return -EAGAIN;
     if (res < 0)
         return res;
     if (res > 0 && export_rusage(rusage, &out))

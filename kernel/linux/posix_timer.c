@@ -1,4 +1,4 @@
-/* Interval timers (setitimer, alarm) and POSIX timers (timer_create). */
+/* POSIX timers: timer_create(2). */
 #include <linux/time.h>
 
 #include "linux/clock.h"
@@ -6,113 +6,21 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-/* --- ITIMER_REAL ------------------------------------------------------------------------------ */
-
-/* Protects real_interval and the POSIX timers' settings against their expiry. */
-static spinlock_t timers_lock = SPINLOCK_INIT;
-
-/* A program may ask for an interval of a nanosecond; it must not get all of a CPU by it.
- * Expirations that are nearer to each other than this are taken together and counted as overruns.
+/* Protects the timers' lists and settings against their expiry. Taken after the CPU timers' lock.
  */
-#define INTERVAL_MIN (100 * NSEC_PER_USEC)
-
-/* How many intervals after `due` the next expiry is: 1 unless some were missed or are too near. */
-static int64_t intervals_to_next(nsec_t due, nsec_t interval)
-{
-    nsec_t late = time_now() - due + MIN(interval, INTERVAL_MIN);
-    return late > interval ? DIV_ROUND_UP(late, interval) : 1;
-}
-
-void itimer_real_expired(struct timer *timer)
-{
-    struct process *p = container_of(timer, struct process, real_timer);
-    signal_send_process(p, SIGALRM_N, NULL);
-    spin_lock_bh(&timers_lock);
-    nsec_t due = p->real_timer.due, interval = p->real_interval;
-    if (interval)
-        timer_arm(&p->real_timer, time_after(due, intervals_to_next(due, interval) * interval));
-    spin_unlock_bh(&timers_lock);
-}
-
-static void get_real(struct process *p, nsec_t *value, nsec_t *interval)
-{
-    *value = timer_armed(&p->real_timer) ? MAX(p->real_timer.due - time_now(), 1000) : 0;
-    *interval = p->real_interval;
-}
-
-static void set_real(struct process *p, nsec_t value, nsec_t interval)
-{
-    timer_cancel_sync(&p->real_timer);
-    spin_lock_bh(&timers_lock);
-    p->real_interval = interval;
-    if (value)
-        timer_arm(&p->real_timer, time_after(time_now(), value));
-    spin_unlock_bh(&timers_lock);
-}
-
-static int timeval_to_ns(const struct timeval_k *tv, nsec_t *ns)
-{
-    if (tv->sec < 0 || tv->usec < 0 || tv->usec >= 1000000)
-        return -EINVAL;
-    struct timespec_k ts = {tv->sec, tv->usec * NSEC_PER_USEC};
-    return timespec_to_ns(&ts, ns);
-}
-
-/* ITIMER_VIRTUAL and ITIMER_PROF would count CPU time; nothing here counts it with interrupts. */
-static int only_real(int which)
-{
-    return which == 0 ? 0 : which <= 2 ? -EOPNOTSUPP : -EINVAL;
-}
-
-long sys_getitimer(int which, uaddr_t dst)
-{
-    nsec_t value, interval;
-    int err = only_real(which);
-    if (err)
-        return err;
-    get_real(current_process(), &value, &interval);
-    struct timeval_k it[2] = {timeval_of(interval), timeval_of(value)};
-    return copy_to_user(dst, it, sizeof(it)) ? -EFAULT : 0;
-}
-
-long sys_setitimer(int which, uaddr_t src, uaddr_t old)
-{
-    struct process *p = current_process();
-    struct timeval_k it[2] = {{0, 0}, {0, 0}};
-    nsec_t value, interval, old_value, old_interval;
-    int err = only_real(which);
-    if (err)
-        return err;
-    if (src && copy_from_user(it, src, sizeof(it)))
-        return -EFAULT;
-    if (timeval_to_ns(&it[0], &interval) || timeval_to_ns(&it[1], &value))
-        return -EINVAL;
-    get_real(p, &old_value, &old_interval);
-    set_real(p, value, interval);
-    struct timeval_k was[2] = {timeval_of(old_interval), timeval_of(old_value)};
-    return old && copy_to_user(old, was, sizeof(was)) ? -EFAULT : 0;
-}
-
-long sys_alarm(unsigned seconds)
-{
-    struct process *p = current_process();
-    nsec_t value, interval;
-    get_real(p, &value, &interval);
-    set_real(p, seconds * NSEC_PER_SEC, 0);
-    return (value + NSEC_PER_SEC - 1) / NSEC_PER_SEC;
-}
-
-/* --- POSIX timers ----------------------------------------------------------------------------- */
+static spinlock_t timers_lock = SPINLOCK_INIT;
 
 struct posix_timer {
     struct list link; /* process->posix_timers, under timers_lock */
-    struct timer timer;
+    bool on_cpu_time;
+    struct timer timer; /* one of the two */
+    struct cpu_timer cpu;
     struct process *process;
     int id, clock;
     int notify, signo, tid;
     uint64_t value;
     nsec_t interval;
-    int overrun;
+    int overrun; /* of the signal that was delivered last */
 };
 
 /* Held while a system call uses a timer: another task of the process may be deleting it. Expiry
@@ -124,22 +32,13 @@ static struct mutex calls_lock;
 #define SIGEV_NONE 1
 #define SIGEV_THREAD_ID 4
 
-/* Runs as a bottom half. */
-static void posix_timer_expired(struct timer *timer)
+/* Sends the signal. It tells how many expirations there were since the last one, beyond one; those
+ * that come while it is pending are added to it (signal.c). Bottom half. */
+static void notify(struct posix_timer *pt, int overrun)
 {
-    struct posix_timer *pt = container_of(timer, struct posix_timer, timer);
     struct process *p = pt->process;
-    spin_lock_bh(&timers_lock);
-    nsec_t due = pt->timer.due;
-    pt->overrun = 0;
-    if (pt->interval) {
-        int64_t n = intervals_to_next(due, pt->interval);
-        pt->overrun = (int)MIN(n - 1, INT32_MAX);
-        timer_arm(&pt->timer, time_after(due, n * pt->interval));
-    }
-    spin_unlock_bh(&timers_lock);
     struct siginfo_k info = {
-        .code = SI_TIMER_N, .timer_id = pt->id, .overrun = pt->overrun, .addr = pt->value};
+        .code = SI_TIMER_N, .timer_id = pt->id, .overrun = overrun, .addr = pt->value};
     if (pt->notify == SIGEV_NONE)
         return;
     spin_lock_bh(&process_lock);
@@ -152,6 +51,49 @@ static void posix_timer_expired(struct timer *timer)
     if (t || pt->notify == SIGEV_SIGNAL)
         signal_send_locked(p, t, pt->signo, &info);
     spin_unlock_bh(&process_lock);
+}
+
+/* When the timer that was due at `due` is due again, or 0. *overrun: expirations left out. */
+static nsec_t next_due(const struct posix_timer *pt, nsec_t now, nsec_t due, int *overrun)
+{
+    *overrun = 0;
+    if (!pt->interval)
+        return 0;
+    int64_t n = intervals_to_next(now, due, pt->interval);
+    *overrun = (int)MIN(n - 1, INT32_MAX);
+    return time_after(due, n * pt->interval);
+}
+
+static void timer_expired(struct timer *timer)
+{
+    struct posix_timer *pt = container_of(timer, struct posix_timer, timer);
+    int overrun;
+    spin_lock_bh(&timers_lock);
+    nsec_t next = next_due(pt, time_now(), pt->timer.due, &overrun);
+    if (next)
+        timer_arm(&pt->timer, next);
+    spin_unlock_bh(&timers_lock);
+    notify(pt, overrun);
+}
+
+static nsec_t cpu_timer_expired(struct cpu_timer *ct, nsec_t now)
+{
+    struct posix_timer *pt = container_of(ct, struct posix_timer, cpu);
+    int overrun;
+    nsec_t next = next_due(pt, now, ct->due, &overrun);
+    notify(pt, overrun);
+    return next;
+}
+
+void posix_timer_delivered(struct process *p, const struct siginfo_k *info)
+{
+    struct posix_timer *pt;
+    spin_lock_bh(&timers_lock);
+    list_for_each (pt, &p->posix_timers, link) {
+        if (pt->id == info->timer_id)
+            pt->overrun = info->overrun;
+    }
+    spin_unlock_bh(&timers_lock);
 }
 
 /* With calls_lock held. */
@@ -196,18 +138,28 @@ long sys_timer_create(int clock, uaddr_t event, uaddr_t id)
 {
     struct process *p = current_process();
     struct sigevent_k ev = {.signo = SIGALRM_N, .notify = SIGEV_SIGNAL};
-    if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC && clock != CLOCK_BOOTTIME &&
-        clock != CLOCK_TAI)
-        return clock >= 0 && clock <= CLOCK_TAI ? -EOPNOTSUPP : -EINVAL;
+    int tid, err;
+    bool user_only = false;
+    bool wall = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME ||
+                clock == CLOCK_TAI;
+    if (!wall) {
+        err = cpu_clock_select(clock, &tid, &user_only);
+        if (err)
+            return err;
+    }
     if (event && copy_from_user(&ev, event, sizeof(ev)))
         return -EFAULT;
-    int err = check_event(&ev);
+    err = check_event(&ev);
     if (err)
         return err;
     struct posix_timer *pt = kzalloc(sizeof(*pt)), *other;
     if (!pt)
         return -EAGAIN;
-    timer_init(&pt->timer, posix_timer_expired);
+    pt->on_cpu_time = !wall;
+    if (wall)
+        timer_init(&pt->timer, timer_expired);
+    else
+        cpu_timer_init(&pt->cpu, p, tid, user_only, cpu_timer_expired);
     pt->process = p;
     pt->clock = clock;
     pt->notify = ev.notify;
@@ -235,36 +187,57 @@ long sys_timer_create(int clock, uaddr_t event, uaddr_t id)
     return 0;
 }
 
+static void disarm(struct posix_timer *pt)
+{
+    if (pt->on_cpu_time)
+        cpu_timer_cancel(&pt->cpu);
+    else
+        timer_cancel_sync(&pt->timer);
+}
+
 static void timer_free(struct posix_timer *pt)
 {
     spin_lock_bh(&timers_lock);
     list_remove(&pt->link);
     pt->interval = 0;
     spin_unlock_bh(&timers_lock);
-    timer_cancel_sync(&pt->timer);
+    disarm(pt);
     kfree(pt);
 }
 
 static void get_timer(struct posix_timer *pt, struct timespec_k it[2])
 {
+    nsec_t left;
+    if (pt->on_cpu_time)
+        left = cpu_timer_left(&pt->cpu);
+    else
+        left = timer_armed(&pt->timer) ? MAX(pt->timer.due - time_now(), 1) : 0;
     it[0] = timespec_of(pt->interval);
-    it[1] = timespec_of(timer_armed(&pt->timer) ? MAX(pt->timer.due - time_now(), 1) : 0);
+    it[1] = timespec_of(left);
+}
+
+static void arm(struct posix_timer *pt, nsec_t value, bool absolute)
+{
+    if (pt->on_cpu_time) {
+        cpu_timer_arm(&pt->cpu, absolute ? value : time_after(cpu_timer_clock(&pt->cpu), value));
+        return;
+    }
+    nsec_t deadline = time_after(time_now(), value);
+    bool realtime = pt->clock == CLOCK_REALTIME || pt->clock == CLOCK_TAI;
+    if (absolute)
+        deadline = realtime ? value - time_realtime() + time_now() : value;
+    timer_arm(&pt->timer, MAX(deadline, 0));
 }
 
 static void set_timer(struct posix_timer *pt, nsec_t value, nsec_t interval, bool absolute)
 {
-    timer_cancel_sync(&pt->timer);
+    disarm(pt);
     spin_lock_bh(&timers_lock);
     pt->interval = interval;
     pt->overrun = 0;
-    if (value) {
-        nsec_t deadline = time_after(time_now(), value);
-        bool realtime = pt->clock == CLOCK_REALTIME || pt->clock == CLOCK_TAI;
-        if (absolute)
-            deadline = realtime ? value - time_realtime() + time_now() : value;
-        timer_arm(&pt->timer, MAX(deadline, 0));
-    }
     spin_unlock_bh(&timers_lock);
+    if (value)
+        arm(pt, value, absolute);
 }
 
 long sys_timer_gettime(int id, uaddr_t dst)
@@ -284,6 +257,8 @@ long sys_timer_settime(int id, int flags, uaddr_t src, uaddr_t old)
 {
     struct timespec_k it[2], was[2];
     nsec_t interval, value;
+    if (!src)
+        return -EINVAL;
     if (copy_from_user(it, src, sizeof(it)))
         return -EFAULT;
     if (timespec_to_ns(&it[0], &interval) || timespec_to_ns(&it[1], &value))

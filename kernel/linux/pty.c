@@ -1,0 +1,353 @@
+/*
+ * Pseudo-terminals: /dev/ptmx and the file system on /dev/pts.
+ *
+ * A pty is a terminal (tty.c) whose other side is a file, too: the master. What the program on the
+ * terminal writes waits in a ring until the master is read; what is written to the master is typed.
+ * Both sides sleep on the terminal's wait queue.
+ */
+#include <asm/ioctls.h>
+
+#include "core/mem.h"
+#include "linux/io.h"
+#include "linux/process.h"
+#include "linux/signals.h"
+#include "linux/tty_internal.h"
+
+#define PTY_MAX 256
+#define PTY_BUFFER 8192u /* power of two */
+#define GROUP_TTY 5
+
+struct pty {
+    struct tty *tty;
+    struct vnode *slave; /* its name in /dev/pts */
+    int index;
+    spinlock_t lock; /* the ring */
+    uint32_t head, tail;
+    uint8_t ring[PTY_BUFFER];
+};
+
+static struct pty *ptys[PTY_MAX];
+static spinlock_t ptys_lock = SPINLOCK_INIT;
+static struct filesystem devpts;
+
+/* --- the ring --------------------------------------------------------------------------------- */
+
+static uint32_t ring_used(const struct pty *p)
+{
+    return READ_ONCE(p->head) - READ_ONCE(p->tail);
+}
+
+static size_t pty_room(void *arg)
+{
+    return PTY_BUFFER - ring_used(arg);
+}
+
+static size_t ring_put(struct pty *p, const uint8_t *data, size_t n)
+{
+    spin_lock(&p->lock);
+    n = MIN(n, PTY_BUFFER - ring_used(p));
+    for (size_t i = 0; i < n; i++)
+        p->ring[p->head++ % PTY_BUFFER] = data[i];
+    spin_unlock(&p->lock);
+    return n;
+}
+
+static size_t ring_get(struct pty *p, uint8_t *data, size_t n)
+{
+    spin_lock(&p->lock);
+    n = MIN(n, ring_used(p));
+    for (size_t i = 0; i < n; i++)
+        data[i] = p->ring[p->tail++ % PTY_BUFFER];
+    spin_unlock(&p->lock);
+    return n;
+}
+
+/* The terminal's output. */
+static ssize_t pty_output(void *arg, const void *data, size_t n, bool nonblock)
+{
+    struct pty *p = arg;
+    struct tty *t = p->tty;
+    size_t done = 0;
+    for (;;) {
+        size_t put = ring_put(p, (const uint8_t *)data + done, n - done);
+        done += put;
+        if (put)
+            wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+        if (done == n || nonblock)
+            return (ssize_t)done;
+        int err = wait_event_interruptible(&t->wait, pty_room(p) || READ_ONCE(t->hung_up));
+        if (READ_ONCE(t->hung_up))
+            err = -EIO;
+        if (err)
+            return done ? (ssize_t)done : err;
+    }
+}
+
+/* --- the master ------------------------------------------------------------------------------- */
+
+/* The terminal was open and is no longer. */
+static bool deserted(const struct tty *t)
+{
+    return READ_ONCE(t->was_open) && !atomic_load(&t->opens);
+}
+
+static ssize_t master_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    struct pty *p = f->data;
+    uint8_t buf[512];
+    if (!u->resid)
+        return 0;
+    for (;;) {
+        size_t n = ring_get(p, buf, MIN(u->resid, sizeof(buf)));
+        if (n) {
+            wake_up_key(&p->tty->wait, POLL_OUT | POLL_WRNORM);
+            int err = uio_write(u, buf, n);
+            return err ? err : (ssize_t)n;
+        }
+        if (deserted(p->tty))
+            return -EIO;
+        if (f->flags & OPEN_NONBLOCK)
+            return -EAGAIN;
+        int err = wait_event_interruptible(&p->tty->wait, ring_used(p) || deserted(p->tty));
+        if (err)
+            return err;
+    }
+}
+
+static ssize_t master_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    struct tty *t = ((struct pty *)f->data)->tty;
+    uint8_t buf[256];
+    size_t done = 0;
+    int err = 0;
+    while (u->resid && !err) {
+        size_t n = MIN(MIN(u->resid, sizeof(buf)), tty_input_room(t));
+        if (!atomic_load(&t->opens)) {
+            err = -EIO;
+        } else if (n) {
+            err = uio_read(buf, n, u);
+            if (!err) {
+                tty_input(t, buf, n);
+                done += n;
+            }
+        } else if (f->flags & OPEN_NONBLOCK) {
+            err = -EAGAIN;
+        } else {
+            err = wait_event_interruptible(&t->wait, tty_input_room(t) || deserted(t));
+        }
+    }
+    return done ? (ssize_t)done : err;
+}
+
+static unsigned master_poll(struct file *f, struct poll_table *pt)
+{
+    struct pty *p = f->data;
+    poll_register(pt, &p->tty->wait);
+    return (ring_used(p) ? POLL_IN | POLL_RDNORM : 0) | (deserted(p->tty) ? POLL_HUP : 0) |
+           (tty_input_room(p->tty) ? POLL_OUT | POLL_WRNORM : 0);
+}
+
+/* TIOCGPTPEER: the terminal without looking for its name. */
+static long open_peer(struct pty *p, unsigned flags)
+{
+    char name[24];
+    struct file *f;
+    snprintf(name, sizeof(name), "/dev/pts/%d", p->index);
+    int fd = vfs_open(vfs_root_context(), NULL, name, flags, 0, &f);
+    if (fd)
+        return fd;
+    fd = fd_install(f, 0, flags & OPEN_CLOEXEC);
+    if (fd < 0)
+        file_put(f);
+    return fd;
+}
+
+static long master_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
+{
+    (void)user;
+    struct pty *p = f->data;
+    int value = 0;
+    switch (cmd) {
+    case TIOCGPTN:
+        return copy_to_user(arg, &p->index, sizeof(int));
+    case TIOCSPTLCK:
+        if (copy_from_user(&value, arg, sizeof(value)))
+            return -EFAULT;
+        WRITE_ONCE(p->tty->locked, value != 0);
+        return 0;
+    case TIOCGPTLCK:
+        value = READ_ONCE(p->tty->locked);
+        return copy_to_user(arg, &value, sizeof(value));
+    case TIOCGPTPEER:
+        return open_peer(p, (unsigned)arg);
+    case TIOCSIG:
+        if (arg < 1 || arg > SIG_COUNT)
+            return -EINVAL;
+        tty_signal(p->tty, (int)arg, 0);
+        return 0;
+    case FIONREAD:
+        value = (int)ring_used(p);
+        return copy_to_user(arg, &value, sizeof(value));
+    default:
+        return tty_control(p->tty, cmd, arg, true);
+    }
+}
+
+static void pty_free(struct pty *p)
+{
+    if (p->index >= 0) {
+        spin_lock(&ptys_lock);
+        ptys[p->index] = NULL;
+        spin_unlock(&ptys_lock);
+    }
+    if (p->slave)
+        vnode_put(p->slave);
+    if (p->tty)
+        tty_put(p->tty);
+    kfree(p);
+}
+
+static void master_release(struct file *f)
+{
+    struct pty *p = f->data;
+    tty_hangup(p->tty); /* first: a writer that waits for room gives the output lock back */
+    tty_detach(p->tty);
+    pty_free(p);
+}
+
+static const struct file_ops master_ops = {
+    .name = "ptmx",
+    .read = master_read,
+    .write = master_write,
+    .poll = master_poll,
+    .ioctl = master_ioctl,
+    .release = master_release,
+};
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+static int slave_open(struct vnode *v, struct file *f)
+{
+    struct tty *t = v->data;
+    if (READ_ONCE(t->hung_up) || READ_ONCE(t->locked))
+        return -EIO;
+    tty_open_as(t, f);
+    if (!(f->flags & OPEN_NOCTTY))
+        tty_take(t, false); /* where it may not it is just a terminal */
+    return 0;
+}
+
+static void slave_release(struct vnode *v)
+{
+    tty_put(v->data);
+}
+
+static const struct vnode_ops slave_ops = {.open = slave_open, .release = slave_release};
+
+static struct vnode *slave_create(struct tty *t, int index)
+{
+    const struct cred *cred = current_cred();
+    struct vnode *v = vnode_alloc(&devpts, &slave_ops, (uint64_t)index + 3, MODE_CHR | 0620);
+    if (!v)
+        return NULL;
+    v->attr.uid = cred->fsuid;
+    v->attr.gid = GROUP_TTY;
+    v->attr.rdev = 136ull << 32 | (uint32_t)index;
+    tty_get(t);
+    v->data = t;
+    return v;
+}
+
+/* The lowest free number becomes p's; -ENOSPC. */
+static int take_number(struct pty *p)
+{
+    int err = -ENOSPC;
+    spin_lock(&ptys_lock);
+    for (int i = 0; i < PTY_MAX && err; i++) {
+        if (!ptys[i]) {
+            ptys[i] = p;
+            p->index = i;
+            err = 0;
+        }
+    }
+    spin_unlock(&ptys_lock);
+    return err;
+}
+
+static int master_open(struct vnode *v, struct file *f)
+{
+    (void)v;
+    struct pty *p = kzalloc(sizeof(*p));
+    if (!p)
+        return -ENOMEM;
+    p->index = -1;
+    spin_init(&p->lock);
+    p->tty = tty_create(pty_output, p);
+    int err = p->tty ? take_number(p) : -ENOMEM;
+    struct vnode *slave = err ? NULL : slave_create(p->tty, p->index);
+    if (!slave) {
+        pty_free(p);
+        return err ? err : -ENOMEM;
+    }
+    p->tty->locked = true;
+    p->tty->room = pty_room;
+    p->tty->size = (struct winsize){0};
+    spin_lock(&ptys_lock);
+    p->slave = slave; /* from here on its name is found */
+    spin_unlock(&ptys_lock);
+    f->ops = &master_ops;
+    f->data = p;
+    return 0;
+}
+
+static int find_slave(struct filesystem *fs, void *arg, const char *name, size_t len,
+                      struct vnode **out)
+{
+    (void)fs;
+    (void)arg;
+    char text[8];
+    uint64_t index;
+    if (len >= sizeof(text) || (len > 1 && name[0] == '0'))
+        return -ENOENT;
+    str_copy(text, name, len + 1);
+    if (parse_u64(text, &index) || index >= PTY_MAX)
+        return -ENOENT;
+    *out = NULL;
+    spin_lock(&ptys_lock);
+    if (ptys[index] && ptys[index]->slave) {
+        *out = ptys[index]->slave;
+        vnode_get(*out);
+    }
+    spin_unlock(&ptys_lock);
+    return *out ? 0 : -ENOENT;
+}
+
+static int list_slaves(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
+{
+    (void)arg;
+    for (; *pos < PTY_MAX; ++*pos) {
+        if (READ_ONCE(ptys[*pos])) {
+            snprintf(name, size, "%d", (int)*pos);
+            *type = MODE_CHR;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void pty_init(void)
+{
+    filesystem_init(&devpts, "devpts");
+    devpts.root = procfs_dir_vnode(&devpts, 1, 0755, find_slave, list_slaves, NULL, NULL);
+    int err = devpts.root ? device_register("ptmx", 5ull << 32 | 2, 0666, &master_ops, master_open)
+                          : -ENOMEM;
+    if (!err)
+        err = vfs_mkdir(vfs_root_context(), NULL, "/dev/pts", 0755);
+    if (!err || err == -EEXIST)
+        err = vfs_mount(vfs_root_context(), &devpts, "/dev/pts", "devpts",
+                        MOUNT_NOSUID | MOUNT_NOEXEC);
+    if (err)
+        klog(LOG_ERROR, "no pseudo-terminals: error %d", -err);
+}

@@ -1,0 +1,162 @@
+/* Identifiers, keys and owners of System V IPC objects. */
+#include "linux/sysv_ipc.h"
+
+#include "core/mem.h"
+
+#define OBJECTS_MAX 4096
+#define CAP_IPC_OWNER_N 15
+
+struct mutex ipc_lock;
+
+void ipc_init(void)
+{
+    mutex_init(&ipc_lock);
+}
+
+int64_t ipc_now(void)
+{
+    return time_realtime() / NSEC_PER_SEC;
+}
+
+static bool in_group(const struct cred *c, uint32_t gid)
+{
+    bool found = c->egid == gid;
+    for (uint32_t i = 0; i < c->ngroups && !found; i++)
+        found = c->groups[i] == gid;
+    return found;
+}
+
+/* The classes of bits in access are asked for together, as in a mode. */
+static int check_access(const struct ipc_object *o, unsigned access)
+{
+    const struct cred *c = current_cred();
+    unsigned want = (access >> 6 | access >> 3 | access) & 7, granted = o->mode;
+    if (c->euid == o->uid || c->euid == o->cuid)
+        granted >>= 6;
+    else if (in_group(c, o->gid) || in_group(c, o->cgid))
+        granted >>= 3;
+    return !(want & ~granted) || capable(CAP_IPC_OWNER_N) ? 0 : -EACCES;
+}
+
+static struct ipc_object *find(struct ipc_set *set, int id)
+{
+    struct ipc_object *o, *found = NULL;
+    list_for_each (o, &set->objects, link) {
+        if (o->id == id)
+            found = o;
+    }
+    return found;
+}
+
+static struct ipc_object *find_key(struct ipc_set *set, int key)
+{
+    struct ipc_object *o, *found = NULL;
+    list_for_each (o, &set->objects, link) {
+        if (o->key == key && key != IPC_PRIVATE)
+            found = o;
+    }
+    return found;
+}
+
+static long create(struct ipc_set *set, const struct ipc_request *r)
+{
+    const struct cred *c = current_cred();
+    if (set->count >= OBJECTS_MAX)
+        return -ENOSPC;
+    struct ipc_object *o = r->create(r);
+    if (IS_ERR(o))
+        return PTR_ERR(o);
+    ref_init(&o->refs, 1);
+    do
+        set->last_id = (set->last_id + 1) & 0x7fffffff;
+    while (find(set, set->last_id));
+    o->id = set->last_id;
+    o->key = r->key;
+    o->uid = o->cuid = c->euid;
+    o->gid = o->cgid = c->egid;
+    o->mode = (unsigned)r->flags & 0777;
+    list_push_back(&set->objects, &o->link);
+    set->count++;
+    return o->id;
+}
+
+static long get_locked(struct ipc_set *set, const struct ipc_request *r)
+{
+    struct ipc_object *o = find_key(set, r->key);
+    if (!o)
+        return r->key == IPC_PRIVATE || (r->flags & IPC_CREAT) ? create(set, r) : -ENOENT;
+    if ((r->flags & IPC_CREAT) && (r->flags & IPC_EXCL))
+        return -EEXIST;
+    int err = r->check(o, r);
+    if (!err)
+        err = check_access(o, (unsigned)r->flags & 0777);
+    return err ? err : o->id;
+}
+
+long ipc_get(struct ipc_set *set, const struct ipc_request *r)
+{
+    mutex_lock(&ipc_lock);
+    long res = get_locked(set, r);
+    mutex_unlock(&ipc_lock);
+    return res;
+}
+
+struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access)
+{
+    struct ipc_object *o = find(set, id);
+    if (!o)
+        return ERR_PTR(-EINVAL);
+    int err = check_access(o, access);
+    return err ? ERR_PTR(err) : o;
+}
+
+struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
+{
+    uint32_t euid = current_cred()->euid;
+    struct ipc_object *o = find(set, id);
+    if (!o)
+        return ERR_PTR(-EINVAL);
+    bool owner = euid == o->uid || euid == o->cuid || capable(21 /* CAP_SYS_ADMIN */);
+    return owner ? o : ERR_PTR(-EPERM);
+}
+
+void ipc_put(struct ipc_object *o)
+{
+    if (ref_put(&o->refs))
+        o->free(o);
+}
+
+void ipc_remove(struct ipc_set *set, struct ipc_object *o)
+{
+    o->removed = true;
+    list_remove(&o->link);
+    set->count--;
+    ipc_put(o);
+}
+
+void ipc_stat(const struct ipc_object *o, struct ipc64_perm *out)
+{
+    *out = (struct ipc64_perm){
+        .key = o->key,
+        .uid = o->uid,
+        .gid = o->gid,
+        .cuid = o->cuid,
+        .cgid = o->cgid,
+        .mode = (__kernel_mode_t)o->mode,
+    };
+}
+
+void ipc_change(struct ipc_object *o, const struct ipc64_perm *p)
+{
+    o->uid = p->uid;
+    o->gid = p->gid;
+    o->mode = (o->mode & ~0777u) | (p->mode & 0777);
+}
+
+void ipc_process_ends(struct process *p)
+{
+    mutex_lock(&ipc_lock);
+    sem_undo_all(p);
+    shm_sweep();
+    mutex_unlock(&ipc_lock);
+}

@@ -1,0 +1,248 @@
+/* System V message queues. */
+#include <linux/msg.h>
+
+#include "core/mem.h"
+#include "linux/sysv_ipc.h"
+#include "linux/syscall.h"
+
+struct message {
+    struct list link;
+    int64_t type;
+    size_t size;
+    char text[];
+};
+
+struct queue {
+    struct ipc_object ipc;
+    struct list messages;
+    size_t bytes, count, max_bytes;
+    int last_sender, last_receiver;
+    int64_t send_time, receive_time, change_time;
+    struct wait_queue wait; /* senders and receivers: something changed */
+    uint64_t changes;
+};
+
+static struct ipc_set queues = {.objects = LIST_INIT(queues.objects)};
+
+static struct queue *queue_of(struct ipc_object *o)
+{
+    return container_of(o, struct queue, ipc);
+}
+
+static void queue_free(struct ipc_object *o)
+{
+    struct queue *q = queue_of(o);
+    struct message *m, *tmp;
+    list_for_each_safe (m, tmp, &q->messages, link)
+        kfree(m);
+    kfree(q);
+}
+
+static struct ipc_object *queue_create(const struct ipc_request *r)
+{
+    struct queue *q = kzalloc(sizeof(*q));
+    (void)r;
+    if (!q)
+        return ERR_PTR(-ENOMEM);
+    q->ipc.free = queue_free;
+    list_init(&q->messages);
+    wait_queue_init(&q->wait);
+    q->max_bytes = MSGMNB;
+    q->change_time = ipc_now();
+    return &q->ipc;
+}
+
+static int queue_check(const struct ipc_object *o, const struct ipc_request *r)
+{
+    (void)o;
+    (void)r;
+    return 0;
+}
+
+long sys_msgget(int key, int flags)
+{
+    return ipc_get(&queues,
+                   &(struct ipc_request){
+                       .key = key, .flags = flags, .create = queue_create, .check = queue_check});
+}
+
+static void changed(struct queue *q)
+{
+    q->changes++;
+    wake_up(&q->wait);
+}
+
+/* Sleeps until q changes; ipc_lock is given back meanwhile. 0, -EINTR, -EIDRM. */
+static int wait_for_change(struct queue *q)
+{
+    uint64_t seen = q->changes;
+    ref_get(&q->ipc.refs);
+    mutex_unlock(&ipc_lock);
+    int err = wait_event_interruptible(&q->wait, READ_ONCE(q->changes) != seen);
+    mutex_lock(&ipc_lock);
+    bool removed = q->ipc.removed;
+    ipc_put(&q->ipc);
+    return removed ? -EIDRM : err ? -EINTR : 0;
+}
+
+/* Puts m on the queue, which takes it over on success. */
+static long send_locked(int id, struct message *m, int flags)
+{
+    struct ipc_object *o = ipc_find(&queues, id, IPC_WRITE);
+    if (IS_ERR(o))
+        return PTR_ERR(o);
+    struct queue *q = queue_of(o);
+    /* Messages without text are bounded, too. */
+    while (q->bytes + m->size > q->max_bytes || q->count >= q->max_bytes) {
+        int err = flags & IPC_NOWAIT ? -EAGAIN : wait_for_change(q);
+        if (err)
+            return err;
+    }
+    list_push_back(&q->messages, &m->link);
+    q->bytes += m->size;
+    q->count++;
+    q->last_sender = current_process()->pid;
+    q->send_time = ipc_now();
+    changed(q);
+    return 0;
+}
+
+long sys_msgsnd(int id, uaddr_t buf, size_t size, int flags)
+{
+    int64_t type;
+    if (size > MSGMAX || id < 0)
+        return -EINVAL;
+    if (copy_from_user(&type, buf, sizeof(type)))
+        return -EFAULT;
+    if (type < 1)
+        return -EINVAL;
+    struct message *m = kmalloc(sizeof(*m) + size);
+    if (!m)
+        return -ENOMEM;
+    m->type = type;
+    m->size = size;
+    long res = -EFAULT;
+    if (!copy_from_user(m->text, buf + sizeof(type), size)) {
+        mutex_lock(&ipc_lock);
+        res = send_locked(id, m, flags);
+        mutex_unlock(&ipc_lock);
+    }
+    if (res)
+        kfree(m);
+    return res;
+}
+
+/* The message that msgrcv(2) wants, or NULL. */
+static struct message *choose(struct queue *q, int64_t type, int flags)
+{
+    struct message *m, *best = NULL;
+    list_for_each (m, &q->messages, link) {
+        bool fits = type == 0  ? true
+                    : type < 0 ? m->type <= -type
+                               : (m->type == type) == !(flags & MSG_EXCEPT);
+        if (fits && (!best || (type < 0 && m->type < best->type)))
+            best = m;
+    }
+    return best;
+}
+
+static struct message *receive_locked(int id, size_t size, int64_t type, int flags)
+{
+    struct ipc_object *o = ipc_find(&queues, id, IPC_READ);
+    if (IS_ERR(o))
+        return (struct message *)o;
+    struct queue *q = queue_of(o);
+    struct message *m;
+    while (!(m = choose(q, type, flags))) {
+        int err = flags & IPC_NOWAIT ? -ENOMSG : wait_for_change(q);
+        if (err)
+            return ERR_PTR(err);
+    }
+    if (m->size > size && !(flags & MSG_NOERROR))
+        return ERR_PTR(-E2BIG);
+    list_remove(&m->link);
+    q->bytes -= m->size;
+    q->count--;
+    q->last_receiver = current_process()->pid;
+    q->receive_time = ipc_now();
+    changed(q);
+    return m;
+}
+
+long sys_msgrcv(int id, uaddr_t buf, size_t size, int64_t type, int flags)
+{
+    if (id < 0 || size > INT64_MAX)
+        return -EINVAL;
+    if (flags & MSG_COPY)
+        return -ENOSYS; /* as a Linux without CONFIG_CHECKPOINT_RESTORE */
+    if (type == INT64_MIN)
+        type = -INT64_MAX;
+    mutex_lock(&ipc_lock);
+    struct message *m = receive_locked(id, size, type, flags);
+    mutex_unlock(&ipc_lock);
+    if (IS_ERR(m))
+        return PTR_ERR(m);
+    long res = (long)MIN(size, m->size);
+    if (copy_to_user(buf, &m->type, sizeof(m->type)) ||
+        copy_to_user(buf + sizeof(m->type), m->text, (size_t)res))
+        res = -EFAULT;
+    kfree(m);
+    return res;
+}
+
+static void stat_queue(const struct queue *q, struct msqid64_ds *out)
+{
+    *out = (struct msqid64_ds){
+        .msg_stime = q->send_time,
+        .msg_rtime = q->receive_time,
+        .msg_ctime = q->change_time,
+        .msg_cbytes = q->bytes,
+        .msg_qnum = q->count,
+        .msg_qbytes = q->max_bytes,
+        .msg_lspid = q->last_sender,
+        .msg_lrpid = q->last_receiver,
+    };
+    ipc_stat(&q->ipc, &out->msg_perm);
+}
+
+static long control_locked(int id, int cmd, struct msqid64_ds *ds)
+{
+    struct ipc_object *o =
+        cmd == IPC_STAT ? ipc_find(&queues, id, IPC_READ) : ipc_find_owned(&queues, id);
+    if (IS_ERR(o))
+        return PTR_ERR(o);
+    struct queue *q = queue_of(o);
+    switch (cmd) {
+    case IPC_STAT:
+        stat_queue(q, ds);
+        return 0;
+    case IPC_SET:
+        if (ds->msg_qbytes > MSGMNB && !capable(24 /* CAP_SYS_RESOURCE */))
+            return -EPERM;
+        ipc_change(o, &ds->msg_perm);
+        q->max_bytes = ds->msg_qbytes;
+        q->change_time = ipc_now();
+        changed(q);
+        return 0;
+    default: /* IPC_RMID */
+        o->removed = true;
+        changed(q); /* who wakes up waits for the lock, with a reference of its own */
+        ipc_remove(&queues, o);
+        return 0;
+    }
+}
+
+long sys_msgctl(int id, int cmd, uaddr_t buf)
+{
+    struct msqid64_ds ds = {0};
+    if (id < 0 || (cmd != IPC_STAT && cmd != IPC_SET && cmd != IPC_RMID))
+        return -EINVAL;
+    if (cmd == IPC_SET && copy_from_user(&ds, buf, sizeof(ds)))
+        return -EFAULT;
+    mutex_lock(&ipc_lock);
+    long res = control_locked(id, cmd, &ds);
+    mutex_unlock(&ipc_lock);
+    if (!res && cmd == IPC_STAT && copy_to_user(buf, &ds, sizeof(ds)))
+        return -EFAULT;
+    return res;
+}
