@@ -28,7 +28,8 @@ CLASSES = {
 # sockpair opens all the files it may before it does anything, and the kernel keeps the objects of closed ones.
 LIMITED = ["prlimit", "--nofile=4096", "stress-ng"]
 SMALL = ["--vm-bytes", "32M", "--mmap-bytes", "16M", "--mremap-bytes", "8M", "--hdd-bytes", "16M",
-         "--fallocate-bytes", "16M", "--shm-bytes", "1M", "--shm-objs", "8", "--memfd-bytes", "16M", "--pthread-max", "64", "--qsort-size", "4096"]
+         "--fallocate-bytes", "16M", "--shm-bytes", "1M", "--shm-objs", "8", "--memfd-bytes", "16M", "--pthread-max", "64",
+         "--qsort-size", "4096"]
 # What may stay: one empty slab in each of some sixty caches, pages in the lists of two processors, 8192 names
 # that are remembered (each up to half a KiB with its vnode).
 STAYS = 6 << 20
