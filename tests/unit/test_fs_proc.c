@@ -291,7 +291,8 @@ static void devices(void **state)
     assert_non_null(strstr(list_dir("/dev"), " null zero full random urandom kmsg "));
 }
 
-/* /proc itself is looked up anew every time: what lies below is too, so nothing of it may be kept. */
+/* /proc itself is looked up anew every time: what lies below is too, so nothing of it may be kept.
+ */
 static void names_below_proc_are_not_kept(void **state)
 {
     (void)state;
@@ -305,10 +306,8 @@ static void names_below_proc_are_not_kept(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registered_files),
-        cmocka_unit_test(names_below_proc_are_not_kept),
-        cmocka_unit_test(system_files),
-        cmocka_unit_test(dynamic_directories),
+        cmocka_unit_test(registered_files), cmocka_unit_test(names_below_proc_are_not_kept),
+        cmocka_unit_test(system_files),     cmocka_unit_test(dynamic_directories),
         cmocka_unit_test(devices),
     };
     return cmocka_run_group_tests(tests, mount_all, NULL);
