@@ -79,6 +79,7 @@ void linux_init(void)
     process_init();
     posix_timers_init();
     ipc_init();
+    mqueue_init();
     machine_init();
     sysinfo_register();
     proc_pid_init();

@@ -85,7 +85,8 @@ void sysinfo_register(void);
 /* Drops what a process that never ran has: descriptors, memory, executable, folders. */
 void process_release_parts(struct process *p);
 
-/* --- time.c, itimer.c, posix_timer.c, futex.c -------------------------------------------------------------------------- */
+/* --- time.c, itimer.c, posix_timer.c, futex.c
+ * -------------------------------------------------------------------------- */
 /* itimer.c: the timers in a new process; RLIMIT_CPU was set or inherited. */
 void itimers_init(struct process *p);
 void cpu_limit_changed(struct process *p);
@@ -93,6 +94,7 @@ void cpu_limit_changed(struct process *p);
 void posix_timer_delivered(struct process *p, const struct siginfo_k *info);
 void posix_timers_release(struct process *p);
 void posix_timers_init(void);
+void mqueue_init(void);
 /* User and system time so far. process: ended tasks included. */
 void task_times(struct task *t, nsec_t *user, nsec_t *system);
 void process_times(struct process *p, nsec_t *user, nsec_t *system);
