@@ -8,11 +8,6 @@
 
 struct mutex ipc_lock;
 
-void ipc_init(void)
-{
-    mutex_init(&ipc_lock);
-}
-
 int64_t ipc_now(void)
 {
     return time_realtime() / NSEC_PER_SEC;
@@ -159,4 +154,34 @@ void ipc_process_ends(struct process *p)
     sem_undo_all(p);
     shm_sweep();
     mutex_unlock(&ipc_lock);
+}
+
+/* --- /proc ------------------------------------------------------------------------------------ */
+
+static void show_table(struct text_buf *b, void *arg)
+{
+    struct ipc_table *t = arg;
+    struct ipc_object *o;
+    text_printf(b, "%s\n", t->heading);
+    mutex_lock(&ipc_lock);
+    list_for_each (o, &t->set->objects, link) {
+        if (!check_access(o, IPC_READ))
+            t->line(b, o);
+    }
+    mutex_unlock(&ipc_lock);
+}
+
+void ipc_table_register(struct ipc_table *t)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "proc/sysvipc/%s", t->name);
+    procfs_register(name, 0444, show_table, NULL, t);
+}
+
+void ipc_init(void)
+{
+    mutex_init(&ipc_lock);
+    shm_init();
+    sem_init();
+    msg_init();
 }

@@ -59,7 +59,18 @@ void ipc_change(struct ipc_object *o, const struct ipc64_perm *p);
 /* Seconds since the Epoch, as the *_time fields have it. */
 int64_t ipc_now(void);
 
+/* Registers /proc/sysvipc/NAME: the heading, then `line` per object. */
+struct ipc_table {
+    const char *name, *heading;
+    struct ipc_set *set;
+    void (*line)(struct text_buf *b, struct ipc_object *o);
+};
+void ipc_table_register(struct ipc_table *t);
+
 void ipc_init(void);
+void shm_init(void);
+void sem_init(void);
+void msg_init(void);
 /* The current process ends: its semaphore operations are undone, segments that nobody uses go. */
 void ipc_process_ends(struct process *p);
 void sem_undo_all(struct process *p);

@@ -246,3 +246,25 @@ long sys_msgctl(int id, int cmd, uaddr_t buf)
         return -EFAULT;
     return res;
 }
+
+static void show_queue(struct text_buf *b, struct ipc_object *o)
+{
+    struct queue *q = queue_of(o);
+    text_printf(b, "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10ld %10ld %10ld\n",
+                o->key, o->id, o->mode, q->bytes, q->count, q->last_sender, q->last_receiver,
+                o->uid, o->gid, o->cuid, o->cgid, (long)q->send_time, (long)q->receive_time,
+                (long)q->change_time);
+}
+
+void msg_init(void)
+{
+    static struct ipc_table table = {
+        .name = "msg",
+        .heading =
+            "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  "
+            "cgid      stime      rtime      ctime",
+        .set = &queues,
+        .line = show_queue,
+    };
+    ipc_table_register(&table);
+}

@@ -403,3 +403,22 @@ long sys_semctl(int id, int sem, int cmd, uint64_t arg)
         return -EFAULT;
     return res;
 }
+
+static void show_set(struct text_buf *b, struct ipc_object *o)
+{
+    struct sem_set *s = set_of(o);
+    text_printf(b, "%10d %10d  %4o %10u %5u %5u %5u %5u %10ld %10ld\n", o->key, o->id, o->mode,
+                s->count, o->uid, o->gid, o->cuid, o->cgid, (long)s->op_time, (long)s->change_time);
+}
+
+void sem_init(void)
+{
+    static struct ipc_table table = {
+        .name = "sem",
+        .heading = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      "
+                   "ctime",
+        .set = &sets,
+        .line = show_set,
+    };
+    ipc_table_register(&table);
+}

@@ -258,3 +258,27 @@ long sys_shmctl(int id, int cmd, uaddr_t buf)
         return -EFAULT;
     return res;
 }
+
+static void show_segment(struct text_buf *b, struct ipc_object *o)
+{
+    struct segment *s = segment_of(o);
+    text_printf(
+        b, "%10d %10d  %4o %21lu %5d %5d  %5lu %5u %5u %5u %5u %10ld %10ld %10ld %21lu %21lu\n",
+        o->key, o->id, o->mode, s->size, s->creator, s->last_pid, (unsigned long)attachments(s),
+        o->uid, o->gid, o->cuid, o->cgid, (long)s->attach_time, (long)s->detach_time,
+        (long)s->change_time, s->size, 0ul);
+}
+
+void shm_init(void)
+{
+    static struct ipc_table table = {
+        .name = "shm",
+        .heading =
+            "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  "
+            "cuid  cgid      atime      dtime      ctime                   rss                "
+            "  swap",
+        .set = &segments,
+        .line = show_segment,
+    };
+    ipc_table_register(&table);
+}
