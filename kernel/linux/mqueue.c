@@ -66,6 +66,37 @@ static void queue_put(struct mqueue *q)
 
 /* --- descriptors ------------------------------------------------------------------------------ */
 
+/* A text about the queue; messages have calls of their own. */
+static ssize_t queue_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    struct mqueue *q = f->data;
+    struct message *m;
+    size_t bytes = 0;
+    char text[80];
+    mutex_lock(&q->lock);
+    list_for_each (m, &q->messages, link)
+        bytes += m->size;
+    int len = snprintf(text, sizeof(text), "QSIZE:%-10lu NOTIFY:%-5d SIGNO:%-5d NOTIFY_PID:%-6d\n",
+                       bytes, q->notify_pid && !q->notify_signal ? SIGEV_NONE_N : SIGEV_SIGNAL_N,
+                       q->notify_pid ? q->notify_signal : 0, q->notify_pid);
+    mutex_unlock(&q->lock);
+    if (*pos >= (uint64_t)len)
+        return 0;
+    size_t n = MIN(u->resid, (size_t)len - *pos);
+    int err = uio_write(u, text + *pos, n);
+    *pos += err ? 0 : n;
+    return err ? err : (ssize_t)n;
+}
+
+static int64_t queue_seek(struct file *f, int64_t offset, int whence)
+{
+    int64_t pos = whence == 1 /* SEEK_CUR */ ? (int64_t)f->pos + offset : offset;
+    if (whence > 1 || pos < 0)
+        return -EINVAL;
+    f->pos = (uint64_t)pos;
+    return pos;
+}
+
 static unsigned queue_poll(struct file *f, struct poll_table *pt)
 {
     struct mqueue *q = f->data;
@@ -99,6 +130,8 @@ static void queue_describe(struct file *f, char *buf, size_t size)
 static const struct file_ops queue_ops = {
     .name = "mqueue",
     .mode = MODE_REG | 0600,
+    .read = queue_read,
+    .seek = queue_seek,
     .poll = queue_poll,
     .closed = queue_closed,
     .release = queue_release,

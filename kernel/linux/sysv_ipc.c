@@ -3,7 +3,6 @@
 
 #include "core/mem.h"
 
-#define OBJECTS_MAX 4096
 #define CAP_IPC_OWNER_N 15
 
 struct mutex ipc_lock;
@@ -53,19 +52,28 @@ static struct ipc_object *find_key(struct ipc_set *set, int key)
     return found;
 }
 
+/* A new identifier; there is a place. */
+static int take_id(struct ipc_set *set)
+{
+    int word = 0;
+    while (set->used[word] == ~0ull)
+        word++;
+    int bit = __builtin_ctzll(~set->used[word]);
+    set->used[word] |= 1ull << bit;
+    set->sequence++;
+    return (int)(((unsigned)set->sequence * IPC_OBJECTS_MAX) & 0x7fffffff) + word * 64 + bit;
+}
+
 static long create(struct ipc_set *set, const struct ipc_request *r)
 {
     const struct cred *c = current_cred();
-    if (set->count >= OBJECTS_MAX)
+    if (set->count >= IPC_OBJECTS_MAX)
         return -ENOSPC;
     struct ipc_object *o = r->create(r);
     if (IS_ERR(o))
         return PTR_ERR(o);
     ref_init(&o->refs, 1);
-    do
-        set->last_id = (set->last_id + 1) & 0x7fffffff;
-    while (find(set, set->last_id));
-    o->id = set->last_id;
+    o->id = take_id(set);
     o->key = r->key;
     o->uid = o->cuid = c->euid;
     o->gid = o->cgid = c->egid;
@@ -105,6 +113,27 @@ struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access)
     return err ? ERR_PTR(err) : o;
 }
 
+struct ipc_object *ipc_find_at(struct ipc_set *set, int place, unsigned access)
+{
+    struct ipc_object *o;
+    list_for_each (o, &set->objects, link) {
+        if (o->id % IPC_OBJECTS_MAX == place) {
+            int err = access ? check_access(o, access) : 0;
+            return err ? ERR_PTR(err) : o;
+        }
+    }
+    return ERR_PTR(-EINVAL);
+}
+
+int ipc_highest(const struct ipc_set *set)
+{
+    struct ipc_object *o;
+    int highest = 0;
+    list_for_each (o, &set->objects, link)
+        highest = MAX(highest, o->id % IPC_OBJECTS_MAX);
+    return highest;
+}
+
 struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
 {
     uint32_t euid = current_cred()->euid;
@@ -123,6 +152,8 @@ void ipc_put(struct ipc_object *o)
 
 void ipc_remove(struct ipc_set *set, struct ipc_object *o)
 {
+    int place = o->id % IPC_OBJECTS_MAX;
+    set->used[place / 64] &= ~(1ull << place % 64);
     o->removed = true;
     list_remove(&o->link);
     set->count--;

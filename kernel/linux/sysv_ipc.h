@@ -21,10 +21,14 @@ struct ipc_object {
     void (*free)(struct ipc_object *o);
 };
 
-/* All objects of a kind. */
+#define IPC_OBJECTS_MAX 4096
+
+/* All objects of a kind. An identifier is a place in the table of IPC_OBJECTS_MAX, which the *_STAT
+ * commands go through, and a number that keeps those that follow each other there apart. */
 struct ipc_set {
     struct list objects;
-    int count, last_id;
+    int count, sequence;
+    uint64_t used[IPC_OBJECTS_MAX / 64]; /* places */
 };
 
 /* What semget and its like are asked for. */
@@ -48,6 +52,10 @@ long ipc_get(struct ipc_set *set, const struct ipc_request *r);
 /* The object, if the caller has the access (IPC_READ, IPC_WRITE); or ERR_PTR: -EINVAL, -EIDRM,
  * -EACCES. */
 struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access);
+/* The same for the *_STAT commands, by its place; access 0: anybody's. */
+struct ipc_object *ipc_find_at(struct ipc_set *set, int place, unsigned access);
+/* The highest place in use, which the *_INFO commands return; 0 if there is none. */
+int ipc_highest(const struct ipc_set *set);
 /* The same for IPC_SET and IPC_RMID, which need its owner: -EPERM. */
 struct ipc_object *ipc_find_owned(struct ipc_set *set, int id);
 void ipc_put(struct ipc_object *o);

@@ -129,6 +129,17 @@ static void attributes_are_told(void)
     drop_queue();
 }
 
+static void reading_describes_the_queue(void)
+{
+    char text[200] = "";
+    unsigned long size = 0;
+    open_queue(0, 3, 16);
+    CHECK(mq_send(q, "12345", 5, 0) == 0);
+    CHECK(read(q, text, sizeof(text) - 1) > 0 && sscanf(text, "QSIZE:%lu", &size) == 1);
+    CHECK(size >= 5 && strstr(text, "NOTIFY_PID:0") && read(q, text, sizeof(text)) == 0);
+    drop_queue();
+}
+
 static void queues_can_be_polled(void)
 {
     char buf[16];
@@ -208,6 +219,7 @@ int main(void)
     CASE(waits_have_a_limit);
     CASE(both_sides_wait);
     CASE(attributes_are_told);
+    CASE(reading_describes_the_queue);
     CASE(queues_can_be_polled);
     CASE(a_first_message_is_told_once);
     CASE(modes_keep_strangers_out);
