@@ -31,8 +31,8 @@ int get_timespec(uaddr_t src, nsec_t *ns); /* and -EFAULT */
 int put_timespec(uaddr_t dst, nsec_t ns);
 /* How many intervals after `due` the next expiry is: 1 unless some were missed or are too near. */
 int64_t intervals_to_next(nsec_t now, nsec_t due, nsec_t interval);
-/* A clock of CPU time of the current process or one of its threads (clock_getcpuclockid(3)): *tid is
- * the thread, or 0. -EINVAL. */
+/* A clock of CPU time of the current process or one of its threads (clock_getcpuclockid(3)): *tid
+ * is the thread, or 0. -EINVAL. */
 int cpu_clock_select(int id, int *tid, bool *user_only);
 /* now + duration, without overflow. */
 static inline nsec_t time_after(nsec_t now, nsec_t duration)

@@ -11,8 +11,7 @@ static spinlock_t cpu_timers_lock = SPINLOCK_INIT;
 void cpu_timer_init(struct cpu_timer *ct, struct process *p, int tid, bool user_only,
                     nsec_t (*expired)(struct cpu_timer *ct, nsec_t now))
 {
-    *ct = (struct cpu_timer){
-        .process = p, .tid = tid, .user_only = user_only, .expired = expired};
+    *ct = (struct cpu_timer){.process = p, .tid = tid, .user_only = user_only, .expired = expired};
     list_init(&ct->link);
 }
 

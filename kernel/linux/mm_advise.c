@@ -144,8 +144,8 @@ long sys_madvise(uaddr_t addr, uint64_t len, int advice)
                  advice == MADV_KEEPONFORK;
     bool populate = advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
     bool remove = advice == MADV_REMOVE;
-    if ((!advice_is_hint(advice) && !drops && !flags && !populate && !remove) || (addr & ~PAGE_MASK) ||
-        bad_range(addr, len, &size))
+    if ((!advice_is_hint(advice) && !drops && !flags && !populate && !remove) ||
+        (addr & ~PAGE_MASK) || bad_range(addr, len, &size))
         return -EINVAL;
     if (size == 0)
         return 0;

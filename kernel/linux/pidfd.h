@@ -6,7 +6,8 @@
 
 /* A file that stands for p (takes a reference). */
 int pidfd_create(struct process *p, struct file **out);
-/* The process id behind a descriptor of the current process; -EBADF. *nonblock: O_NONBLOCK is set. */
+/* The process id behind a descriptor of the current process; -EBADF. *nonblock: O_NONBLOCK is set.
+ */
 int pidfd_pid(int fd, bool *nonblock);
 
 #endif

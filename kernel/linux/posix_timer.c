@@ -6,13 +6,14 @@
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
-/* Protects the timers' lists and settings against their expiry. Taken after the CPU timers' lock. */
+/* Protects the timers' lists and settings against their expiry. Taken after the CPU timers' lock.
+ */
 static spinlock_t timers_lock = SPINLOCK_INIT;
 
 struct posix_timer {
     struct list link; /* process->posix_timers, under timers_lock */
     bool on_cpu_time;
-    struct timer timer;   /* one of the two */
+    struct timer timer; /* one of the two */
     struct cpu_timer cpu;
     struct process *process;
     int id, clock;
@@ -218,8 +219,7 @@ static void get_timer(struct posix_timer *pt, struct timespec_k it[2])
 static void arm(struct posix_timer *pt, nsec_t value, bool absolute)
 {
     if (pt->on_cpu_time) {
-        cpu_timer_arm(&pt->cpu,
-                      absolute ? value : time_after(cpu_timer_clock(&pt->cpu), value));
+        cpu_timer_arm(&pt->cpu, absolute ? value : time_after(cpu_timer_clock(&pt->cpu), value));
         return;
     }
     nsec_t deadline = time_after(time_now(), value);

@@ -113,7 +113,7 @@ struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access)
     return err ? ERR_PTR(err) : o;
 }
 
-struct ipc_object *ipc_find_at(struct ipc_set *set, int place, unsigned access)
+static struct ipc_object *find_at(struct ipc_set *set, int place, unsigned access)
 {
     struct ipc_object *o;
     list_for_each (o, &set->objects, link) {
@@ -134,7 +134,7 @@ int ipc_highest(const struct ipc_set *set)
     return highest;
 }
 
-struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
+static struct ipc_object *find_owned(struct ipc_set *set, int id)
 {
     uint32_t euid = current_cred()->euid;
     struct ipc_object *o = find(set, id);
@@ -142,6 +142,15 @@ struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
         return ERR_PTR(-EINVAL);
     bool owner = euid == o->uid || euid == o->cuid || capable(21 /* CAP_SYS_ADMIN */);
     return owner ? o : ERR_PTR(-EPERM);
+}
+
+struct ipc_object *ipc_find_for(struct ipc_set *set, int id, int cmd, int stat, int stat_any)
+{
+    if (cmd == IPC_STAT)
+        return ipc_find(set, id, IPC_READ);
+    if (cmd == stat || cmd == stat_any)
+        return find_at(set, id, cmd == stat ? IPC_READ : 0);
+    return find_owned(set, id);
 }
 
 void ipc_put(struct ipc_object *o)

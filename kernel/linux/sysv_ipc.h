@@ -52,12 +52,12 @@ long ipc_get(struct ipc_set *set, const struct ipc_request *r);
 /* The object, if the caller has the access (IPC_READ, IPC_WRITE); or ERR_PTR: -EINVAL, -EIDRM,
  * -EACCES. */
 struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access);
-/* The same for the *_STAT commands, by its place; access 0: anybody's. */
-struct ipc_object *ipc_find_at(struct ipc_set *set, int place, unsigned access);
+/* What a command of shmctl, semctl or msgctl is about: IPC_STAT needs IPC_READ, and so does `stat`
+ * (SHM_STAT, ...), which names the object by its place; `stat_any` (SHM_STAT_ANY, ...) needs
+ * nothing; all others are its owner's: -EPERM. */
+struct ipc_object *ipc_find_for(struct ipc_set *set, int id, int cmd, int stat, int stat_any);
 /* The highest place in use, which the *_INFO commands return; 0 if there is none. */
 int ipc_highest(const struct ipc_set *set);
-/* The same for IPC_SET and IPC_RMID, which need its owner: -EPERM. */
-struct ipc_object *ipc_find_owned(struct ipc_set *set, int id);
 void ipc_put(struct ipc_object *o);
 /* Takes it out of its set. Sleepers are the caller's to wake. */
 void ipc_remove(struct ipc_set *set, struct ipc_object *o);

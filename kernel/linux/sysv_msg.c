@@ -207,13 +207,7 @@ static void stat_queue(const struct queue *q, struct msqid64_ds *out)
 
 static long control_locked(int id, int cmd, struct msqid64_ds *ds)
 {
-    struct ipc_object *o;
-    if (cmd == IPC_STAT)
-        o = ipc_find(&queues, id, IPC_READ);
-    else if (cmd == MSG_STAT || cmd == MSG_STAT_ANY)
-        o = ipc_find_at(&queues, id, cmd == MSG_STAT ? IPC_READ : 0);
-    else
-        o = ipc_find_owned(&queues, id);
+    struct ipc_object *o = ipc_find_for(&queues, id, cmd, MSG_STAT, MSG_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct queue *q = queue_of(o);

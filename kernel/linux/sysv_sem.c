@@ -357,13 +357,7 @@ static void stat_set(const struct sem_set *s, struct semid64_ds *out)
 
 static long control_set(int id, int cmd, struct semid64_ds *ds)
 {
-    struct ipc_object *o;
-    if (cmd == IPC_STAT)
-        o = ipc_find(&sets, id, IPC_READ);
-    else if (cmd == SEM_STAT || cmd == SEM_STAT_ANY)
-        o = ipc_find_at(&sets, id, cmd == SEM_STAT ? IPC_READ : 0);
-    else
-        o = ipc_find_owned(&sets, id);
+    struct ipc_object *o = ipc_find_for(&sets, id, cmd, SEM_STAT, SEM_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct sem_set *s = set_of(o);

@@ -222,13 +222,7 @@ static void remove_segment(struct segment *s)
 
 static long control_locked(int id, int cmd, struct shmid64_ds *ds)
 {
-    struct ipc_object *o;
-    if (cmd == IPC_STAT)
-        o = ipc_find(&segments, id, IPC_READ);
-    else if (cmd == SHM_STAT || cmd == SHM_STAT_ANY)
-        o = ipc_find_at(&segments, id, cmd == SHM_STAT ? IPC_READ : 0);
-    else
-        o = ipc_find_owned(&segments, id);
+    struct ipc_object *o = ipc_find_for(&segments, id, cmd, SHM_STAT, SHM_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct segment *s = segment_of(o);

@@ -262,8 +262,8 @@ static void capability_headers_are_checked(void)
     CHECK_ERRNO(syscall(SYS_capget, &h, caps), EINVAL);
     h.pid = 99999;
     CHECK_ERRNO(syscall(SYS_capget, &h, caps), ESRCH);
-    CHECK_ERRNO(syscall(SYS_capset, &(struct __user_cap_header_struct){_LINUX_CAPABILITY_VERSION_3, 1},
-                        caps),
+    CHECK_ERRNO(syscall(SYS_capset,
+                        &(struct __user_cap_header_struct){_LINUX_CAPABILITY_VERSION_3, 1}, caps),
                 EPERM);
     CHECK_ERRNO(syscall(SYS_capget, 8, caps), EFAULT);
 }

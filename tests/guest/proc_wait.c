@@ -390,7 +390,8 @@ static void orphaned_groups_do_not_stop(void)
 {
     int status;
     pid_t pid = child_start(orphan_ignores_tstp);
-    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 12);
+    CHECK(waitpid(pid, &status, WUNTRACED) == pid && WIFEXITED(status) &&
+          WEXITSTATUS(status) == 12);
 }
 
 static void clone_exit_signals(void)
