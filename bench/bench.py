@@ -22,6 +22,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from guests import GUEST_IP, HOST_IP, PREFIX, TAP, Images  # noqa: E402
+import connections  # noqa: E402
 import flood  # noqa: E402
 import pairs  # noqa: E402
 import report  # noqa: E402
@@ -121,6 +122,8 @@ def collect(images, options):
         collect_server_start(images, options, add)
     if not options.rows or "flood" in options.rows:
         collect_flood(images, options, add)
+    if not options.rows or "connections" in options.rows:
+        collect_connections(images, options, add)
     return data
 
 
@@ -151,6 +154,19 @@ def collect_flood(images, options, add):
         except (RuntimeError, subprocess.SubprocessError, OSError) as error:
             print(f"  failed: {error}", file=sys.stderr)
             add("server", {"redis GET beside a flood": {"failed": str(error)[:200]}})
+
+
+def collect_connections(images, options, add):
+    for run in range(options.runs):
+        for system in options.systems:
+            print(f"[connections] nginx on {system}, run {run}", file=sys.stderr, flush=True)
+            try:
+                alone, beside = connections.run(images, system, options)
+                add(system, {"nginx beside 10,000 idle": {"rate": beside},
+                             "nginx, share kept": {"rate": beside / alone}})
+            except (RuntimeError, subprocess.SubprocessError, OSError) as error:
+                print(f"  failed: {error}", file=sys.stderr)
+                add(system, {"nginx beside 10,000 idle": {"failed": str(error)[:200]}})
 
 
 def collect_pairs(images, options, add):

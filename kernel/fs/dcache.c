@@ -147,8 +147,12 @@ struct dentry *dcache_find(struct dentry *parent, const char *name, size_t len, 
 /* Makes a dentry findable, where names may be remembered. */
 static void hash(struct dentry *d)
 {
-    if (!d->parent->vnode->uncached && !d->parent->deleted)
-        list_push_front(bucket_of(d->parent, d->key), &d->hash);
+    const struct dentry *parent = d->parent;
+    /* Below a directory that is looked up anew every time the name would not be found again, and
+     * keep that directory's dentry alive. */
+    bool found_again = parent->parent == parent || !list_empty(&parent->hash);
+    if (found_again && !parent->vnode->uncached && !parent->deleted)
+        list_push_front(bucket_of(parent, d->key), &d->hash);
 }
 
 /* One reference, not in the tree yet. */

@@ -12,13 +12,17 @@ void (*file_epoll_release)(struct file *f);
  */
 static spinlock_t unused_lock = SPINLOCK_INIT;
 static struct file *unused; /* linked through data */
+static size_t unused_count;
+static atomic_size_t allocated;
 
 static struct file *take_unused(void)
 {
     spin_lock(&unused_lock);
     struct file *f = unused;
-    if (f)
+    if (f) {
         unused = f->data;
+        unused_count--;
+    }
     spin_unlock(&unused_lock);
     if (f) /* all but the count */
         memset((char *)f + sizeof(f->refs), 0, sizeof(*f) - sizeof(f->refs));
@@ -30,6 +34,15 @@ static void keep_unused(struct file *f)
     spin_lock(&unused_lock);
     f->data = unused;
     unused = f;
+    unused_count++;
+    spin_unlock(&unused_lock);
+}
+
+void file_counts(size_t *all, size_t *idle)
+{
+    spin_lock(&unused_lock);
+    *all = allocated;
+    *idle = unused_count;
     spin_unlock(&unused_lock);
 }
 
@@ -45,8 +58,11 @@ uint64_t object_ino(const void *object)
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags)
 {
     struct file *f = take_unused();
-    if (!f && !(f = kzalloc(sizeof(*f))))
-        return ERR_PTR(-ENOMEM);
+    if (!f) {
+        if (!(f = kzalloc(sizeof(*f))))
+            return ERR_PTR(-ENOMEM);
+        atomic_fetch_add(&allocated, 1);
+    }
     f->flags = flags;
     f->ops = ops;
     f->data = data;

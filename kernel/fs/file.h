@@ -41,6 +41,7 @@ struct text_buf;
 #define OPEN_APPEND 02000u
 #define OPEN_NONBLOCK 04000u
 #define OPEN_DSYNC 010000u
+#define OPEN_DIRECT 040000u
 #define OPEN_DIRECTORY 0200000u
 #define OPEN_NOFOLLOW 0400000u
 #define OPEN_NOATIME 01000000u
@@ -123,6 +124,9 @@ struct file {
 uint64_t object_ino(const void *object);
 /* A new description with one reference; -ENFILE/-ENOMEM through ERR_PTR. */
 struct file *file_alloc(const struct file_ops *ops, void *data, unsigned flags);
+/* How many descriptions there are in memory, and how many of these are not open but kept for reuse.
+ */
+void file_counts(size_t *all, size_t *idle);
 static inline void file_get(struct file *f)
 {
     ref_get(&f->refs);

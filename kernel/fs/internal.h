@@ -158,7 +158,17 @@ int device_open(struct vnode *v, struct file *f);
 void vnode_drop_xattrs(struct vnode *v); /* at its end */
 /* -EPERM if the file is sealed against getting this size, or against being written. With v->lock
  * held. */
-int vnode_check_seals(const struct vnode *v, uint64_t size, bool writes);
+static inline int vnode_check_seals(const struct vnode *v, uint64_t size, bool writes)
+{
+    if (likely(!v->seals))
+        return 0;
+    unsigned refused = writes ? SEAL_WRITE | SEAL_FUTURE_WRITE : 0;
+    if (size > v->attr.size)
+        refused |= SEAL_GROW;
+    if (size < v->attr.size)
+        refused |= SEAL_SHRINK;
+    return v->seals & refused ? -EPERM : 0;
+}
 
 /* --- pagecache.c: indexes are page numbers --- */
 

@@ -7,6 +7,7 @@
 #include "fs/internal.h"
 
 #define USER_HZ 100
+#define FILE_MAX "1048576"
 #define KIB_PER_PAGE (PAGE_SIZE / 1024)
 
 typedef unsigned long long ull;
@@ -63,6 +64,14 @@ static void show_meminfo(struct text_buf *b, void *arg)
         else
             text_printf(b, "%-16s%8llu kB\n", label, (ull)rows[i].pages * KIB_PER_PAGE);
     }
+}
+
+static void show_file_counts(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    size_t all, idle;
+    file_counts(&all, &idle);
+    text_printf(b, "%zu\t%zu\t" FILE_MAX "\n", all, idle);
 }
 
 static void show_uptime(struct text_buf *b, void *arg)
@@ -194,7 +203,7 @@ static const struct {
     {"proc/filesystems", "nodev\ttmpfs\nnodev\tproc\nnodev\tsysfs\nnodev\tdevtmpfs"},
     {"proc/devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:"},
     {"proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"},
-    {"proc/sys/fs/file-max", "1048576"},
+    {"proc/sys/fs/file-max", FILE_MAX},
     {"proc/sys/fs/epoll/max_user_watches", "1048576"},
     {"proc/sys/fs/inotify/max_queued_events", "16384"},
     {"proc/sys/fs/inotify/max_user_instances", "128"},
@@ -228,6 +237,7 @@ static const struct {
     {"proc/mounts", show_mounts, NULL},
     {"proc/slabinfo", show_slabinfo, NULL},
     {"proc/stat", show_stat, NULL},
+    {"proc/sys/fs/file-nr", show_file_counts, NULL},
     {"proc/sys/kernel/random/boot_id", show_boot_id, boot_id},
     {"proc/uptime", show_uptime, NULL},
     {"sys/devices/system/cpu/online", show_cpu_range, NULL},

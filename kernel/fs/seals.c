@@ -54,13 +54,3 @@ int vnode_get_seals(struct vnode *v)
 {
     return v->sealable ? (int)v->seals : -EINVAL;
 }
-
-int vnode_check_seals(const struct vnode *v, uint64_t size, bool writes)
-{
-    unsigned refused = writes ? SEAL_WRITE | SEAL_FUTURE_WRITE : 0;
-    if (size > v->attr.size)
-        refused |= SEAL_GROW;
-    if (size < v->attr.size)
-        refused |= SEAL_SHRINK;
-    return v->seals & refused ? -EPERM : 0;
-}

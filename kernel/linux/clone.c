@@ -312,3 +312,16 @@ long sys_clone3(uaddr_t uargs, size_t size)
     };
     return do_clone(&r);
 }
+
+/* What a process may stop sharing with others is its descriptors; the rest is its own already, and
+ * nothing can be taken from its threads. */
+long sys_unshare(uint64_t flags)
+{
+    const uint64_t known =
+        CLONE_FS | CLONE_SIGHAND | CLONE_VM | CLONE_THREAD | CLONE_FILES | CLONE_SYSVSEM;
+    if (flags & NAMESPACES)
+        return capable(21 /* CAP_SYS_ADMIN */) || (flags & CLONE_NEWUSER) ? -EINVAL : -EPERM;
+    if ((flags & ~known) || (flags && current_process()->task_count > 1))
+        return -EINVAL;
+    return flags & CLONE_FILES ? fd_unshare() : 0;
+}

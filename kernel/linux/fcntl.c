@@ -10,10 +10,9 @@
 #define SIGIO_N 29
 #define CAP_KILL_N 5
 #define O_ASYNC_FLAG 020000u
-#define O_DIRECT_FLAG 040000u
 #define O_NOATIME_FLAG 01000000u
 /* What F_SETFL may change, besides O_ASYNC. */
-#define SETFL_MASK (OPEN_APPEND | OPEN_NONBLOCK | O_DIRECT_FLAG | O_NOATIME_FLAG)
+#define SETFL_MASK (OPEN_APPEND | OPEN_NONBLOCK | OPEN_DIRECT | O_NOATIME_FLAG)
 
 static long dup_from(int fd, int64_t from, bool cloexec)
 {
@@ -189,8 +188,6 @@ static long owner_get_ex(struct file *f, uaddr_t arg)
 
 static long set_status_flags(struct file *f, unsigned flags)
 {
-    if (flags & O_DIRECT_FLAG && file_is_pipe(f))
-        return -EINVAL; /* packets: not there */
     if ((flags ^ f->flags) & O_ASYNC_FLAG) {
         int err = async_set(f, flags & O_ASYNC_FLAG);
         if (err)

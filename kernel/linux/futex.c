@@ -6,6 +6,7 @@
  * queued under that lock, so a waker that changed the word before finds the waiter.
  */
 #include <linux/futex.h>
+#include <linux/time.h>
 
 #include "linux/clock.h"
 #include "linux/mm.h"
@@ -30,7 +31,7 @@ struct waiter {
     struct bucket *bucket; /* changes when it is requeued */
     uint32_t bitset;
     bool woken;
-    struct wait_queue queue;
+    struct wait_queue *queue; /* its thread's */
 };
 
 static struct bucket buckets[BUCKETS];
@@ -120,14 +121,14 @@ static bool unqueue(struct waiter *w)
     }
 }
 
-static int wait_until(uaddr_t word, uint32_t value, bool private, uint32_t bitset, nsec_t deadline)
+/* Puts the waiter, with its bitset and queue filled in, on the bucket of the word if that has the
+ * value; -EAGAIN if not, -EFAULT, -EINVAL. */
+static int enqueue(struct waiter *w, uaddr_t word, uint32_t value, bool private)
 {
-    struct waiter w = {.bitset = bitset};
-    int err = get_key(word, private, &w.key);
+    int err = get_key(word, private, &w->key);
     if (err)
         return err;
-    struct bucket *b = w.bucket = bucket_of(&w.key);
-    wait_queue_init(&w.queue);
+    struct bucket *b = w->bucket = bucket_of(&w->key);
     uint32_t now;
     for (;;) {
         spin_lock(&b->lock);
@@ -137,13 +138,21 @@ static int wait_until(uaddr_t word, uint32_t value, bool private, uint32_t bitse
         if (copy_from_user(&now, word, sizeof(now)))
             return -EFAULT;
     }
-    if (now != value) {
-        spin_unlock(&b->lock);
-        return -EAGAIN;
-    }
-    list_push_back(&b->waiters, &w.link);
+    if (now == value)
+        list_push_back(&b->waiters, &w->link);
     spin_unlock(&b->lock);
-    err = wait_event_timeout(&w.queue, READ_ONCE(w.woken), deadline);
+    return now == value ? 0 : -EAGAIN;
+}
+
+static int wait_until(uaddr_t word, uint32_t value, bool private, uint32_t bitset, nsec_t deadline)
+{
+    struct wait_queue queue;
+    struct waiter w = {.bitset = bitset, .queue = &queue};
+    wait_queue_init(&queue);
+    int err = enqueue(&w, word, value, private);
+    if (err)
+        return err;
+    err = wait_event_timeout(&queue, READ_ONCE(w.woken), deadline);
     return unqueue(&w) ? err : 0;
 }
 
@@ -158,6 +167,12 @@ static long wait_restart(struct task *t)
     return res;
 }
 
+/* An absolute time of the wall clock or the monotonic one as a monotonic one. */
+static nsec_t deadline_of(nsec_t t, bool realtime)
+{
+    return realtime && t != NSEC_NEVER ? time_after(time_now(), t - time_realtime()) : t;
+}
+
 /* timeout: relative for FUTEX_WAIT (continued as such after a signal), absolute for WAIT_BITSET. */
 static long futex_wait(uaddr_t word, int op, uint32_t value, uaddr_t timeout, uint32_t bitset)
 {
@@ -169,12 +184,7 @@ static long futex_wait(uaddr_t word, int op, uint32_t value, uaddr_t timeout, ui
         int err = get_timespec(timeout, &t);
         if (err)
             return err;
-        if (!absolute)
-            deadline = time_after(time_now(), t);
-        else if (!(op & FUTEX_CLOCK_REALTIME))
-            deadline = t;
-        else if (t != NSEC_NEVER)
-            deadline = time_after(time_now(), t - time_realtime());
+        deadline = absolute ? deadline_of(t, op & FUTEX_CLOCK_REALTIME) : time_after(time_now(), t);
     }
     long res = wait_until(word, value, private, bitset, deadline);
     if (res == -ERESTARTSYS && timeout && !absolute) {
@@ -190,14 +200,77 @@ static long futex_wait(uaddr_t word, int op, uint32_t value, uaddr_t timeout, ui
     return res;
 }
 
+static bool any_woken(const struct waiter *w, unsigned n)
+{
+    bool woken = false;
+    for (unsigned i = 0; i < n && !woken; i++)
+        woken = READ_ONCE(w[i].woken);
+    return woken;
+}
+
+/* Sleeps until one of the n words is woken: its number. */
+static long wait_for_any(const struct futex_waitv *words, unsigned n, struct waiter *w,
+                         nsec_t deadline)
+{
+    struct wait_queue queue;
+    wait_queue_init(&queue);
+    unsigned queued = 0;
+    long res = 0;
+    while (queued < n && !res) {
+        const struct futex_waitv *v = &words[queued];
+        w[queued] = (struct waiter){.bitset = FUTEX_BITSET_MATCH_ANY, .queue = &queue};
+        res = enqueue(&w[queued], v->uaddr, (uint32_t)v->val, v->flags & FUTEX_PRIVATE_FLAG);
+        if (!res)
+            queued++;
+    }
+    if (!res)
+        res = wait_event_timeout(&queue, any_woken(w, n), deadline);
+    for (unsigned i = 0; i < queued; i++) {
+        if (!unqueue(&w[i]))
+            res = i;
+    }
+    return res;
+}
+
+long sys_futex_waitv(uaddr_t uwords, unsigned n, unsigned flags, uaddr_t timeout, int clock)
+{
+    nsec_t t, deadline = NSEC_NEVER;
+    if (flags || n < 1 || n > FUTEX_WAITV_MAX || !uwords)
+        return -EINVAL;
+    if (timeout) {
+        if (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)
+            return -EINVAL;
+        int err = get_timespec(timeout, &t);
+        if (err)
+            return err;
+        deadline = deadline_of(t, clock == CLOCK_REALTIME);
+    }
+    struct futex_waitv *words = kmalloc(n * sizeof(*words));
+    struct waiter *waiters = kmalloc(n * sizeof(*waiters));
+    long res = words && waiters ? 0 : -ENOMEM;
+    if (!res)
+        res = copy_from_user(words, uwords, n * sizeof(*words));
+    for (unsigned i = 0; i < n && !res; i++) {
+        unsigned rest = words[i].flags & ~(unsigned)FUTEX_PRIVATE_FLAG;
+        if (rest != FUTEX_32 || words[i].__reserved)
+            res = -EINVAL;
+    }
+    if (!res)
+        res = wait_for_any(words, n, waiters, deadline);
+    kfree(waiters);
+    kfree(words);
+    return res;
+}
+
 /* --- waking ----------------------------------------------------------------------------------- */
 
 /* Under the bucket's lock. The waiter may return as soon as it gets that lock. */
 static void wake_one(struct waiter *w)
 {
+    struct wait_queue *queue = w->queue;
     list_remove(&w->link);
     WRITE_ONCE(w->woken, true);
-    wake_up(&w->queue);
+    wake_up(queue);
 }
 
 static int wake_key(const struct key *k, struct bucket *b, int count, uint32_t bitset)

@@ -83,6 +83,7 @@ void linux_init(void)
     core_dump_init();
     posix_timers_init();
     ipc_init();
+    mqueue_init();
     machine_init();
     sysinfo_register();
     proc_pid_init();

@@ -7,7 +7,7 @@
 #define OPEN_LARGEFILE 0100000u
 #define OPEN_KNOWN                                                                                 \
     (OPEN_ACCMODE | OPEN_CREAT | OPEN_EXCL | OPEN_NOCTTY | OPEN_TRUNC | OPEN_APPEND |              \
-     OPEN_NONBLOCK | 010000u /* O_DSYNC */ | 020000u /* O_ASYNC */ | 040000u /* O_DIRECT */ |      \
+     OPEN_NONBLOCK | 010000u /* O_DSYNC */ | 020000u /* O_ASYNC */ | OPEN_DIRECT |                 \
      OPEN_LARGEFILE | OPEN_DIRECTORY | OPEN_NOFOLLOW | 01000000u /* O_NOATIME */ | OPEN_CLOEXEC |  \
      04000000u /* O_SYNC */ | OPEN_PATH | OPEN_TMPFILE)
 

@@ -1,6 +1,8 @@
 /*
  * Pipes and FIFOs. A pipe is a ring of pages addressed by two byte counters that only grow; pages
- * are taken when the first byte comes and given back when the last one has been read.
+ * are taken when the first byte comes and given back when the last one has been read. A page may
+ * end before it is full: what follows it, or is it, is a packet (O_DIRECT), which has a page of its
+ * own.
  */
 #include "linux/pipe.h"
 #include <asm/ioctls.h>
@@ -15,11 +17,18 @@
 #define PIPE_PAGES_MAX 256u   /* /proc/sys/fs/pipe-max-size: 1 MiB */
 #define PIPE_ATOMIC PAGE_SIZE /* PIPE_BUF */
 
+struct slot {
+    struct page *page; /* NULL where nothing is */
+    uint16_t end;      /* bytes that it ends after, before the next one begins; 0: not yet */
+    bool packet;
+};
+
 struct pipe {
     struct mutex lock;
-    struct page **pages; /* `slots` of them; NULL where nothing is */
+    struct slot *ring;
     uint32_t slots;      /* power of two */
-    uint64_t head, tail; /* bytes written, bytes read */
+    uint64_t head, tail; /* where the next byte is written, is read; equal when there is none */
+    size_t bytes;        /* between them, without what pages that ended early leave out */
     size_t used, room;   /* as of the last critical section; read without the lock */
     int readers, writers;
     refcount_t refs;                     /* open files */
@@ -44,19 +53,26 @@ static inline size_t pipe_room(const struct pipe *p)
  * reading end, since the writer must not get the page that is still being read. */
 static void publish(struct pipe *p)
 {
-    WRITE_ONCE(p->used, (size_t)(p->head - p->tail));
+    WRITE_ONCE(p->used, p->bytes);
     WRITE_ONCE(p->room, pipe_size(p) - (size_t)(p->head - ROUND_DOWN(p->tail, PAGE_SIZE)));
 }
 
-static inline struct page **slot_of(struct pipe *p, uint64_t pos)
+static inline struct slot *slot_of(struct pipe *p, uint64_t pos)
 {
-    return &p->pages[pos >> PAGE_SHIFT & (p->slots - 1)];
+    return &p->ring[pos >> PAGE_SHIFT & (p->slots - 1)];
 }
 
 /* A page's bytes begin at multiples of the page size of the counters. */
 static uint8_t *bytes_at(struct pipe *p, uint64_t pos)
 {
-    return (uint8_t *)page_addr(*slot_of(p, pos)) + pos % PAGE_SIZE;
+    return (uint8_t *)page_addr(slot_of(p, pos)->page) + pos % PAGE_SIZE;
+}
+
+/* Bytes that can be read from the first page; 0: the pipe is empty. */
+static size_t readable(struct pipe *p)
+{
+    size_t end = slot_of(p, p->tail)->end;
+    return MIN((end ? end : PAGE_SIZE) - p->tail % PAGE_SIZE, (size_t)(p->head - p->tail));
 }
 
 /* With one reference. */
@@ -65,8 +81,8 @@ static struct pipe *pipe_alloc(void)
     struct pipe *p = kzalloc(sizeof(*p));
     if (!p)
         return NULL;
-    p->pages = kzalloc(PIPE_PAGES * sizeof(*p->pages));
-    if (!p->pages) {
+    p->ring = kzalloc(PIPE_PAGES * sizeof(*p->ring));
+    if (!p->ring) {
         kfree(p);
         return NULL;
     }
@@ -82,9 +98,9 @@ static struct pipe *pipe_alloc(void)
 static void pipe_free(struct pipe *p)
 {
     for (uint32_t i = 0; i < p->slots; i++)
-        if (p->pages[i])
-            page_put(p->pages[i]);
-    kfree(p->pages);
+        if (p->ring[i].page)
+            page_put(p->ring[i].page);
+    kfree(p->ring);
     kfree(p);
 }
 
@@ -92,19 +108,24 @@ static void pipe_free(struct pipe *p)
 
 static void drop_page(struct pipe *p, uint64_t pos)
 {
-    struct page **slot = slot_of(p, pos);
-    page_put(*slot);
-    *slot = NULL;
+    struct slot *s = slot_of(p, pos);
+    page_put(s->page);
+    *s = (struct slot){0};
 }
 
 /* n bytes from one page were read. */
 static void advance_tail(struct pipe *p, size_t n)
 {
     uint64_t at = p->tail;
+    size_t end = slot_of(p, at)->end;
     p->tail += n;
-    if (!n || (p->tail % PAGE_SIZE && p->tail != p->head))
+    p->bytes -= n;
+    bool ended = end && p->tail == ROUND_DOWN(at, PAGE_SIZE) + end;
+    if (!n || (p->tail % PAGE_SIZE && p->tail != p->head && !ended))
         return;
     drop_page(p, at);
+    if (ended)
+        p->tail = ROUND_UP(p->tail, PAGE_SIZE);
     if (p->tail == p->head) /* the next byte begins a page: an empty pipe has all its room */
         p->head = p->tail = ROUND_UP(p->tail, PAGE_SIZE);
 }
@@ -114,13 +135,13 @@ static ssize_t take_bytes(struct pipe *p, struct uio *u)
 {
     ssize_t done = 0;
     int err = 0;
-    while (!err && u->resid && p->tail != p->head) {
-        size_t n = MIN(PAGE_SIZE - p->tail % PAGE_SIZE, (size_t)(p->head - p->tail));
-        n = MIN(n, u->resid);
-        size_t before = u->resid;
-        err = uio_write(u, bytes_at(p, p->tail), n);
-        n = before - u->resid;
-        advance_tail(p, n);
+    bool packet = false;
+    while (!err && !packet && u->resid && p->tail != p->head) {
+        size_t there = readable(p), before = u->resid;
+        packet = slot_of(p, p->tail)->packet;
+        err = uio_write(u, bytes_at(p, p->tail), MIN(there, u->resid));
+        size_t n = before - u->resid;
+        advance_tail(p, packet && !err ? there : n); /* the rest of a packet is lost */
         done += (ssize_t)n;
     }
     publish(p);
@@ -152,13 +173,47 @@ static ssize_t pipe_read(struct file *f, struct uio *u, uint64_t *pos)
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
+/* The page that is being filled ends here. */
+static void end_page(struct pipe *p)
+{
+    slot_of(p, p->head)->end = (uint16_t)(p->head % PAGE_SIZE);
+    p->head = ROUND_UP(p->head, PAGE_SIZE);
+}
+
+/* Each page of the data as a packet, while there are free pages. */
+static ssize_t put_packets(struct pipe *p, struct uio *u)
+{
+    ssize_t done = 0;
+    int err = 0;
+    if (p->head % PAGE_SIZE)
+        end_page(p);
+    publish(p);
+    while (!err && u->resid && pipe_room(p)) {
+        struct slot *s = slot_of(p, p->head);
+        size_t n = MIN(u->resid, (size_t)PAGE_SIZE);
+        struct page *page = page_alloc(0, 0);
+        err = page ? uio_read(page_addr(page), n, u) : -ENOMEM;
+        if (err) {
+            if (page)
+                page_put(page);
+            break;
+        }
+        *s = (struct slot){page, (uint16_t)n, true};
+        p->head += PAGE_SIZE;
+        p->bytes += n;
+        done += (ssize_t)n;
+        publish(p);
+    }
+    return done ? done : err;
+}
+
 static ssize_t put_bytes(struct pipe *p, struct uio *u, size_t room)
 {
     ssize_t done = 0;
     int err = 0;
     while (!err && u->resid && room) {
-        struct page **slot = slot_of(p, p->head);
-        if (!*slot && !(*slot = page_alloc(0, 0))) {
+        struct slot *s = slot_of(p, p->head);
+        if (!s->page && !(s->page = page_alloc(0, 0))) {
             err = -ENOMEM;
             break;
         }
@@ -167,6 +222,7 @@ static ssize_t put_bytes(struct pipe *p, struct uio *u, size_t room)
         err = uio_read(bytes_at(p, p->head), n, u);
         n = before - u->resid;
         p->head += n;
+        p->bytes += n;
         room -= n;
         done += (ssize_t)n;
         if (!n && p->head % PAGE_SIZE == 0)
@@ -177,9 +233,9 @@ static ssize_t put_bytes(struct pipe *p, struct uio *u, size_t room)
 }
 
 /* Bytes that must fit at once: up to PIPE_BUF is written in one piece. */
-static inline size_t needed_room(size_t resid)
+static inline size_t needed_room(size_t resid, bool packets)
 {
-    return resid <= PIPE_ATOMIC ? resid : 1;
+    return packets ? PAGE_SIZE : resid <= PIPE_ATOMIC ? resid : 1;
 }
 
 static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
@@ -187,7 +243,8 @@ static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
     (void)pos;
     struct pipe *p = f->data;
     ssize_t done = 0;
-    size_t needed = needed_room(u->resid);
+    bool packets = f->flags & OPEN_DIRECT;
+    size_t needed = needed_room(u->resid, packets);
     if (!u->resid)
         return 0;
     for (;;) {
@@ -195,7 +252,7 @@ static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
         bool broken = !p->readers;
         ssize_t n = 0;
         if (!broken && pipe_room(p) >= needed)
-            n = put_bytes(p, u, pipe_room(p));
+            n = packets ? put_packets(p, u) : put_bytes(p, u, pipe_room(p));
         mutex_unlock(&p->lock);
         if (broken) {
             ssize_t err = broken_pipe(); /* SIGPIPE in any case */
@@ -209,7 +266,7 @@ static ssize_t pipe_write(struct file *f, struct uio *u, uint64_t *pos)
             return done ? done : n;
         if (f->flags & OPEN_NONBLOCK)
             return done ? done : -EAGAIN;
-        needed = done ? 1 : needed;
+        needed = done && !packets ? 1 : needed;
         int err = wait_event_interruptible(&p->write_wait,
                                            pipe_room(p) >= needed || !READ_ONCE(p->readers));
         if (err)
@@ -401,21 +458,21 @@ long pipe_set_size(struct file *f, uint64_t size)
     uint32_t slots = 1;
     while ((uint64_t)slots * PAGE_SIZE < size)
         slots *= 2;
-    struct page **pages = kzalloc(slots * sizeof(*pages));
-    if (!pages)
+    struct slot *ring = kzalloc(slots * sizeof(*ring));
+    if (!ring)
         return -ENOMEM;
     struct pipe *p = f->data;
     mutex_lock(&p->lock);
     uint64_t first = p->tail >> PAGE_SHIFT, last = (p->head + PAGE_SIZE - 1) >> PAGE_SHIFT;
     if (last - first > slots) {
         mutex_unlock(&p->lock);
-        kfree(pages);
+        kfree(ring);
         return -EBUSY;
     }
     for (uint64_t i = first; i < last; i++)
-        pages[i & (slots - 1)] = p->pages[i & (p->slots - 1)];
-    kfree(p->pages);
-    p->pages = pages;
+        ring[i & (slots - 1)] = p->ring[i & (p->slots - 1)];
+    kfree(p->ring);
+    p->ring = ring;
     p->slots = slots;
     publish(p);
     mutex_unlock(&p->lock);
@@ -446,7 +503,7 @@ ssize_t pipe_tee(struct file *in, struct file *out, size_t len, bool nonblock)
     if (!copy)
         return -ENOMEM;
     mutex_lock(&p->lock);
-    size_t n = MIN(MIN(len, (size_t)(p->head - p->tail)), PAGE_SIZE - p->tail % PAGE_SIZE);
+    size_t n = MIN(len, readable(p));
     if (n)
         memcpy(copy, bytes_at(p, p->tail), n);
     mutex_unlock(&p->lock);
@@ -490,7 +547,7 @@ ssize_t pipe_drain(struct file *f, size_t len, bool nonblock,
     ssize_t done = 0, r = 0;
     mutex_lock(&p->lock);
     while (len && p->tail != p->head) {
-        size_t n = MIN(MIN(len, (size_t)(p->head - p->tail)), PAGE_SIZE - p->tail % PAGE_SIZE);
+        size_t n = MIN(len, readable(p));
         struct iovec_k seg;
         struct uio u = uio_kernel(&seg, bytes_at(p, p->tail), n);
         r = sink(arg, &u, pos);
@@ -516,7 +573,7 @@ int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
     struct pipe *p = pipe_alloc();
     if (!p)
         return -ENOMEM;
-    struct file *r = file_alloc(&pipe_file_ops, p, flags | OPEN_RDONLY);
+    struct file *r = file_alloc(&pipe_file_ops, p, (flags & ~OPEN_DIRECT) | OPEN_RDONLY);
     if (IS_ERR(r)) {
         pipe_free(p);
         return (int)PTR_ERR(r);
@@ -536,12 +593,10 @@ int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
 
 long sys_pipe2(uaddr_t fds, int flags)
 {
-    if ((unsigned)flags & ~(OPEN_CLOEXEC | OPEN_NONBLOCK | 040000u /* O_DIRECT: packets */))
+    if ((unsigned)flags & ~(OPEN_CLOEXEC | OPEN_NONBLOCK | OPEN_DIRECT))
         return -EINVAL;
-    if (flags & 040000)
-        return -EINVAL; /* packet mode is not there */
     struct file *r, *w;
-    int err = pipe_create((unsigned)flags & OPEN_NONBLOCK, &r, &w);
+    int err = pipe_create((unsigned)flags & (OPEN_NONBLOCK | OPEN_DIRECT), &r, &w);
     if (err)
         return err;
     int fd[2];

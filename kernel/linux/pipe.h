@@ -4,7 +4,8 @@
 
 #include "fs/file.h"
 
-/* A new pipe's two ends, one reference each. flags: OPEN_NONBLOCK. -ENOMEM. */
+/* A new pipe's two ends, one reference each. flags: OPEN_NONBLOCK, OPEN_DIRECT (what is written
+ * are packets). -ENOMEM. */
 int pipe_create(unsigned flags, struct file **read_end, struct file **write_end);
 bool file_is_pipe(const struct file *f);
 /* F_SETPIPE_SZ: the new size in bytes; -EBADF (no pipe), -EINVAL, -EPERM, -EBUSY (holds more),

@@ -98,6 +98,7 @@ void cpu_limit_changed(struct process *p);
 void posix_timer_delivered(struct process *p, const struct siginfo_k *info);
 void posix_timers_release(struct process *p);
 void posix_timers_init(void);
+void mqueue_init(void);
 /* User and system time so far. process: ended tasks included. */
 void task_times(struct task *t, nsec_t *user, nsec_t *system);
 void process_times(struct process *p, nsec_t *user, nsec_t *system);

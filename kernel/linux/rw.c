@@ -21,23 +21,25 @@ static bool pos_shared(struct file *f)
 /* Counts the call, and tells who watches the file. */
 static inline ssize_t was_read(struct file *f, ssize_t n)
 {
-    struct io_counts *io = &((struct task *)thread_current())->io;
-    io->reads++;
-    if (n > 0) {
-        io->read += (uint64_t)n;
+    struct task *t = current_task();
+    if (t)
+        t->io.reads++;
+    if (t && n > 0)
+        t->io.read += (uint64_t)n;
+    if (n > 0)
         notify_file(f, NOTIFY_ACCESS);
-    }
     return n;
 }
 
 static inline ssize_t was_written(struct file *f, ssize_t n)
 {
-    struct io_counts *io = &((struct task *)thread_current())->io;
-    io->writes++;
-    if (n > 0) {
-        io->written += (uint64_t)n;
+    struct task *t = current_task();
+    if (t)
+        t->io.writes++;
+    if (t && n > 0)
+        t->io.written += (uint64_t)n;
+    if (n > 0)
         notify_file(f, NOTIFY_MODIFY);
-    }
     return n;
 }
 

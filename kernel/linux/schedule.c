@@ -2,6 +2,7 @@
 #include <linux/membarrier.h>
 #include <linux/resource.h>
 #include <linux/sched.h>
+#include <linux/sched/types.h>
 
 #include "arch/arch.h"
 #include "core/uio.h"
@@ -193,13 +194,8 @@ long sys_sched_getparam(int tid, uaddr_t dst)
 
 #define KEEP_POLICY (-1)
 
-static long change_policy(int tid, int policy, uaddr_t param)
+static long change_policy(int tid, int policy, int32_t priority)
 {
-    int32_t priority;
-    if (!param || tid < 0)
-        return -EINVAL;
-    if (copy_from_user(&priority, param, sizeof(priority)))
-        return -EFAULT;
     long res = with_task(tid, exists, 0);
     if (res)
         return res;
@@ -212,14 +208,85 @@ static long change_policy(int tid, int policy, uaddr_t param)
     return priority ? -EINVAL : with_task(tid, set_policy, (uint64_t)policy);
 }
 
+static long set_scheduler(int tid, int policy, uaddr_t param)
+{
+    int32_t priority;
+    if (!param || tid < 0)
+        return -EINVAL;
+    if (copy_from_user(&priority, param, sizeof(priority)))
+        return -EFAULT;
+    return change_policy(tid, policy, priority);
+}
+
 long sys_sched_setscheduler(int tid, int policy, uaddr_t param)
 {
-    return policy < 0 ? -EINVAL : change_policy(tid, policy, param);
+    return policy < 0 ? -EINVAL : set_scheduler(tid, policy, param);
 }
 
 long sys_sched_setparam(int tid, uaddr_t param)
 {
-    return change_policy(tid, KEEP_POLICY, param);
+    return set_scheduler(tid, KEEP_POLICY, param);
+}
+
+/* --- policy and nice value in one ------------------------------------------------------------- */
+
+static long get_nice(struct task *t, uint64_t arg)
+{
+    (void)arg;
+    return t->thread.nice + 20; /* not negative: those are errors */
+}
+
+long sys_sched_getattr(int tid, uaddr_t dst, unsigned size, unsigned flags)
+{
+    if (!dst || size < SCHED_ATTR_SIZE_VER0 || size > PAGE_SIZE || flags)
+        return -EINVAL;
+    long policy = with_task(tid, get_policy, 0), nice = with_task(tid, get_nice, 0);
+    if (policy < 0 || nice < 0)
+        return MIN(policy, nice);
+    struct sched_attr attr = {.size = (uint32_t)MIN(size, sizeof(attr)),
+                              .sched_policy = (uint32_t)policy,
+                              .sched_nice = (int32_t)nice - 20};
+    return copy_to_user(dst, &attr, attr.size) ? -EFAULT : 0;
+}
+
+/* The attributes of a caller that may know fewer or more of them than we do. */
+static int get_attr(uaddr_t src, struct sched_attr *attr)
+{
+    uint32_t size;
+    if (copy_from_user(&size, src, sizeof(size)))
+        return -EFAULT;
+    if (!size)
+        size = SCHED_ATTR_SIZE_VER0;
+    if (size < SCHED_ATTR_SIZE_VER0 || size > sizeof(*attr)) {
+        size = sizeof(*attr); /* what we know */
+        return copy_to_user(src, &size, sizeof(size)) ? -EFAULT : -E2BIG;
+    }
+    *attr = (struct sched_attr){0};
+    return copy_from_user(attr, src, size) ? -EFAULT : 0;
+}
+
+long sys_sched_setattr(int tid, uaddr_t src, unsigned flags)
+{
+    struct sched_attr attr;
+    if (!src || tid < 0 || flags)
+        return -EINVAL;
+    int err = get_attr(src, &attr);
+    if (err)
+        return err;
+    if (attr.sched_flags || attr.sched_policy > SCHED_DEADLINE)
+        return -EINVAL;
+    if (attr.sched_policy == SCHED_DEADLINE)
+        return -EPERM; /* nobody gets real time here */
+    if (attr.sched_policy == SCHED_NORMAL || attr.sched_policy == SCHED_BATCH) {
+        struct priority_walk w = {.which = PRIO_PROCESS,
+                                  .who = tid,
+                                  .nice = MAX(-20, MIN(attr.sched_nice, 19)),
+                                  .set = true};
+        err = priority_run(&w);
+        if (err)
+            return err == -EACCES ? -EPERM : err;
+    }
+    return change_policy(tid, (int)attr.sched_policy, (int32_t)attr.sched_priority);
 }
 
 static bool realtime_policy(int policy)

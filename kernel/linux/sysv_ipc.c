@@ -3,15 +3,9 @@
 
 #include "core/mem.h"
 
-#define OBJECTS_MAX 4096
 #define CAP_IPC_OWNER_N 15
 
 struct mutex ipc_lock;
-
-void ipc_init(void)
-{
-    mutex_init(&ipc_lock);
-}
 
 int64_t ipc_now(void)
 {
@@ -58,19 +52,28 @@ static struct ipc_object *find_key(struct ipc_set *set, int key)
     return found;
 }
 
+/* A new identifier; there is a place. */
+static int take_id(struct ipc_set *set)
+{
+    int word = 0;
+    while (set->used[word] == ~0ull)
+        word++;
+    int bit = __builtin_ctzll(~set->used[word]);
+    set->used[word] |= 1ull << bit;
+    set->sequence++;
+    return (int)(((unsigned)set->sequence * IPC_OBJECTS_MAX) & 0x7fffffff) + word * 64 + bit;
+}
+
 static long create(struct ipc_set *set, const struct ipc_request *r)
 {
     const struct cred *c = current_cred();
-    if (set->count >= OBJECTS_MAX)
+    if (set->count >= IPC_OBJECTS_MAX)
         return -ENOSPC;
     struct ipc_object *o = r->create(r);
     if (IS_ERR(o))
         return PTR_ERR(o);
     ref_init(&o->refs, 1);
-    do
-        set->last_id = (set->last_id + 1) & 0x7fffffff;
-    while (find(set, set->last_id));
-    o->id = set->last_id;
+    o->id = take_id(set);
     o->key = r->key;
     o->uid = o->cuid = c->euid;
     o->gid = o->cgid = c->egid;
@@ -110,7 +113,28 @@ struct ipc_object *ipc_find(struct ipc_set *set, int id, unsigned access)
     return err ? ERR_PTR(err) : o;
 }
 
-struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
+static struct ipc_object *find_at(struct ipc_set *set, int place, unsigned access)
+{
+    struct ipc_object *o;
+    list_for_each (o, &set->objects, link) {
+        if (o->id % IPC_OBJECTS_MAX == place) {
+            int err = access ? check_access(o, access) : 0;
+            return err ? ERR_PTR(err) : o;
+        }
+    }
+    return ERR_PTR(-EINVAL);
+}
+
+int ipc_highest(const struct ipc_set *set)
+{
+    struct ipc_object *o;
+    int highest = 0;
+    list_for_each (o, &set->objects, link)
+        highest = MAX(highest, o->id % IPC_OBJECTS_MAX);
+    return highest;
+}
+
+static struct ipc_object *find_owned(struct ipc_set *set, int id)
 {
     uint32_t euid = current_cred()->euid;
     struct ipc_object *o = find(set, id);
@@ -118,6 +142,15 @@ struct ipc_object *ipc_find_owned(struct ipc_set *set, int id)
         return ERR_PTR(-EINVAL);
     bool owner = euid == o->uid || euid == o->cuid || capable(21 /* CAP_SYS_ADMIN */);
     return owner ? o : ERR_PTR(-EPERM);
+}
+
+struct ipc_object *ipc_find_for(struct ipc_set *set, int id, int cmd, int stat, int stat_any)
+{
+    if (cmd == IPC_STAT)
+        return ipc_find(set, id, IPC_READ);
+    if (cmd == stat || cmd == stat_any)
+        return find_at(set, id, cmd == stat ? IPC_READ : 0);
+    return find_owned(set, id);
 }
 
 void ipc_put(struct ipc_object *o)
@@ -128,6 +161,8 @@ void ipc_put(struct ipc_object *o)
 
 void ipc_remove(struct ipc_set *set, struct ipc_object *o)
 {
+    int place = o->id % IPC_OBJECTS_MAX;
+    set->used[place / 64] &= ~(1ull << place % 64);
     o->removed = true;
     list_remove(&o->link);
     set->count--;
@@ -159,4 +194,34 @@ void ipc_process_ends(struct process *p)
     sem_undo_all(p);
     shm_sweep();
     mutex_unlock(&ipc_lock);
+}
+
+/* --- /proc ------------------------------------------------------------------------------------ */
+
+static void show_table(struct text_buf *b, void *arg)
+{
+    struct ipc_table *t = arg;
+    struct ipc_object *o;
+    text_printf(b, "%s\n", t->heading);
+    mutex_lock(&ipc_lock);
+    list_for_each (o, &t->set->objects, link) {
+        if (!check_access(o, IPC_READ))
+            t->line(b, o);
+    }
+    mutex_unlock(&ipc_lock);
+}
+
+void ipc_table_register(struct ipc_table *t)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "proc/sysvipc/%s", t->name);
+    procfs_register(name, 0444, show_table, NULL, t);
+}
+
+void ipc_init(void)
+{
+    mutex_init(&ipc_lock);
+    shm_init();
+    sem_init();
+    msg_init();
 }

@@ -207,8 +207,7 @@ static void stat_queue(const struct queue *q, struct msqid64_ds *out)
 
 static long control_locked(int id, int cmd, struct msqid64_ds *ds)
 {
-    struct ipc_object *o =
-        cmd == IPC_STAT ? ipc_find(&queues, id, IPC_READ) : ipc_find_owned(&queues, id);
+    struct ipc_object *o = ipc_find_for(&queues, id, cmd, MSG_STAT, MSG_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct queue *q = queue_of(o);
@@ -216,6 +215,10 @@ static long control_locked(int id, int cmd, struct msqid64_ds *ds)
     case IPC_STAT:
         stat_queue(q, ds);
         return 0;
+    case MSG_STAT:
+    case MSG_STAT_ANY:
+        stat_queue(q, ds);
+        return o->id;
     case IPC_SET:
         if (ds->msg_qbytes > MSGMNB && !capable(24 /* CAP_SYS_RESOURCE */))
             return -EPERM;
@@ -232,17 +235,68 @@ static long control_locked(int id, int cmd, struct msqid64_ds *ds)
     }
 }
 
+/* IPC_INFO and MSG_INFO, which puts what is in use where the other has limits of old. */
+static long info(int cmd, uaddr_t buf)
+{
+    struct msginfo mi = {.msgmax = MSGMAX,
+                         .msgmnb = MSGMNB,
+                         .msgmni = IPC_OBJECTS_MAX,
+                         .msgssz = MSGSSZ,
+                         .msgseg = MSGSEG,
+                         .msgpool = MSGPOOL,
+                         .msgmap = MSGMAP,
+                         .msgtql = MSGTQL};
+    struct ipc_object *o;
+    mutex_lock(&ipc_lock);
+    if (cmd == MSG_INFO) {
+        mi.msgpool = queues.count;
+        mi.msgmap = mi.msgtql = 0;
+        list_for_each (o, &queues.objects, link) {
+            mi.msgmap += (int)queue_of(o)->count;
+            mi.msgtql += (int)queue_of(o)->bytes;
+        }
+    }
+    long highest = ipc_highest(&queues);
+    mutex_unlock(&ipc_lock);
+    return copy_to_user(buf, &mi, sizeof(mi)) ? -EFAULT : highest;
+}
+
 long sys_msgctl(int id, int cmd, uaddr_t buf)
 {
     struct msqid64_ds ds = {0};
-    if (id < 0 || (cmd != IPC_STAT && cmd != IPC_SET && cmd != IPC_RMID))
+    bool stat = cmd == IPC_STAT || cmd == MSG_STAT || cmd == MSG_STAT_ANY;
+    if (id < 0)
+        return -EINVAL;
+    if (cmd == IPC_INFO || cmd == MSG_INFO)
+        return info(cmd, buf);
+    if (!stat && cmd != IPC_SET && cmd != IPC_RMID)
         return -EINVAL;
     if (cmd == IPC_SET && copy_from_user(&ds, buf, sizeof(ds)))
         return -EFAULT;
     mutex_lock(&ipc_lock);
     long res = control_locked(id, cmd, &ds);
     mutex_unlock(&ipc_lock);
-    if (!res && cmd == IPC_STAT && copy_to_user(buf, &ds, sizeof(ds)))
-        return -EFAULT;
-    return res;
+    return stat && res >= 0 && copy_to_user(buf, &ds, sizeof(ds)) ? -EFAULT : res;
+}
+
+static void show_queue(struct text_buf *b, struct ipc_object *o)
+{
+    struct queue *q = queue_of(o);
+    text_printf(b, "%10d %10d  %4o  %10lu %10lu %5d %5d %5u %5u %5u %5u %10ld %10ld %10ld\n",
+                o->key, o->id, o->mode, q->bytes, q->count, q->last_sender, q->last_receiver,
+                o->uid, o->gid, o->cuid, o->cgid, (long)q->send_time, (long)q->receive_time,
+                (long)q->change_time);
+}
+
+void msg_init(void)
+{
+    static struct ipc_table table = {
+        .name = "msg",
+        .heading =
+            "       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  "
+            "cgid      stime      rtime      ctime",
+        .set = &queues,
+        .line = show_queue,
+    };
+    ipc_table_register(&table);
 }

@@ -357,20 +357,52 @@ static void stat_set(const struct sem_set *s, struct semid64_ds *out)
 
 static long control_set(int id, int cmd, struct semid64_ds *ds)
 {
-    struct ipc_object *o =
-        cmd == IPC_STAT ? ipc_find(&sets, id, IPC_READ) : ipc_find_owned(&sets, id);
+    struct ipc_object *o = ipc_find_for(&sets, id, cmd, SEM_STAT, SEM_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct sem_set *s = set_of(o);
-    if (cmd == IPC_STAT) {
+    switch (cmd) {
+    case IPC_STAT:
         stat_set(s, ds);
-    } else if (cmd == IPC_SET) {
+        return 0;
+    case SEM_STAT:
+    case SEM_STAT_ANY:
+        stat_set(s, ds);
+        return o->id;
+    case IPC_SET:
         ipc_change(o, &ds->sem_perm);
         s->change_time = ipc_now();
-    } else {
+        return 0;
+    default: /* IPC_RMID */
         remove_set(s);
+        return 0;
     }
-    return 0;
+}
+
+/* IPC_INFO and SEM_INFO, which puts what is in use where the other has limits of old. */
+static long info(int cmd, uaddr_t buf)
+{
+    struct seminfo si = {.semmap = SEMMNS,
+                         .semmni = IPC_OBJECTS_MAX,
+                         .semmns = IPC_OBJECTS_MAX * SETS_SEM_MAX,
+                         .semmnu = SEMMNU,
+                         .semmsl = SETS_SEM_MAX,
+                         .semopm = SEMOPM,
+                         .semume = SEMUME,
+                         .semusz = SEMUSZ,
+                         .semvmx = SEMVMX,
+                         .semaem = SEMAEM};
+    struct ipc_object *o;
+    mutex_lock(&ipc_lock);
+    if (cmd == SEM_INFO) {
+        si.semusz = sets.count;
+        si.semaem = 0;
+        list_for_each (o, &sets.objects, link)
+            si.semaem += (int)set_of(o)->count;
+    }
+    long highest = ipc_highest(&sets);
+    mutex_unlock(&ipc_lock);
+    return copy_to_user(buf, &si, sizeof(si)) ? -EFAULT : highest;
 }
 
 static long control_values(int id, int sem, int cmd, uint64_t arg)
@@ -392,14 +424,36 @@ long sys_semctl(int id, int sem, int cmd, uint64_t arg)
     struct semid64_ds ds = {0};
     bool values = cmd == GETVAL || cmd == GETPID || cmd == GETNCNT || cmd == GETZCNT ||
                   cmd == SETVAL || cmd == GETALL || cmd == SETALL;
-    if (id < 0 || (!values && cmd != IPC_STAT && cmd != IPC_SET && cmd != IPC_RMID))
+    bool stat = cmd == IPC_STAT || cmd == SEM_STAT || cmd == SEM_STAT_ANY;
+    if (id < 0)
+        return -EINVAL;
+    if (cmd == IPC_INFO || cmd == SEM_INFO)
+        return info(cmd, arg);
+    if (!values && !stat && cmd != IPC_SET && cmd != IPC_RMID)
         return -EINVAL;
     if (cmd == IPC_SET && copy_from_user(&ds, arg, sizeof(ds)))
         return -EFAULT;
     mutex_lock(&ipc_lock);
     long res = values ? control_values(id, sem, cmd, arg) : control_set(id, cmd, &ds);
     mutex_unlock(&ipc_lock);
-    if (!res && cmd == IPC_STAT && copy_to_user(arg, &ds, sizeof(ds)))
-        return -EFAULT;
-    return res;
+    return stat && res >= 0 && copy_to_user(arg, &ds, sizeof(ds)) ? -EFAULT : res;
+}
+
+static void show_set(struct text_buf *b, struct ipc_object *o)
+{
+    struct sem_set *s = set_of(o);
+    text_printf(b, "%10d %10d  %4o %10u %5u %5u %5u %5u %10ld %10ld\n", o->key, o->id, o->mode,
+                s->count, o->uid, o->gid, o->cuid, o->cgid, (long)s->op_time, (long)s->change_time);
+}
+
+void sem_init(void)
+{
+    static struct ipc_table table = {
+        .name = "sem",
+        .heading = "       key      semid perms      nsems   uid   gid  cuid  cgid      otime      "
+                   "ctime",
+        .set = &sets,
+        .line = show_set,
+    };
+    ipc_table_register(&table);
 }

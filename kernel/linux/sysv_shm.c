@@ -222,8 +222,7 @@ static void remove_segment(struct segment *s)
 
 static long control_locked(int id, int cmd, struct shmid64_ds *ds)
 {
-    struct ipc_object *o =
-        cmd == IPC_STAT ? ipc_find(&segments, id, IPC_READ) : ipc_find_owned(&segments, id);
+    struct ipc_object *o = ipc_find_for(&segments, id, cmd, SHM_STAT, SHM_STAT_ANY);
     if (IS_ERR(o))
         return PTR_ERR(o);
     struct segment *s = segment_of(o);
@@ -231,6 +230,10 @@ static long control_locked(int id, int cmd, struct shmid64_ds *ds)
     case IPC_STAT:
         stat_segment(s, ds);
         return 0;
+    case SHM_STAT:
+    case SHM_STAT_ANY:
+        stat_segment(s, ds);
+        return o->id;
     case IPC_SET:
         ipc_change(o, &ds->shm_perm);
         s->change_time = ipc_now();
@@ -243,18 +246,70 @@ static long control_locked(int id, int cmd, struct shmid64_ds *ds)
     }
 }
 
+static void get_info(struct shm_info *out)
+{
+    struct ipc_object *o;
+    *out = (struct shm_info){.used_ids = segments.count};
+    list_for_each (o, &segments.objects, link)
+        out->shm_tot += DIV_ROUND_UP(segment_of(o)->size, PAGE_SIZE);
+}
+
+/* IPC_INFO and SHM_INFO. */
+static long info(int cmd, uaddr_t buf)
+{
+    struct shminfo64 limits = {.shmmax = SEGMENT_MAX,
+                               .shmmin = SHMMIN,
+                               .shmmni = IPC_OBJECTS_MAX,
+                               .shmseg = IPC_OBJECTS_MAX,
+                               .shmall = SEGMENT_MAX / PAGE_SIZE};
+    struct shm_info used;
+    mutex_lock(&ipc_lock);
+    get_info(&used);
+    long highest = ipc_highest(&segments);
+    mutex_unlock(&ipc_lock);
+    int err = cmd == IPC_INFO ? copy_to_user(buf, &limits, sizeof(limits))
+                              : copy_to_user(buf, &used, sizeof(used));
+    return err ? err : highest;
+}
+
 long sys_shmctl(int id, int cmd, uaddr_t buf)
 {
     struct shmid64_ds ds = {0};
-    if (id < 0 || (cmd != IPC_STAT && cmd != IPC_SET && cmd != IPC_RMID && cmd != SHM_LOCK &&
-                   cmd != SHM_UNLOCK))
+    bool stat = cmd == IPC_STAT || cmd == SHM_STAT || cmd == SHM_STAT_ANY;
+    if (id < 0)
+        return -EINVAL;
+    if (cmd == IPC_INFO || cmd == SHM_INFO)
+        return info(cmd, buf);
+    if (!stat && cmd != IPC_SET && cmd != IPC_RMID && cmd != SHM_LOCK && cmd != SHM_UNLOCK)
         return -EINVAL;
     if (cmd == IPC_SET && copy_from_user(&ds, buf, sizeof(ds)))
         return -EFAULT;
     mutex_lock(&ipc_lock);
     long res = control_locked(id, cmd, &ds);
     mutex_unlock(&ipc_lock);
-    if (!res && cmd == IPC_STAT && copy_to_user(buf, &ds, sizeof(ds)))
-        return -EFAULT;
-    return res;
+    return stat && res >= 0 && copy_to_user(buf, &ds, sizeof(ds)) ? -EFAULT : res;
+}
+
+static void show_segment(struct text_buf *b, struct ipc_object *o)
+{
+    struct segment *s = segment_of(o);
+    text_printf(
+        b, "%10d %10d  %4o %21lu %5d %5d  %5lu %5u %5u %5u %5u %10ld %10ld %10ld %21lu %21lu\n",
+        o->key, o->id, o->mode, s->size, s->creator, s->last_pid, (unsigned long)attachments(s),
+        o->uid, o->gid, o->cuid, o->cgid, (long)s->attach_time, (long)s->detach_time,
+        (long)s->change_time, s->size, 0ul);
+}
+
+void shm_init(void)
+{
+    static struct ipc_table table = {
+        .name = "shm",
+        .heading =
+            "       key      shmid perms                  size  cpid  lpid nattch   uid   gid  "
+            "cuid  cgid      atime      dtime      ctime                   rss                "
+            "  swap",
+        .set = &segments,
+        .line = show_segment,
+    };
+    ipc_table_register(&table);
 }

@@ -59,24 +59,56 @@ void tty_detach(struct tty *t)
     wake_up(&t->wait);
 }
 
-static long set_termios(struct tty *t, uaddr_t arg, bool flush)
+static long change_termios(struct tty *t, const struct termios *new, bool flush)
 {
-    struct termios new;
     int err = tty_check_foreground(t, SIGTTOU_N);
     if (err)
         return err;
-    if (copy_from_user(&new, arg, sizeof(new)))
-        return -EFAULT;
     spin_lock(&t->lock);
     bool was_canonical = t->termios.c_lflag & ICANON;
-    t->termios = new;
+    t->termios = *new;
     if (flush)
         tty_flush_input(t);
-    if (was_canonical != !!(new.c_lflag &ICANON))
+    if (was_canonical != !!(new->c_lflag &ICANON))
         t->line_head = t->head; /* what is there can be read either way */
     spin_unlock(&t->lock);
     wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
     return 0;
+}
+
+static long set_termios(struct tty *t, uaddr_t arg, bool flush)
+{
+    struct termios new;
+    return copy_from_user(&new, arg, sizeof(new)) ? -EFAULT : change_termios(t, &new, flush);
+}
+
+/* struct termio, the old form: 16 bits of the flags and 8 of the characters. */
+static long get_termio(const struct tty *t, uaddr_t arg)
+{
+    struct termio old = {
+        .c_iflag = (uint16_t)t->termios.c_iflag,
+        .c_oflag = (uint16_t)t->termios.c_oflag,
+        .c_cflag = (uint16_t)t->termios.c_cflag,
+        .c_lflag = (uint16_t)t->termios.c_lflag,
+        .c_line = t->termios.c_line,
+    };
+    memcpy(old.c_cc, t->termios.c_cc, NCC);
+    return copy_to_user(arg, &old, sizeof(old));
+}
+
+static long set_termio(struct tty *t, uaddr_t arg, bool flush)
+{
+    struct termio old;
+    struct termios new = t->termios;
+    if (copy_from_user(&old, arg, sizeof(old)))
+        return -EFAULT;
+    new.c_iflag = (new.c_iflag & 0xffff0000) | old.c_iflag;
+    new.c_oflag = (new.c_oflag & 0xffff0000) | old.c_oflag;
+    new.c_cflag = (new.c_cflag & 0xffff0000) | old.c_cflag;
+    new.c_lflag = (new.c_lflag & 0xffff0000) | old.c_lflag;
+    new.c_line = old.c_line;
+    memcpy(new.c_cc, old.c_cc, NCC);
+    return change_termios(t, &new, flush);
 }
 
 static long set_group(struct tty *t, uaddr_t arg)
@@ -104,6 +136,12 @@ long tty_control(struct tty *t, unsigned cmd, uint64_t arg, bool master)
     case TCSETSW:
     case TCSETSF:
         return set_termios(t, arg, cmd == TCSETSF);
+    case TCGETA:
+        return get_termio(t, arg);
+    case TCSETA:
+    case TCSETAW:
+    case TCSETAF:
+        return set_termio(t, arg, cmd == TCSETAF);
     case TIOCGWINSZ:
         return copy_to_user(arg, &t->size, sizeof(t->size));
     case TIOCSWINSZ:

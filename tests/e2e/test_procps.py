@@ -4,6 +4,8 @@ import threading
 
 import pytest
 
+from conftest import wait_for
+
 MEMORY = 256
 
 
@@ -12,6 +14,8 @@ def domain(librettos):
     """A domain where a shell waits for a `sleep`, named "busy"."""
     librettos.start("busy", "-m", f"{MEMORY}M", "--package", "procps", "--package", "coreutils",
                     "--package", "lsof", "/bin/sh", "-c", "sleep 1000 & wait")
+    wait_for(lambda: librettos("exec", "busy", "pgrep", "-x", "sleep", check=False).stdout, 30,
+             "the shell to start its sleep")
     return lambda *command, **kw: librettos("exec", "busy", *command, **kw).stdout
 
 

@@ -60,7 +60,7 @@ def test_commands(login):
     done = login("echo out; echo err >&2; exit 7", check=False)
     assert (done.returncode, done.stdout, done.stderr) == (7, b"out\n", b"err\n")
     assert login("kill -TERM $$", check=False).returncode == 255
-    data = os.urandom(3 << 20)
+    data = os.urandom(1 << 20)
     assert login("sha256sum", input=data).stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
 
 
@@ -74,7 +74,7 @@ def test_a_stranger_is_refused(login):
 def test_scp_and_sftp(login):
     tree = login.folder / "tree"
     (tree / "deep").mkdir(parents=True)
-    (tree / "deep" / "big").write_bytes(os.urandom(4 << 20))
+    (tree / "deep" / "big").write_bytes(os.urandom(1 << 20))
     (tree / "run").write_text("#!/bin/bash\necho it ran\n")
     (tree / "run").chmod(0o750)
     for number, options in enumerate(([], ["-O"])):  # by sftp, by scp's old protocol
@@ -91,5 +91,5 @@ def test_scp_and_sftp(login):
 
 def test_many_sessions_at_once(login):
     sessions = [subprocess.Popen(login.command(f"sleep 1; echo {i}"), stdout=subprocess.PIPE, text=True)
-                for i in range(8)]
-    assert [s.communicate(timeout=60)[0] for s in sessions] == [f"{i}\n" for i in range(8)]
+                for i in range(5)]
+    assert [s.communicate(timeout=60)[0] for s in sessions] == [f"{i}\n" for i in range(5)]

@@ -100,8 +100,8 @@ def test_curl_speaks_https(site):
 
 
 def test_curl_moves_files_both_ways(site):
-    """A file of 8 MiB up and down again; ten small ones at once."""
-    done = site(f"""dd if=/dev/urandom of=/tmp/big bs=1M count=8 status=none
+    """A file of 4 MiB up and down again; ten small ones at once."""
+    done = site(f"""dd if=/dev/urandom of=/tmp/big bs=1M count=4 status=none
         curl -T /tmp/big https://{NAME}/store/big
         sha256sum </tmp/big; curl https://{NAME}/store/big | sha256sum
         for i in 0 1 2 3 4 5 6 7 8 9; do echo small $i | curl -T - https://{NAME}/store/small$i; done

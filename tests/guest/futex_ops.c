@@ -167,6 +167,34 @@ static void absolute_times_may_have_passed(void)
     CHECK(after.tv_sec - before.tv_sec <= 2 && after.tv_sec > before.tv_sec);
 }
 
+static long waitv(struct futex_waitv *v, unsigned n, unsigned flags, struct timespec *t)
+{
+    return syscall(SYS_futex_waitv, v, n, flags, t, CLOCK_MONOTONIC);
+}
+
+static void one_of_several_words_is_waited_for(void)
+{
+    struct futex_waitv v[2] = {{.uaddr = (uintptr_t)word, .flags = FUTEX_32},
+                               {.uaddr = (uintptr_t)word2, .flags = FUTEX_32}};
+    struct timespec past = {1, 0};
+    *word = *word2 = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(waitv(v, 2, 0, NULL) == 1 ? 0 : 1);
+    until_asleep(pid);
+    CHECK(wake_all(word2) == 1 && child_status(pid) == 0);
+    CHECK_ERRNO(waitv(v, 2, 0, &past), ETIMEDOUT);
+    v[1].val = 3;
+    CHECK_ERRNO(waitv(v, 2, 0, NULL), EAGAIN);
+    CHECK(wake_all(word) == 0); /* nothing is left behind */
+    CHECK_ERRNO(waitv(v, 0, 0, NULL), EINVAL);
+    CHECK_ERRNO(waitv(v, 129, 0, NULL), EINVAL);
+    CHECK_ERRNO(waitv(v, 2, 1, NULL), EINVAL);
+    CHECK_ERRNO(waitv((void *)8, 2, 0, NULL), EFAULT);
+    v[0].flags = 0;
+    CHECK_ERRNO(waitv(v, 2, 0, NULL), EINVAL);
+}
+
 static void private_and_shared_are_apart(void)
 {
     *word = 0;
@@ -259,6 +287,7 @@ int main(void)
     CASE(wake_op_changes_and_compares);
     CASE(wake_op_wakes_both);
     CASE(absolute_times_may_have_passed);
+    CASE(one_of_several_words_is_waited_for);
     CASE(private_and_shared_are_apart);
     CASE(file_futexes_cross_mappings);
     CASE(futexes_of_read_only_memory);

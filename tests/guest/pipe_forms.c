@@ -155,6 +155,69 @@ static void small_writes_are_whole(void)
     done();
 }
 
+static void packets_keep_their_bounds(void)
+{
+    char buf[2 * PAGE] = {0};
+    fresh(O_DIRECT | O_NONBLOCK);
+    CHECK(fcntl(w, F_GETFL) & O_DIRECT);
+    CHECK(write(w, "one", 3) == 3 && write(w, "three", 5) == 5);
+    CHECK(read(r, buf, sizeof(buf)) == 3 && read(r, buf, 2) == 2);
+    CHECK_ERRNO(read(r, buf, sizeof(buf)), EAGAIN); /* the rest of a packet is lost */
+    CHECK(write(w, buf, 8192) == 8192);             /* two packets of a page */
+    CHECK(read(r, buf, sizeof(buf)) == PAGE && read(r, buf, sizeof(buf)) == PAGE);
+    for (int i = 0; i < 16; i++)
+        CHECK(write(w, "x", 1) == 1); /* each takes a page */
+    CHECK_ERRNO(write(w, "x", 1), EAGAIN);
+    CHECK(read(r, buf, 10) == 1 && write(w, "x", 1) == 1);
+    done();
+}
+
+static void packets_come_and_go_by_fcntl(void)
+{
+    char buf[64];
+    fresh(O_NONBLOCK);
+    CHECK(write(w, "ab", 2) == 2 && write(w, "cd", 2) == 2);
+    CHECK(read(r, buf, sizeof(buf)) == 4 && !memcmp(buf, "abcd", 4));
+    CHECK(fcntl(w, F_SETFL, O_NONBLOCK | O_DIRECT) == 0);
+    CHECK(write(w, "ef", 2) == 2 && write(w, "gh", 2) == 2);
+    CHECK(fcntl(w, F_SETFL, O_NONBLOCK) == 0 && write(w, "ij", 2) == 2);
+    CHECK(read(r, buf, sizeof(buf)) == 2 && !memcmp(buf, "ef", 2));
+    CHECK(read(r, buf, sizeof(buf)) == 2 && !memcmp(buf, "gh", 2));
+    CHECK(read(r, buf, sizeof(buf)) == 2 && !memcmp(buf, "ij", 2));
+    done();
+}
+
+static void packets_wait_for_a_page(void)
+{
+    char buf[PAGE];
+    int status;
+    fresh(O_DIRECT);
+    CHECK(fcntl(w, F_SETPIPE_SZ, PAGE) == PAGE && write(w, "first", 5) == 5);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(write(w, "second", 6) == 6 ? 0 : 1);
+    until_asleep(child);
+    CHECK(waitpid(child, &status, WNOHANG) == 0);
+    CHECK(read(r, buf, sizeof(buf)) == 5 && read(r, buf, sizeof(buf)) == 6);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    done();
+}
+
+static void packets_are_spliced_as_bytes(void)
+{
+    char buf[64];
+    int n = 0, out = open("ps", O_CREAT | O_RDWR, 0600);
+    fresh(O_DIRECT | O_NONBLOCK);
+    CHECK(write(w, "one", 3) == 3 && write(w, "two", 3) == 3);
+    CHECK(ioctl(r, FIONREAD, &n) == 0 && n == 6);
+    CHECK(splice(r, NULL, out, NULL, 5, 0) == 5 && read(r, buf, sizeof(buf)) == 1);
+    CHECK(pread(out, buf, 64, 0) == 5 && !memcmp(buf, "onetw", 5));
+    CHECK(fcntl(w, F_SETPIPE_SZ, 8 * PAGE) == 8 * PAGE && write(w, "x", 1) == 1);
+    CHECK(read(r, buf, sizeof(buf)) == 1);
+    close(out);
+    done();
+}
+
 /* --- FIFOs ------------------------------------------------------------------------------------ */
 
 static void opening_a_fifo_without_waiting(void)
@@ -392,6 +455,10 @@ int main(void)
     CASE(a_pipe_holds_sixteen_pages);
     CASE(sizes_change);
     CASE(small_writes_are_whole);
+    CASE(packets_keep_their_bounds);
+    CASE(packets_come_and_go_by_fcntl);
+    CASE(packets_wait_for_a_page);
+    CASE(packets_are_spliced_as_bytes);
     CASE(opening_a_fifo_without_waiting);
     CASE(opening_a_fifo_both_ways);
     CASE(openers_wait_for_each_other);

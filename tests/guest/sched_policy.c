@@ -125,6 +125,51 @@ static void nice_values_only_grow_for_users(void)
     CHECK(in_child(niceness) == 0);
 }
 
+struct attributes {
+    unsigned size, policy;
+    unsigned long long flags;
+    int nice;
+    unsigned priority;
+    unsigned long long runtime, deadline, period;
+};
+
+static void attributes(void)
+{
+    struct attributes a = {0}, want = {.size = sizeof(want), .policy = SCHED_BATCH, .nice = 4};
+    CHECK(syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0);
+    CHECK(a.size == sizeof(a) && a.policy == SCHED_OTHER && a.nice == 0 && a.priority == 0);
+    CHECK(syscall(SYS_sched_setattr, 0, &want, 0) == 0);
+    CHECK(syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0);
+    CHECK(a.policy == SCHED_BATCH && a.nice == 4 && getpriority(PRIO_PROCESS, 0) == 4);
+    CHECK_ERRNO(syscall(SYS_sched_getattr, 0, &a, 8, 0), EINVAL);
+    CHECK_ERRNO(syscall(SYS_sched_getattr, 0, &a, sizeof(a), 1), EINVAL);
+    CHECK_ERRNO(syscall(SYS_sched_getattr, 99999, &a, sizeof(a), 0), ESRCH);
+    CHECK_ERRNO(syscall(SYS_sched_setattr, 0, NULL, 0), EINVAL);
+    want.policy = 77;
+    CHECK_ERRNO(syscall(SYS_sched_setattr, 0, &want, 0), EINVAL);
+    want.size = 8;
+    CHECK_ERRNO(syscall(SYS_sched_setattr, 0, &want, 0), E2BIG);
+    CHECK(want.size >= sizeof(want));
+}
+
+static void attributes_are_set_together(void)
+{
+    CHECK(in_child(attributes) == 0);
+}
+
+static void alone(void)
+{
+    CHECK(unshare(0) == 0 && unshare(CLONE_FILES) == 0 && unshare(CLONE_FS) == 0);
+    CHECK_ERRNO(unshare(0x40), EINVAL);
+    CHECK(setresuid(USER, USER, USER) == 0);
+    CHECK_ERRNO(unshare(CLONE_NEWNS), EPERM);
+}
+
+static void unshare_needs_no_right_for_files(void)
+{
+    CHECK(in_child(alone) == 0);
+}
+
 static void rr_interval_is_told(void)
 {
     struct timespec t = {-1, -1};
@@ -304,6 +349,8 @@ int main(void)
     CASE(affinity_is_checked);
     CASE(affinity_decides_where);
     CASE(nice_values_only_grow_for_users);
+    CASE(attributes_are_set_together);
+    CASE(unshare_needs_no_right_for_files);
     CASE(rr_interval_is_told);
     CASE(limits_are_checked);
     CASE(hard_limits_only_sink_for_users);

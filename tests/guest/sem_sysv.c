@@ -245,6 +245,39 @@ static void children_compete(void)
     remove_set();
 }
 
+static void tables_are_walked(void)
+{
+    struct seminfo si;
+    struct semid_ds ds;
+    int found = 0, other;
+    new_set(3);
+    other = id;
+    new_set(5);
+    int highest = semctl(0, 0, SEM_INFO, (union semun){.buf = (void *)&si});
+    CHECK(highest >= 0 && si.semusz >= 2 && si.semaem >= 8);
+    for (int i = 0; i <= highest; i++) {
+        int at = semctl(i, 0, SEM_STAT, (union semun){.buf = &ds});
+        found += (at == id && ds.sem_nsems == 5) || (at == other && ds.sem_nsems == 3);
+    }
+    CHECK(found == 2);
+    CHECK(semctl(0, 0, IPC_INFO, (union semun){.buf = (void *)&si}) == highest);
+    CHECK(si.semvmx == 32767 && si.semopm >= 32);
+    CHECK_ERRNO(semctl(1000000, 0, SEM_STAT, (union semun){.buf = &ds}), EINVAL);
+    remove_set();
+    CHECK(semctl(other, 0, IPC_RMID) == 0);
+}
+
+static void removed_identifiers_do_not_come_back(void)
+{
+    new_set(1);
+    int old = id;
+    remove_set();
+    new_set(1);
+    CHECK(id != old);
+    CHECK_ERRNO(semctl(old, 0, GETVAL), EINVAL);
+    remove_set();
+}
+
 /* --- message queues --------------------------------------------------------------------------- */
 
 struct note {
@@ -394,6 +427,8 @@ int main(void)
     CASE(semget_is_checked);
     CASE(modes_keep_strangers_out);
     CASE(children_compete);
+    CASE(tables_are_walked);
+    CASE(removed_identifiers_do_not_come_back);
     CASE(messages_are_chosen_by_type);
     CASE(message_sizes_are_checked);
     CASE(a_full_queue_is_waited_for);

@@ -119,6 +119,20 @@ static void raw_mode_passes_everything(void)
     close_pair();
 }
 
+static void the_old_form_of_settings(void)
+{
+    struct termio old;
+    struct termios t;
+    open_pair();
+    CHECK(ioctl(slave, TCGETA, &old) == 0 && (old.c_lflag & ECHO) && old.c_cc[VINTR] == 3);
+    old.c_lflag &= (unsigned short)~ECHO;
+    old.c_cc[VINTR] = 5;
+    CHECK(ioctl(slave, TCSETAW, &old) == 0 && tcgetattr(slave, &t) == 0);
+    CHECK(!(t.c_lflag & ECHO) && t.c_cc[VINTR] == 5 && t.c_cc[VSUSP] == 26);
+    CHECK_ERRNO(ioctl(slave, TCSETA, 8), EFAULT);
+    close_pair();
+}
+
 static void vmin_and_vtime(void)
 {
     char buf[64];
@@ -506,6 +520,7 @@ int main(void)
     CASE(text_goes_both_ways);
     CASE(lines_are_edited);
     CASE(raw_mode_passes_everything);
+    CASE(the_old_form_of_settings);
     CASE(vmin_and_vtime);
     CASE(a_closed_side_is_noticed);
     CASE(nonblocking_sides_do_not_wait);

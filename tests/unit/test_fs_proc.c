@@ -288,12 +288,23 @@ static void devices(void **state)
     assert_non_null(strstr(list_dir("/dev"), " null zero full random urandom "));
 }
 
+/* /proc itself is looked up anew every time: what lies below is too, so nothing of it may be kept.
+ */
+static void names_below_proc_are_not_kept(void **state)
+{
+    (void)state;
+    assert_int_equal(procfs_register("proc/kept/or/not", 0444, show_counter, NULL, "n"), 0);
+    dcache_shrink(SIZE_MAX, NULL);
+    for (int i = 0; i < 100; i++)
+        text_of("/proc/kept/or/not");
+    assert_true(dcache_shrink(SIZE_MAX, NULL) < 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(registered_files),
-        cmocka_unit_test(system_files),
-        cmocka_unit_test(dynamic_directories),
+        cmocka_unit_test(registered_files), cmocka_unit_test(names_below_proc_are_not_kept),
+        cmocka_unit_test(system_files),     cmocka_unit_test(dynamic_directories),
         cmocka_unit_test(devices),
     };
     return cmocka_run_group_tests(tests, mount_all, NULL);
