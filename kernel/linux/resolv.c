@@ -1,10 +1,11 @@
 /*
  * /etc/resolv.conf tells the domain's name servers, not those of the host that the file was packed
  * on. It is replaced in one step, so that nobody reads half of it; with no name server known it
- * stays.
+ * stays. /etc/hosts gets the domain's own name, which is not known when the image is made.
  */
 #include "linux/resolv.h"
 
+#include "core/bootargs.h"
 #include "core/klog.h"
 #include "core/uio.h"
 #include "fs/file.h"
@@ -13,6 +14,7 @@
 #include "net/ip.h"
 
 #define RESOLV_CONF "/etc/resolv.conf"
+#define HOSTS "/etc/hosts"
 
 static size_t make_text(char *text, size_t size, const struct net_dns *dns)
 {
@@ -28,22 +30,35 @@ static size_t make_text(char *text, size_t size, const struct net_dns *dns)
     return n;
 }
 
-static int replace(char *text, size_t n)
+/* A file of the image; one on a volume is the host's and stays as it is: -EXDEV. */
+static int write_text(const char *name, unsigned flags, char *text, size_t n)
 {
-    const struct fs_context *ctx = vfs_root_context();
+    struct fs_context ctx = *vfs_root_context();
+    ctx.resolve = WALK_NO_XDEV;
     struct iovec_k seg;
     struct uio u = uio_kernel(&seg, text, n);
     struct file *f;
 
-    int err =
-        vfs_open(ctx, NULL, RESOLV_CONF ".new", OPEN_WRONLY | OPEN_CREAT | OPEN_TRUNC, 0644, &f);
+    int err = vfs_open(&ctx, NULL, name, OPEN_WRONLY | flags, 0644, &f);
     if (err)
         return err;
     ssize_t written = f->ops->write(f, &u, &(uint64_t){0});
     file_put(f);
-    if (written < 0)
-        return (int)written;
-    return vfs_rename(ctx, NULL, RESOLV_CONF ".new", NULL, RESOLV_CONF, 0);
+    return written < 0 ? (int)written : 0;
+}
+
+static int replace(char *text, size_t n)
+{
+    const struct fs_context *ctx = vfs_root_context();
+    int err = write_text(RESOLV_CONF ".new", OPEN_CREAT | OPEN_TRUNC, text, n);
+    return err ? err : vfs_rename(ctx, NULL, RESOLV_CONF ".new", NULL, RESOLV_CONF, 0);
+}
+
+/* An image without /etc needs none. */
+static void complain(const char *name, int err)
+{
+    if (err && err != -ENOENT && err != -EXDEV)
+        klog(LOG_WARN, "cannot write %s: error %d", name, -err);
 }
 
 static void write_resolv_conf(void)
@@ -53,12 +68,24 @@ static void write_resolv_conf(void)
 
     net_dns(&dns);
     int err = dns.count ? replace(text, make_text(text, sizeof(text), &dns)) : 0;
-    if (err && err != -ENOENT) /* an image without /etc needs none */
-        klog(LOG_WARN, "cannot write " RESOLV_CONF ": error %d", -err);
+    complain(RESOLV_CONF, err);
+}
+
+/* As Debian's installer writes it. */
+static void add_own_name(void)
+{
+    const char *name = bootarg("hostname");
+    char text[96];
+    if (!name || strlen(name) > 64)
+        return;
+    size_t n = (size_t)snprintf(text, sizeof(text), "127.0.1.1\t%s\n", name);
+    int err = write_text(HOSTS, OPEN_APPEND, text, n);
+    complain(HOSTS, err);
 }
 
 void resolv_init(void)
 {
+    add_own_name();
     net_dns_hook = write_resolv_conf;
     write_resolv_conf();
 }

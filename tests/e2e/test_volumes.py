@@ -118,6 +118,20 @@ def test_owners_and_modes(volume):
     assert os.readlink(os.path.join(volume.folder, "l")) == "a"
 
 
+def test_the_name_is_not_written_to_a_volume(volume):
+    """A domain's /etc/hosts and resolv.conf are made at its start, but not if /etc is this machine's."""
+    shutil.copy("/etc/passwd", volume.folder)
+    for name in ("hosts", "resolv.conf"):
+        with open(os.path.join(volume.folder, name), "w") as f:
+            f.write("mine\n")
+    show = ("/bin/sh", "-c", "cat /etc/hosts /etc/resolv.conf")
+    own = volume("run", "--name", "itself", "--package", "coreutils", *show).stdout
+    assert "127.0.1.1\titself\n" in own and "nameserver 10.0.2.3\n" in own
+    shared = volume("run", "--package", "coreutils", "-v", f"{volume.folder}:/etc", *show).stdout
+    assert shared == "mine\nmine\n"
+    assert sorted(os.listdir(volume.folder)) == ["hosts", "passwd", "resolv.conf"]
+
+
 def test_what_cannot_be_shared(librettos):
     for arg, why in (("/no/such:/v", "No such file"), ("/etc/passwd:/v", "Not a directory"),
                      ("/tmp", "expected"), ("/tmp:v", "expected")):
