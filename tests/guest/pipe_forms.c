@@ -419,32 +419,6 @@ static void a_pipe_behind_a_link_is_told(void)
     done();
 }
 
-/* Both ends are closed at once, by two processes, many times: the pipe outlives what wakes its
- * readers and writers. */
-static void both_ends_close_at_once(void)
-{
-    for (int i = 0; i < 300; i++) {
-        int start[2];
-        fresh(0);
-        CHECK(pipe(start) == 0);
-        pid_t pid = fork();
-        CHECK(pid >= 0);
-        if (pid == 0) {
-            char c;
-            close(w);
-            close(start[1]);
-            (void)!read(start[0], &c, 1);
-            close(r);
-            _exit(0);
-        }
-        close(r);
-        close(start[0]);
-        close(start[1]);
-        close(w);
-        CHECK(waitpid(pid, NULL, 0) == pid);
-    }
-}
-
 int main(void)
 {
     own_directory();
@@ -470,6 +444,5 @@ int main(void)
     CASE(vmsplice_both_ways);
     CASE(splice_between_a_socket_and_a_file);
     CASE(a_pipe_behind_a_link_is_told);
-    CASE(both_ends_close_at_once);
     return check_result();
 }
