@@ -148,7 +148,6 @@ bool pack_excluded(const char *path)
         "/usr/share/doc-base",
         "/usr/share/metainfo",
         "/usr/share/vim",
-        "/usr/include",
         "/etc/init.d",
         "/etc/init",
         "/lib/systemd",
@@ -172,7 +171,7 @@ bool pack_excluded(const char *path)
     for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
         if (starts_with(path, trees[i]) && strchr("/", path[strlen(trees[i])]))
             return true;
-    return ends_with(path, ".a") || strstr(path, ".dpkg-");
+    return strstr(path, ".dpkg-");
 }
 
 /* True for what a volume will hide: packing it would be for nothing. */

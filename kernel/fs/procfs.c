@@ -321,6 +321,14 @@ struct vnode *procfs_dir_vnode(struct filesystem *fs, uint64_t ino, uint32_t mod
     return v;
 }
 
+void *procfs_dir_arg(const struct vnode *v,
+                     int (*lookup)(struct filesystem *fs, void *arg, const char *name, size_t len,
+                                   struct vnode **out))
+{
+    const struct dynamic_dir *d = v->ops == &dynamic_dir_ops ? v->data : NULL;
+    return d && d->lookup == lookup ? d->arg : NULL;
+}
+
 /* --- registered files ------------------------------------------------------------------------- */
 
 static struct node *node_alloc(const char *name, size_t len, uint32_t mode)

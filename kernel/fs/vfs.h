@@ -236,9 +236,14 @@ struct fs_context {
 #define LOOKUP_FOLLOW 1u    /* follow a symbolic link in the last component */
 #define LOOKUP_DIRECTORY 4u /* the result must be a directory: -ENOTDIR */
 
-/* Resolves `name` from `at` (NULL: cwd). The result is referenced. */
+/* Resolves `name` from `at` (NULL: cwd). The result is referenced. -ENXIO if a magic link leads to
+ * a file without a path (a pipe, a socket). */
 int vfs_lookup(const struct fs_context *ctx, const struct path *at, const char *name,
                unsigned flags, struct path *out);
+/* The same for calls that take such files: then *file is it, referenced, and *out empty; else *file
+ * is NULL. */
+int vfs_lookup_file(const struct fs_context *ctx, const struct path *at, const char *name,
+                    unsigned flags, struct path *out, struct file **file);
 /* Opens (and creates) a file as openat(2). */
 int vfs_open(const struct fs_context *ctx, const struct path *at, const char *name, unsigned flags,
              uint32_t mode, struct file **out);
@@ -439,5 +444,9 @@ struct vnode *procfs_dir_vnode(struct filesystem *fs, uint64_t ino, uint32_t mod
                                int (*list)(void *arg, uint64_t *pos, char *name, size_t size,
                                            unsigned *type),
                                void *arg, void (*release)(void *arg));
+/* The arg of such a directory, or NULL if v is none with this lookup. */
+void *procfs_dir_arg(const struct vnode *v,
+                     int (*lookup)(struct filesystem *fs, void *arg, const char *name, size_t len,
+                                   struct vnode **out));
 
 #endif

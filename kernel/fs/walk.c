@@ -294,20 +294,35 @@ int walk_final(struct walk *w, unsigned flags)
     return 0;
 }
 
-int vfs_lookup(const struct fs_context *ctx, const struct path *at, const char *name,
-               unsigned flags, struct path *out)
+int vfs_lookup_file(const struct fs_context *ctx, const struct path *at, const char *name,
+                    unsigned flags, struct path *out, struct file **file)
 {
     struct walk w;
     int err = walk_begin(&w, ctx, at, name);
     if (err)
         return err;
     err = walk_final(&w, flags);
-    if (!err && w.file)
-        err = -ENXIO; /* a pipe or socket behind a magic link has no path */
-    if (!err) {
+    *out = (struct path){0};
+    *file = NULL;
+    if (!err && w.file) {
+        *file = w.file;
+        file_get(w.file);
+    } else if (!err) {
         *out = w.cur;
         path_ref(out);
     }
     walk_end(&w);
+    return err;
+}
+
+int vfs_lookup(const struct fs_context *ctx, const struct path *at, const char *name,
+               unsigned flags, struct path *out)
+{
+    struct file *file;
+    int err = vfs_lookup_file(ctx, at, name, flags, out, &file);
+    if (!err && file) {
+        file_put(file);
+        err = -ENXIO;
+    }
     return err;
 }

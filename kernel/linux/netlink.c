@@ -242,6 +242,19 @@ static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
     return err ? err : (ssize_t)(m->flags & SOCK_MSG_TRUNC ? len : n);
 }
 
+static ssize_t netlink_write(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    return netlink_send(f, &(struct sock_msg){.uio = u});
+}
+
+static ssize_t netlink_read(struct file *f, struct uio *u, uint64_t *pos)
+{
+    (void)pos;
+    unsigned flags = f->flags & OPEN_NONBLOCK ? SOCK_MSG_DONTWAIT : 0;
+    return netlink_recv(f, &(struct sock_msg){.uio = u, .flags = flags});
+}
+
 static int netlink_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
 {
     const struct sockaddr_nl *a = (const void *)addr;
@@ -418,6 +431,8 @@ void netlink_init(void)
 const struct file_ops netlink_file_ops = {
     .name = "netlink",
     .mode = MODE_SOCK | 0777,
+    .read = netlink_read,
+    .write = netlink_write,
     .poll = netlink_poll,
     .ioctl = netlink_ioctl,
     .release = netlink_release,

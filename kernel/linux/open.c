@@ -124,12 +124,26 @@ static const struct cred *real_cred(struct cred *c)
     return c;
 }
 
+static long access_path(const struct path *p, const struct cred *cred, unsigned mode)
+{
+    struct vnode *v = path_vnode(p);
+    int err = mode ? vnode_access(v, cred, mode) : 0;
+    return !err && mode & 2 && v->fs->flags & MOUNT_RDONLY ? -EROFS : err;
+}
+
+/* Who has a pipe or socket open may use it; only what is executable is executed. */
+static long access_nameless(const struct file *f, unsigned mode)
+{
+    return mode & 1 && !(f->ops->mode & 0111) ? -EACCES : 0;
+}
+
 static long access_at(int dirfd, uaddr_t name, int mode, int flags)
 {
     if (mode & ~7 || flags & ~(AT_EACCESS_N | AT_SYMLINK_NOFOLLOW_N | AT_EMPTY_PATH_N))
         return -EINVAL;
     struct at a;
     struct path p;
+    struct file *f = NULL;
     long err = at_begin(&a, dirfd, name, flags & AT_EMPTY_PATH_N);
     if (err)
         return err;
@@ -147,19 +161,18 @@ static long access_at(int dirfd, uaddr_t name, int mode, int flags)
     ctx.cred = cred;
     if (a.name[0]) {
         unsigned follow = flags & AT_SYMLINK_NOFOLLOW_N ? 0 : LOOKUP_FOLLOW;
-        err = vfs_lookup(&ctx, a.dir, a.name, follow, &p);
+        err = vfs_lookup_file(&ctx, a.dir, a.name, follow, &p, &f);
     } else {
         p = a.dir ? a.base : ctx.cwd;
         err = p.dentry ? 0 : -ENOENT;
         if (!err)
             path_get(&p);
     }
-    if (!err) {
-        struct vnode *v = path_vnode(&p);
-        if (mode)
-            err = vnode_access(v, cred, (unsigned)mode);
-        if (!err && mode & 2 && v->fs->flags & MOUNT_RDONLY)
-            err = -EROFS;
+    if (!err && f) {
+        err = access_nameless(f, (unsigned)mode);
+        file_put(f);
+    } else if (!err) {
+        err = access_path(&p, cred, (unsigned)mode);
         path_put(&p);
     }
     kfree(real);

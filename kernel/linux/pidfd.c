@@ -2,6 +2,7 @@
 #include "linux/pidfd.h"
 
 #include "linux/proc.h"
+#include "linux/proc_pid.h"
 #include "linux/signals.h"
 #include "linux/syscall.h"
 
@@ -57,6 +58,19 @@ static struct process *pidfd_process(int fd, unsigned *flags)
     return p;
 }
 
+/* The process to be sent a signal: a directory /proc/PID names one too. Referenced, or NULL. */
+static struct process *signalled_process(int fd)
+{
+    struct file *f = fd_get(fd);
+    if (!f)
+        return NULL;
+    struct process *p = f->ops == &pidfd_ops ? f->data : proc_pid_of(f);
+    if (p)
+        ref_get(&p->refs);
+    file_put(f);
+    return p;
+}
+
 int pidfd_pid(int fd, bool *nonblock)
 {
     unsigned flags;
@@ -94,7 +108,6 @@ long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
                              .code = SI_USER_N,
                              .pid = current_process()->pid,
                              .uid = current_cred()->uid};
-    unsigned file_flags;
     if (flags || signo < 0 || signo > SIG_COUNT)
         return -EINVAL;
     if (uinfo) {
@@ -105,7 +118,7 @@ long sys_pidfd_send_signal(int fd, int signo, uaddr_t uinfo, unsigned flags)
         if (info.signo != signo)
             return -EINVAL;
     }
-    struct process *p = pidfd_process(fd, &file_flags);
+    struct process *p = signalled_process(fd);
     if (!p)
         return -EBADF;
     int err = p->zombie ? -ESRCH : signal_permission(p, signo);

@@ -31,6 +31,7 @@ struct pipe {
     size_t bytes;        /* between them, without what pages that ended early leave out */
     size_t used, room;   /* as of the last critical section; read without the lock */
     int readers, writers;
+    refcount_t refs;                     /* open files */
     uint32_t reader_opens, writer_opens; /* FIFOs: an open waits for the other side's next one */
     struct wait_queue read_wait, write_wait;
 };
@@ -74,6 +75,7 @@ static size_t readable(struct pipe *p)
     return MIN((end ? end : PAGE_SIZE) - p->tail % PAGE_SIZE, (size_t)(p->head - p->tail));
 }
 
+/* With one reference. */
 static struct pipe *pipe_alloc(void)
 {
     struct pipe *p = kzalloc(sizeof(*p));
@@ -85,6 +87,7 @@ static struct pipe *pipe_alloc(void)
         return NULL;
     }
     p->slots = PIPE_PAGES;
+    ref_init(&p->refs, 1);
     publish(p);
     mutex_init(&p->lock);
     wait_queue_init(&p->read_wait);
@@ -310,7 +313,8 @@ static void pipe_describe(struct file *f, char *buf, size_t size)
     snprintf(buf, size, "pipe:[%lu]", (unsigned long)anonymous_ino(f));
 }
 
-/* One end goes; true if it was the last. */
+/* One end goes; true if it was the last. Both may go at once: neither is gone before it has woken.
+ */
 static bool pipe_leave(struct pipe *p, struct file *f)
 {
     mutex_lock(&p->lock);
@@ -318,13 +322,10 @@ static bool pipe_leave(struct pipe *p, struct file *f)
         p->readers--;
     if (file_writable(f))
         p->writers--;
-    bool last = !p->readers && !p->writers;
     mutex_unlock(&p->lock);
-    if (!last) {
-        wake_up_key(&p->read_wait, POLL_IN | POLL_RDNORM | POLL_HUP);
-        wake_up_key(&p->write_wait, POLL_OUT | POLL_WRNORM | POLL_ERR);
-    }
-    return last;
+    wake_up_key(&p->read_wait, POLL_IN | POLL_RDNORM | POLL_HUP);
+    wake_up_key(&p->write_wait, POLL_OUT | POLL_WRNORM | POLL_ERR);
+    return ref_put(&p->refs);
 }
 
 static void pipe_release(struct file *f)
@@ -398,7 +399,9 @@ static int fifo_open(struct vnode *v, struct file *f)
 {
     mutex_lock(&fifo_lock);
     struct pipe *p = v->socket;
-    if (!p)
+    if (p)
+        ref_get(&p->refs);
+    else
         p = v->socket = pipe_alloc();
     if (!p) {
         mutex_unlock(&fifo_lock);
@@ -581,6 +584,7 @@ int pipe_create(unsigned flags, struct file **read_end, struct file **write_end)
         file_put(r);
         return (int)PTR_ERR(w);
     }
+    ref_get(&p->refs);
     p->writers = 1;
     *read_end = r;
     *write_end = w;

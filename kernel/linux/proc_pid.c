@@ -552,6 +552,12 @@ static int task_dir(struct filesystem *fs, struct process *p, struct task *t, bo
                   e, out);
 }
 
+struct process *proc_pid_of(const struct file *f)
+{
+    struct proc_entry *e = f->vnode ? procfs_dir_arg(f->vnode, process_lookup) : NULL;
+    return e ? e->process : NULL;
+}
+
 /* --- the root --------------------------------------------------------------------------------- */
 
 static ssize_t self_target(char *buf, size_t size, void *arg)

@@ -15,6 +15,9 @@ struct proc_entry {
     unsigned what;           /* which of the links */
 };
 
+/* The process that an open directory /proc/PID is about, or NULL if f is something else. It lives
+ * as long as f. */
+struct process *proc_pid_of(const struct file *f);
 /* The process' address space, referenced, or NULL if it has ended. */
 struct mm *proc_mm_get(struct process *p);
 

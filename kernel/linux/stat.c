@@ -45,7 +45,7 @@ static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out, bool *
     int err = at_begin(&a, dirfd, name, flags & AT_EMPTY_PATH_N);
     if (err)
         return err;
-    struct path p;
+    *mounted = false;
     if (!a.name[0] && a.hold.file) {
         err = file_attr(a.hold.file, out);
         *mounted = a.base.dentry && path_is_mount_root(&a.base);
@@ -54,8 +54,13 @@ static int attr_at(int dirfd, uaddr_t name, int flags, struct vattr *out, bool *
         *mounted = path_is_mount_root(&a.ctx->cwd);
     } else {
         unsigned follow = flags & AT_SYMLINK_NOFOLLOW_N ? 0 : LOOKUP_FOLLOW;
-        err = vfs_lookup(a.ctx, a.dir, a.name, follow, &p);
-        if (!err) {
+        struct path p;
+        struct file *f;
+        err = vfs_lookup_file(a.ctx, a.dir, a.name, follow, &p, &f);
+        if (!err && f) {
+            err = file_attr(f, out);
+            file_put(f);
+        } else if (!err) {
             err = vfs_getattr(&p, out);
             *mounted = path_is_mount_root(&p);
             path_put(&p);

@@ -179,6 +179,19 @@ static void links_are_dumped(void)
     close(fd);
 }
 
+/* As busybox asks. */
+static void read_and_write_are_messages(void)
+{
+    int fd = open_socket(NETLINK_ROUTE);
+    struct request r = {.h = {.nlmsg_len = NLMSG_LENGTH(sizeof(r.gen)),
+                              .nlmsg_type = RTM_GETLINK,
+                              .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP}};
+    CHECK(write(fd, &r, r.h.nlmsg_len) == (ssize_t)r.h.nlmsg_len);
+    ssize_t n = read(fd, answers, sizeof(answers));
+    CHECK(n > (ssize_t)NLMSG_HDRLEN && ((struct nlmsghdr *)answers)->nlmsg_type == RTM_NEWLINK);
+    close(fd);
+}
+
 static void one_link_is_told(void)
 {
     int fd = open_socket(NETLINK_ROUTE);
@@ -566,6 +579,7 @@ int main(void)
     CASE(ports_are_the_process_first);
     CASE(options_are_told);
     CASE(links_are_dumped);
+    CASE(read_and_write_are_messages);
     CASE(one_link_is_told);
     CASE(requests_are_acknowledged);
     CASE(addresses_are_dumped);

@@ -405,6 +405,46 @@ static void splice_between_a_socket_and_a_file(void)
     done();
 }
 
+/* As `diff <(a) <(b)` looks at its arguments. */
+static void a_pipe_behind_a_link_is_told(void)
+{
+    char name[32];
+    struct stat a, b;
+    fresh(0);
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", r);
+    CHECK(stat(name, &a) == 0 && fstat(r, &b) == 0);
+    CHECK(S_ISFIFO(a.st_mode) && a.st_ino == b.st_ino && a.st_dev == b.st_dev);
+    CHECK(access(name, R_OK | W_OK) == 0);
+    CHECK_ERRNO(access(name, X_OK), EACCES);
+    done();
+}
+
+/* Both ends are closed at once, by two processes, many times: the pipe outlives what wakes its
+ * readers and writers. */
+static void both_ends_close_at_once(void)
+{
+    for (int i = 0; i < 300; i++) {
+        int start[2];
+        fresh(0);
+        CHECK(pipe(start) == 0);
+        pid_t pid = fork();
+        CHECK(pid >= 0);
+        if (pid == 0) {
+            char c;
+            close(w);
+            close(start[1]);
+            (void)!read(start[0], &c, 1);
+            close(r);
+            _exit(0);
+        }
+        close(r);
+        close(start[0]);
+        close(start[1]);
+        close(w);
+        CHECK(waitpid(pid, NULL, 0) == pid);
+    }
+}
+
 int main(void)
 {
     own_directory();
@@ -429,5 +469,7 @@ int main(void)
     CASE(tee_leaves_the_bytes);
     CASE(vmsplice_both_ways);
     CASE(splice_between_a_socket_and_a_file);
+    CASE(a_pipe_behind_a_link_is_told);
+    CASE(both_ends_close_at_once);
     return check_result();
 }

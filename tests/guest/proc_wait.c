@@ -122,6 +122,25 @@ static void pidfds_are_polled_and_waited_for(void)
     close(fd);
 }
 
+static int caught;
+
+static void on_usr1(int signo)
+{
+    caught = signo;
+}
+
+static void a_directory_of_proc_names_a_process(void)
+{
+    int fd = open("/proc/self", O_RDONLY | O_DIRECTORY), other = open("/proc", O_RDONLY);
+    signal(SIGUSR1, on_usr1);
+    CHECK(syscall(SYS_pidfd_send_signal, fd, SIGUSR1, NULL, 0) == 0 && caught == SIGUSR1);
+    signal(SIGUSR1, SIG_DFL);
+    CHECK_ERRNO(syscall(SYS_pidfd_send_signal, other, 0, NULL, 0), EBADF);
+    CHECK_ERRNO(syscall(SYS_pidfd_getfd, fd, 0, 0), EBADF);
+    close(fd);
+    close(other);
+}
+
 static void nonblocking_pidfds_do_not_wait(void)
 {
     siginfo_t si = {0};
@@ -424,6 +443,7 @@ int main(int argc, char **argv)
     CASE(stops_are_told_once);
     CASE(groups_are_waited_for);
     CASE(pidfds_are_polled_and_waited_for);
+    CASE(a_directory_of_proc_names_a_process);
     CASE(nonblocking_pidfds_do_not_wait);
     CASE(pidfd_arguments_are_checked);
     CASE(pidfd_getfd_copies_a_descriptor);
