@@ -16,6 +16,7 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.environ.get("BUILD", os.path.join(ROOT, "build"))
 LIBRETTOS = os.path.join(BUILD, "librettos")
+LONG = bool(os.environ.get("LIBRETTOS_TEST_LONG"))  # what does not fit into the time of `make test`, too
 
 
 def free_port():
@@ -110,6 +111,13 @@ def librettos():
 @pytest.fixture(params=["server", "direct"])
 def librettos_on_each_path(request, librettos):
     """For tests that are to pass on both paths: import it as `librettos`."""
+    librettos.run_options = ["--path", request.param]
+    return librettos
+
+
+@pytest.fixture(params=["server", "direct"] if LONG else ["server"])
+def librettos_on_each_path_if_long(request, librettos):
+    """For long tests whose programs do not care about the path."""
     librettos.run_options = ["--path", request.param]
     return librettos
 

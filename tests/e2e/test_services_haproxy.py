@@ -6,7 +6,7 @@ import urllib.request
 import pytest
 
 from conftest import free_port, run, wait_for
-from conftest import librettos_on_each_path as librettos  # noqa: F401
+from conftest import librettos_on_each_path_if_long as librettos  # noqa: F401
 
 PAGES = ("one", "two")
 NGINX = """user root; daemon off; error_log stderr;

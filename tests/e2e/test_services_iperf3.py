@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from conftest import free_port, wait_for
-from conftest import librettos_on_each_path as librettos  # noqa: F401
+from conftest import librettos_on_each_path_if_long as librettos  # noqa: F401
 
 SECONDS = 1
 TCP = [(), ("-R",), ("-P", 4), ("-P", 4, "-R"), ("--bidir",)]

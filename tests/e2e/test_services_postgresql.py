@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from conftest import librettos_on_each_path, run, wait_for  # noqa: F401
+from conftest import librettos_on_each_path_if_long, run, wait_for  # noqa: F401
 
 PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
 PACKAGE = f"postgresql-{PROGRAMS.split('/')[-2]}"
@@ -59,9 +59,9 @@ def volume(tmp_path):
     return path
 
 
-def test_pgbench_keeps_its_books(librettos_on_each_path, volume):  # noqa: F811
+def test_pgbench_keeps_its_books(librettos_on_each_path_if_long, volume):  # noqa: F811
     """Each transaction adds the same to an account, a teller and a branch; after a restart too."""
-    place = (librettos_on_each_path, "/data/cluster", "-v", f"{volume}:/data")
+    place = (librettos_on_each_path_if_long, "/data/cluster", "-v", f"{volume}:/data")
     database = Database(*place)
     database.client("pgbench", "-i", "-q", "postgres")
     done = database.bench("-c", 4, "-j", 2, "-t", 25)

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from conftest import run
-from conftest import librettos_on_each_path as librettos  # noqa: F401
+from conftest import librettos_on_each_path_if_long as librettos  # noqa: F401
 
 HOME = "/root/sshd"  # its own files in the domain
 CONFIG = f"""Port 22

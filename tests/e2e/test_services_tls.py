@@ -6,7 +6,7 @@ import ssl
 import pytest
 
 from conftest import run
-from conftest import librettos_on_each_path as librettos  # noqa: F401
+from conftest import librettos_on_each_path_if_long as librettos  # noqa: F401
 
 NAME = "service.test"
 NGINX = """user root; daemon off; error_log stderr;

@@ -421,10 +421,10 @@ static void clone_exit_signals(void)
     CHECK(pid > 0);
     CHECK_ERRNO(waitpid(pid, NULL, 0), ECHILD); /* it is a clone child */
     CHECK(waitpid(pid, NULL, __WCLONE) == pid);
+    signal(SIGUSR1, on_chld);
     pid = (pid_t)syscall(SYS_clone, SIGUSR1, NULL, NULL, NULL, NULL);
     if (pid == 0)
         _exit(2);
-    signal(SIGUSR1, on_chld);
     CHECK(waitpid(pid, NULL, __WALL) == pid);
     signal(SIGUSR1, SIG_DFL);
 }
