@@ -9,7 +9,7 @@ import pytest
 from conftest import run
 from conftest import librettos_on_each_path_if_long as librettos  # noqa: F401
 
-HOME = "/root/sshd"  # its own files in the domain
+HOME = "/srv/sshd"  # its own files in the domain
 CONFIG = f"""Port 22
 HostKey {HOME}/host
 AuthorizedKeysFile {HOME}/user.pub
