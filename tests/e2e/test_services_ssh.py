@@ -16,6 +16,7 @@ AuthorizedKeysFile {HOME}/user.pub
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 UsePAM no
+StrictModes no
 Subsystem sftp /usr/lib/openssh/sftp-server
 """
 
