@@ -52,21 +52,14 @@ static size_t find_mss(const uint8_t *tcp)
     return 0;
 }
 
-static uint64_t mix(uint64_t h, const uint8_t *p, size_t n)
-{
-    while (n--)
-        h = (h ^ *p++) * 0x100000001b3u; /* FNV-1a */
-    return h;
-}
-
 /* What tells the connections apart: addresses, ports, and the number that libslirp began with. */
 static uint64_t identity(const uint8_t *f, size_t tcp)
 {
-    uint64_t h = 0xcbf29ce484222325u;
+    uint64_t h = f[12] == 0x08 ? fnv1a(FNV_START, f + ETH_HEADER + 12, 8)
+                               : fnv1a(FNV_START, f + ETH_HEADER + 8, 32);
 
-    h = f[12] == 0x08 ? mix(h, f + ETH_HEADER + 12, 8) : mix(h, f + ETH_HEADER + 8, 32);
-    h = mix(h, f + tcp, 4);
-    return mix(h, f + tcp + 8, 4);
+    h = fnv1a(h, f + tcp, 4);
+    return fnv1a(h, f + tcp + 8, 4);
 }
 
 /* Overwrites the option by NOPs, and corrects the checksum for it (RFC 1624). */

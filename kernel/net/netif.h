@@ -55,8 +55,8 @@ struct path_ops {
      * more (false, some time after the last). May be NULL. Not in hard interrupts; does not sleep.
      */
     void (*chosen)(struct net_path *path, bool yes);
-    /* Whether all packets that were queued have left its rings. NULL: they do at once. Thread
-     * context. */
+    /* Whether all packets that were queued have left its rings, and all that were received are
+     * taken out. NULL: they do at once. Thread context. */
     bool (*drained)(struct net_path *path);
     /* Sums the per-queue counters. */
     void (*stats)(struct net_path *path, struct path_stats *out);
