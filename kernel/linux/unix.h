@@ -113,6 +113,10 @@ int unix_setopt(struct file *f, int level, int name, const void *val, uint32_t l
 int unix_getopt(struct file *f, int level, int name, void *val, uint32_t *len);
 
 /* unix_data.c */
+void unix_data_init(void);
+/* What may be under way from s, in bytes: its send buffer, or little if the messages of all sockets
+ * hold their share of memory. */
+uint32_t unix_room(const struct unix_socket *s);
 ssize_t unix_send(struct file *f, struct sock_msg *m);
 ssize_t unix_recv(struct file *f, struct sock_msg *m);
 ssize_t unix_read(struct file *f, struct uio *u, uint64_t *pos);
@@ -121,7 +125,7 @@ ssize_t unix_write(struct file *f, struct uio *u, uint64_t *pos);
 void unix_message_free(struct unix_message *m);
 static inline bool unix_writable(const struct unix_socket *s)
 {
-    return READ_ONCE(s->inflight) <= s->sndbuf / 4;
+    return READ_ONCE(s->inflight) <= unix_room(s) / 4;
 }
 
 /* unix_scm.c */

@@ -8,15 +8,43 @@
 
 #define STREAM_CHUNK (32u * 1024)
 #define MESSAGE_COST(len) ((len) + sizeof(struct unix_message))
+#define SHARE 4 /* of memory, for the messages of all sockets */
 
 /* --- messages --------------------------------------------------------------------------------- */
+
+/* Send buffers bound a socket; this bounds their sum, so that thousands of sockets that nobody
+ * reads do not take the memory. Above it writers wait for their readers as they do when a buffer is
+ * full. */
+static atomic_long held, limit;
+
+void unix_data_init(void)
+{
+    struct mem_stats m;
+    mem_stats(&m);
+    atomic_store(&limit, (long)(m.total_pages * PAGE_SIZE / SHARE));
+}
+
+uint32_t unix_room(const struct unix_socket *s)
+{
+    bool full = atomic_load_explicit(&held, memory_order_relaxed) >
+                atomic_load_explicit(&limit, memory_order_relaxed);
+    return full ? UNIX_SNDBUF_MIN : s->sndbuf;
+}
+
+/* Counts a message of len bytes as under way (way: 1), or no longer (-1). */
+static void account(struct unix_socket *from, size_t len, int way)
+{
+    long cost = way * (long)MESSAGE_COST(len);
+    spin_lock(&from->lock);
+    from->inflight += (size_t)cost;
+    spin_unlock(&from->lock);
+    atomic_fetch_add_explicit(&held, cost, memory_order_relaxed);
+}
 
 void unix_message_free(struct unix_message *m)
 {
     struct unix_socket *from = m->from;
-    spin_lock(&from->lock);
-    from->inflight -= MESSAGE_COST(m->len);
-    spin_unlock(&from->lock);
+    account(from, m->len, -1);
     if (unix_writable(from))
         wake_up_key(&from->wait, POLL_OUT | POLL_WRNORM);
     unix_put(from);
@@ -41,9 +69,7 @@ static struct unix_message *message_make(struct unix_socket *from, struct uio *u
     m->off = 0;
     m->scm = NULL;
     unix_get(from);
-    spin_lock(&from->lock);
-    from->inflight += MESSAGE_COST(len);
-    spin_unlock(&from->lock);
+    account(from, len, 1);
     return m;
 }
 
@@ -53,7 +79,7 @@ static struct unix_message *message_make(struct unix_socket *from, struct uio *u
  * is told that it can write can write a message of any size. */
 static inline bool may_send(const struct unix_socket *s)
 {
-    return READ_ONCE(s->inflight) < s->sndbuf || READ_ONCE(s->shut) & UNIX_SHUT_WRITE;
+    return READ_ONCE(s->inflight) < unix_room(s) || READ_ONCE(s->shut) & UNIX_SHUT_WRITE;
 }
 
 static int wait_room(struct unix_socket *s, unsigned flags)
@@ -96,10 +122,10 @@ static ssize_t stream_send(struct unix_socket *s, struct sock_msg *m, struct out
     ssize_t done = 0;
     int err = 0;
     while (m->uio->resid) {
-        size_t n = MIN(m->uio->resid, (size_t)MIN(STREAM_CHUNK, s->sndbuf / 2));
         err = wait_room(s, m->flags);
         if (err)
             break;
+        size_t n = MIN(m->uio->resid, (size_t)MIN(STREAM_CHUNK, unix_room(s) / 2));
         if (READ_ONCE(s->shut) & UNIX_SHUT_WRITE) {
             err = -EPIPE;
             break;

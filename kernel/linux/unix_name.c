@@ -235,5 +235,6 @@ static void proc_text(struct text_buf *b, void *arg)
 void unix_socket_init(void)
 {
     mutex_init(&bind_lock);
+    unix_data_init();
     procfs_register("proc/net/unix", 0444, proc_text, NULL, NULL);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -560,6 +561,29 @@ static void full_receivers_block(void)
     close(sv[0]), close(sv[1]);
 }
 
+/* More than a small machine's memory, if each socket held as much as it may. */
+static void unread_messages_leave_memory(void)
+{
+    enum { PAIRS = 1500 };
+    static int sv[PAIRS][2];
+    static char data[65536];
+    struct rlimit before, many = {2 * PAIRS + 64, 2 * PAIRS + 64};
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    many.rlim_max = before.rlim_max > many.rlim_cur ? before.rlim_max : many.rlim_cur;
+    CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0);
+    for (int i = 0; i < PAIRS; i++)
+        CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, sv[i]) == 0);
+    for (int i = 0; i < PAIRS; i++) {
+        ssize_t n, wrote = 0;
+        while ((n = write(sv[i][0], data, sizeof(data))) > 0)
+            wrote += n;
+        CHECK(errno == EAGAIN && wrote > 0);
+    }
+    for (int i = 0; i < PAIRS; i++)
+        close(sv[i][0]), close(sv[i][1]);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+}
+
 static void proc_lists_sockets(void)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
@@ -611,6 +635,7 @@ int main(void)
     CASE(cookies_identify_sockets);
     CASE(waiting_bytes_are_counted);
     CASE(full_receivers_block);
+    CASE(unread_messages_leave_memory);
     CASE(proc_lists_sockets);
     return check_result();
 }
