@@ -45,6 +45,20 @@ static bool owns_entry(const struct fileset *fs, long id, bool group)
     return false;
 }
 
+/* An /etc/shadow in which nobody has a password: PAM wants a line for each user. The user may have
+ * packed another. */
+static void add_shadow(struct fileset *fs, const struct buf *passwd)
+{
+    struct buf out = {0};
+    const char *line = (const char *)passwd->data, *end = line + passwd->len;
+
+    for (; line < end; line = (const char *)memchr(line, '\n', (size_t)(end - line)) + 1)
+        buf_printf(&out, "%.*s:*:1:0:99999:7:::\n", (int)strcspn(line, ":"), line);
+    if (!fileset_find(fs, "/etc/shadow"))
+        fileset_put_file(fs, "/etc/shadow", 0600, out.data, out.len);
+    buf_free(&out);
+}
+
 /*
  * Copies the lines of /etc/passwd or /etc/group whose id is a system one or owns a file in the set.
  * The password field becomes "x": hashes (very old systems keep them there) stay on the host.
@@ -68,6 +82,8 @@ static void add_database(struct fileset *fs, const char *path, bool group)
         buf_printf(&out, "%.*s:x%s\n", (int)(colon - line), line, rest);
     }
     fileset_put_file(fs, path, 0644, out.data, out.len);
+    if (!group)
+        add_shadow(fs, &out);
     buf_free(&in);
     buf_free(&out);
 }

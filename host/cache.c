@@ -98,8 +98,9 @@ static char *make_key(const struct pack_request *rq, const char *program, const 
     struct stat self = {0};
 
     stat("/proc/self/exe", &self); /* another packer may pack otherwise */
-    buf_printf(&b, "packer=%" PRIu64 ".%" PRIu64 " uid=%d net=%d\n%s\n%s\n", (uint64_t)self.st_ino,
-               stamp(self.st_mtim), (int)geteuid(), rq->user_net, program, cwd);
+    buf_printf(&b, "packer=%" PRIu64 ".%" PRIu64 " uid=%d net=%d depends=%d\n%s\n%s\n",
+               (uint64_t)self.st_ino, stamp(self.st_mtim), (int)geteuid(), rq->user_net,
+               rq->depends, program, cwd);
     for (char *const *a = rq->args; a && *a; a++)
         if (pack_argument_file(*a))
             buf_printf(&b, "arg %s\n", pack_argument_file(*a));

@@ -135,10 +135,13 @@ static void parse_stanza(struct dpkg_db *db, const char *p, const char *end)
                 pkg.essential = len >= 3 && !memcmp(value, "yes", 3);
             else if (n == 6 && !memcmp(p, "Status", n))
                 installed = len >= 10 && memmem(value, len, " installed", 10);
+            else if (n == 7 && !memcmp(p, "Section", n))
+                pkg.library = len >= 4 && !memcmp(value + len - 4, "libs", 4);
             else if ((n == 7 && !memcmp(p, "Depends", n)) ||
-                     (n == 11 && !memcmp(p, "Pre-Depends", n)) ||
-                     (n == 10 && !memcmp(p, "Recommends", n)))
+                     (n == 11 && !memcmp(p, "Pre-Depends", n)))
                 dpkg_parse_depends(value, len, &pkg.depends);
+            else if (n == 10 && !memcmp(p, "Recommends", n))
+                dpkg_parse_depends(value, len, &pkg.recommends);
         }
         p = eol + 1;
     }
@@ -151,6 +154,7 @@ static void parse_stanza(struct dpkg_db *db, const char *p, const char *end)
     free(pkg.name);
     free(pkg.source);
     strv_free(&pkg.depends);
+    strv_free(&pkg.recommends);
 }
 
 static void parse_status(struct dpkg_db *db)
@@ -287,6 +291,7 @@ void dpkg_free(struct dpkg_db *db)
         free(p->name);
         free(p->source);
         strv_free(&p->depends);
+        strv_free(&p->recommends);
         free(p->files.v);
         buf_free(&p->list);
     }
@@ -329,20 +334,60 @@ size_t dpkg_other_owners(struct dpkg_db *db, const char *path, struct dpkg_packa
     return n;
 }
 
-void dpkg_closure(struct dpkg_db *db, struct dpkg_package *from, struct dpkg_package **set,
-                  size_t max)
+/* False if the set has the package, or no room for it. */
+static bool append(struct dpkg_package **set, size_t max, struct dpkg_package *p)
 {
     size_t n = 0;
 
-    while (set[n])
-        n++;
-    if (in_set(set, from) || n >= max)
-        return;
-    set[n] = from;
+    for (; set[n]; n++)
+        if (set[n] == p)
+            return false;
+    if (n >= max)
+        return false;
+    set[n] = p;
     set[n + 1] = NULL;
+    return true;
+}
+
+void dpkg_closure(struct dpkg_db *db, struct dpkg_package *from, struct dpkg_package **set,
+                  size_t max)
+{
+    const struct strv *lists[] = {&from->depends, &from->recommends};
+
+    if (!append(set, max, from))
+        return;
+    for (size_t k = 0; k < ARRAY_SIZE(lists); k++)
+        for (size_t i = 0; i < lists[k]->n; i++) {
+            struct dpkg_package *p = dpkg_find(db, lists[k]->v[i]);
+            if (p && !strcmp(p->source, from->source))
+                dpkg_closure(db, p, set, max);
+        }
+}
+
+static bool is_for_maintainer_scripts(const char *name)
+{
+    static const char *const names[] = {
+        "adduser",   "debconf",  "dpkg",           "init-system-helpers",
+        "logrotate", "lsb-base", "sysvinit-utils", "ucf"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        if (!strcmp(name, names[i]))
+            return true;
+    return false;
+}
+
+void dpkg_dependencies(struct dpkg_db *db, struct dpkg_package *from, struct dpkg_package **set,
+                       size_t max)
+{
+    if (from->visited)
+        return;
+    from->visited = true;
     for (size_t i = 0; i < from->depends.n; i++) {
         struct dpkg_package *p = dpkg_find(db, from->depends.v[i]);
-        if (p && !strcmp(p->source, from->source))
+        if (!p || is_for_maintainer_scripts(p->name))
+            continue;
+        if (!p->library)
             dpkg_closure(db, p, set, max);
+        dpkg_dependencies(db, p, set, max);
     }
 }

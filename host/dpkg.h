@@ -12,11 +12,13 @@
 
 struct dpkg_package {
     char *name;
-    char *source;   /* source package, the name itself if not given */
-    bool essential; /* "Essential: yes": others use it without depending on it */
-    struct strv
-        depends;       /* names from Pre-Depends, Depends and Recommends, alternatives flattened */
-    struct strv files; /* what its .list names, as written; owned by the database's buffers */
+    char *source;           /* source package, the name itself if not given */
+    bool essential;         /* "Essential: yes": others use it without depending on it */
+    bool library;           /* "Section: libs" */
+    bool visited;           /* by dpkg_dependencies() */
+    struct strv depends;    /* names from Pre-Depends and Depends, alternatives flattened */
+    struct strv recommends; /* likewise */
+    struct strv files;      /* what its .list names, as written; owned by the database's buffers */
     struct buf list;
 };
 
@@ -46,6 +48,13 @@ size_t dpkg_other_owners(struct dpkg_db *db, const char *path, struct dpkg_packa
  */
 void dpkg_closure(struct dpkg_db *db, struct dpkg_package *from, struct dpkg_package **set,
                   size_t max);
+
+/*
+ * Appends to set all that `from` depends on, itself or by others, but for shared libraries (which
+ * are found by who needs them) and what only maintainer scripts need (debconf, adduser).
+ */
+void dpkg_dependencies(struct dpkg_db *db, struct dpkg_package *from, struct dpkg_package **set,
+                       size_t max);
 
 /* Parses one dependency field ("a (>= 1), b | c:any") into package names. For tests. */
 void dpkg_parse_depends(const char *field, size_t len, struct strv *names);

@@ -25,6 +25,7 @@ static const char help[] =
     "  -o, --output OUT       the file to write; it is replaced in one step\n"
     "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
     "  --package NAME         pack this Debian package's files too; repeatable\n"
+    "  --depends              pack what the program's package and these depend on, too\n"
     "\n"
     "Arguments that name existing files of this machine are packed as well.\n";
 
@@ -75,14 +76,15 @@ int image_write(const struct fileset *fs, const char *path, uint64_t *bytes)
 
 /* Returns -1 to go on, or an exit status. */
 static int parse_options(int argc, char **argv, struct strv *files, struct strv *packages,
-                         const char **out)
+                         bool *depends, const char **out)
 {
-    enum { OPT_FILE = 256, OPT_PACKAGE };
+    enum { OPT_FILE = 256, OPT_PACKAGE, OPT_DEPENDS };
     static const struct option options[] = {
         {"help", no_argument, NULL, 'h'},
         {"output", required_argument, NULL, 'o'},
         {"file", required_argument, NULL, OPT_FILE},
         {"package", required_argument, NULL, OPT_PACKAGE},
+        {"depends", no_argument, NULL, OPT_DEPENDS},
         {NULL, 0, NULL, 0},
     };
     int opt;
@@ -101,6 +103,9 @@ static int parse_options(int argc, char **argv, struct strv *files, struct strv 
         case OPT_PACKAGE:
             strv_addf(packages, "%s", optarg);
             break;
+        case OPT_DEPENDS:
+            *depends = true;
+            break;
         default:
             warn("`librettos image --help` shows the options");
             return STATUS_OURS;
@@ -116,13 +121,15 @@ int cmd_image(int argc, char **argv)
 {
     struct strv files = {0}, packages = {0};
     const char *out = NULL;
-    int status = parse_options(argc, argv, &files, &packages, &out);
+    bool depends = false;
+    int status = parse_options(argc, argv, &files, &packages, &depends, &out);
 
     if (status < 0) {
         struct pack_request rq = {.program = argv[optind],
                                   .args = argv + optind + 1,
                                   .files = &files,
-                                  .packages = &packages};
+                                  .packages = &packages,
+                                  .depends = depends};
         struct fileset fs = {0};
         char *program;
         uint64_t bytes;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "pack.h"
 
 static int bad_port(const char *arg)
 {
@@ -203,7 +204,7 @@ void default_env(struct strv *env, bool tty)
 {
     const char *term = getenv("TERM");
 
-    strv_addf(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    strv_addf(env, "PATH=" DOMAIN_PATH);
     strv_addf(env, "HOME=/root");
     if (tty)
         strv_addf(env, "TERM=%s", term ? term : "linux");

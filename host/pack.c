@@ -1,7 +1,8 @@
 /*
  * The packer. What goes into an image, in this order:
  *
- *  1. the program, found as a shell finds it; for a script, its interpreter;
+ *  1. the program, found as a shell finds it; for a script, its interpreter with its package, and
+ *     what the script's package depends on;
  *  2. what its Debian package owns, and the packages of the same source it depends on (nginx and
  *     nginx-common): files, and the whole present content of the directories that belong to these
  *     packages only, because that is where maintainer scripts and administrators put things
@@ -26,25 +27,10 @@
 
 #include "base.h"
 #include "cache.h"
-#include "dpkg.h"
-#include "ldso.h"
+#include "pack_internal.h"
 #include "shell.h"
 
-#define MAX_PACKAGES 64
 #define MAX_SCRIPT_DEPTH 4
-#define MAX_CONFIG (1 << 20)
-#define MAX_FILE (1ull << 30) /* a larger one belongs on a volume */
-
-struct packer {
-    const struct pack_request *rq;
-    struct fileset *fs;
-    struct ldso_cache ldso;
-    struct dpkg_db *db;
-    struct dpkg_package *set[MAX_PACKAGES + 1];
-    size_t elf_done; /* entries below this index have their libraries */
-    char *exe_rpath;
-    bool shell; /* the program or a script's interpreter is one */
-};
 
 /* ---- the program ---- */
 
@@ -55,29 +41,34 @@ static bool is_program(const char *path)
     return !stat(path, &st) && S_ISREG(st.st_mode) && !access(path, X_OK);
 }
 
-char *pack_find_program(const char *name)
+/* The program of this name in the directories of a search path; or NULL. */
+static char *find_in(const char *path, const char *name)
 {
-    const char *env = getenv("PATH");
-    char *path = xasprintf("%s:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin",
-                           env ? env : "");
-    char *save = NULL, *found = NULL;
+    char *dirs = xstrdup(path), *save = NULL, *found = NULL;
 
-    if (strchr(name, '/')) {
-        char cwd[PATH_MAX];
-        free(path);
-        if (name[0] == '/')
-            return xstrdup(name);
-        return getcwd(cwd, sizeof(cwd)) ? xasprintf("%s/%s", cwd, name) : NULL;
-    }
-    for (char *dir = strtok_r(path, ":", &save); dir && !found; dir = strtok_r(NULL, ":", &save)) {
+    for (char *dir = strtok_r(dirs, ":", &save); dir && !found; dir = strtok_r(NULL, ":", &save)) {
         char *file = xasprintf("%s/%s", dir, name);
         if (dir[0] == '/' && is_program(file))
             found = file;
         else
             free(file);
     }
-    free(path);
+    free(dirs);
     return found;
+}
+
+char *pack_find_program(const char *name)
+{
+    const char *env = getenv("PATH");
+
+    if (strchr(name, '/')) {
+        char cwd[PATH_MAX];
+        if (name[0] == '/')
+            return xstrdup(name);
+        return getcwd(cwd, sizeof(cwd)) ? xasprintf("%s/%s", cwd, name) : NULL;
+    }
+    char *found = env ? find_in(env, name) : NULL;
+    return found ? found : find_in(DOMAIN_PATH, name);
 }
 
 /* The interpreter of a script (what follows "#!"), or NULL; *arg becomes its argument or NULL. */
@@ -99,7 +90,6 @@ static char *script_interpreter(const char *path, char **arg)
     return word ? xstrdup(word) : NULL;
 }
 
-/* Adds a program and, for scripts, the interpreters it needs. */
 static int add_program(struct packer *p, const char *path, int depth)
 {
     char *final, *arg;
@@ -108,6 +98,7 @@ static int add_program(struct packer *p, const char *path, int depth)
     if (err)
         return err;
     fileset_find(p->fs, final)->essential = true;
+    strv_addf(&p->programs, "%s", path);
     p->shell |= is_shell(path);
     char *interp = script_interpreter(final, &arg);
     free(final);
@@ -115,7 +106,7 @@ static int add_program(struct packer *p, const char *path, int depth)
         err = add_program(p, interp, depth + 1);
         const char *base = strrchr(interp, '/');
         if (!err && arg && base && !strcmp(base, "/env")) {
-            char *real = pack_find_program(arg);
+            char *real = find_in(DOMAIN_PATH, arg); /* as env will in the domain */
             err = real ? add_program(p, real, depth + 1) : -ENOENT;
             free(real);
         }
@@ -125,257 +116,9 @@ static int add_program(struct packer *p, const char *path, int depth)
     return err;
 }
 
-/* ---- packages ---- */
-
-bool pack_excluded(const char *path)
+int pack_add_program(struct packer *p, const char *path)
 {
-    static const char *const trees[] = {
-        "/usr/share/doc",
-        "/usr/share/man",
-        "/usr/share/info",
-        "/usr/share/locale",
-        "/usr/share/lintian",
-        "/usr/share/bash-completion",
-        "/usr/share/zsh",
-        "/usr/share/fish",
-        "/usr/share/bug",
-        "/usr/share/icons",
-        "/usr/share/applications",
-        "/usr/share/pixmaps",
-        "/usr/share/menu",
-        "/usr/share/gtk-doc",
-        "/usr/share/apport",
-        "/usr/share/doc-base",
-        "/usr/share/metainfo",
-        "/usr/share/vim",
-        "/etc/init.d",
-        "/etc/init",
-        "/lib/systemd",
-        "/usr/lib/systemd",
-        "/etc/systemd",
-        "/etc/logrotate.d",
-        "/etc/ufw",
-        "/etc/apparmor.d",
-        "/usr/lib/tmpfiles.d",
-        "/usr/lib/sysusers.d",
-        "/etc/cron.d",
-        "/etc/cron.daily",
-        "/etc/cron.weekly",
-        "/etc/cron.monthly",
-        "/etc/cron.hourly",
-        "/dev",
-        "/proc",
-        "/sys",
-    };
-
-    for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
-        if (starts_with(path, trees[i]) && strchr("/", path[strlen(trees[i])]))
-            return true;
-    return strstr(path, ".dpkg-");
-}
-
-/* True for what a volume will hide: packing it would be for nothing. */
-static bool is_covered(const struct packer *p, const char *path)
-{
-    for (size_t i = 0; p->rq->volumes && i < p->rq->volumes->n; i++) {
-        const char *volume = p->rq->volumes->v[i];
-        if (starts_with(path, volume) && strchr("/", path[strlen(volume)]))
-            return true;
-    }
-    return false;
-}
-
-/* Which entries of a package's own directories are packed; arg is the packer. */
-static bool take_entry(const char *path, const struct stat *st, void *arg)
-{
-    if (pack_excluded(path) || is_covered(arg, path))
-        return false;
-    if (S_ISREG(st->st_mode) &&
-        (starts_with(path, "/var/log/") || starts_with(path, "/var/cache/")))
-        return false;
-    if (S_ISREG(st->st_mode) && (uint64_t)st->st_size > MAX_FILE) {
-        warn("%s is left out: it is larger than 1 GiB; give it to the domain with -v", path);
-        return false;
-    }
-    return true;
-}
-
-/* Depth of a path: 1 for "/etc". */
-static int depth_of(const char *path)
-{
-    int n = 0;
-
-    for (; *path; path++)
-        n += *path == '/';
-    return n;
-}
-
-/* True for a directory whose content belongs to the packed packages alone. */
-static bool is_own_dir(struct packer *p, const char *path)
-{
-    static const char *const places[] = {"/etc/", "/var/", "/srv/", "/usr/share/"};
-
-    if (starts_with(path, "/var/www/"))
-        return true;
-    for (size_t i = 0; i < ARRAY_SIZE(places); i++)
-        if (starts_with(path, places[i]))
-            return depth_of(path) >= 2 && !dpkg_other_owners(p->db, path, p->set);
-    return false;
-}
-
-static void add_package_files(struct packer *p, struct dpkg_package *pkg)
-{
-    for (size_t i = 0; i < pkg->files.n; i++) {
-        const char *path = pkg->files.v[i];
-        struct stat st;
-        if (ends_with(path, ".service") && strstr(path, "/systemd/system/"))
-            base_add_unit(p->fs, path);
-        if (pack_excluded(path))
-            continue;
-        if (lstat(path, &st) < 0) {
-            if (errno == EACCES)
-                strv_addf(&p->fs->unreadable, "%s", path);
-            continue;
-        }
-        if (S_ISDIR(st.st_mode) && is_own_dir(p, path))
-            fileset_add_tree(p->fs, path, take_entry, p);
-        else if (take_entry(path, &st, p) && !starts_with(path, "/run/"))
-            fileset_add(p->fs, path, NULL);
-    }
-}
-
-/* A path named in a configuration file: a document root, a certificate, where data is kept. */
-static void add_config_word(struct packer *p, char *word)
-{
-    struct stat st;
-
-    if (pack_excluded(word) || is_covered(p, word) || depth_of(word) < 2)
-        return;
-    if (lstat(word, &st) < 0) {
-        /* What the program will write: only the directory can be there already. */
-        *strrchr(word, '/') = 0;
-        if (lstat(word, &st) < 0 || !S_ISDIR(st.st_mode) || depth_of(word) < 2)
-            return;
-    }
-    if (S_ISDIR(st.st_mode) && is_own_dir(p, word))
-        fileset_add_tree(p->fs, word, take_entry, p);
-    else if (S_ISREG(st.st_mode) && take_entry(word, &st, p))
-        fileset_add(p->fs, word, NULL);
-}
-
-/* Packs what a text names below one of the places (ended by NULL), comments aside. */
-static void scan_text(struct packer *p, const char *path, const char *const *places)
-{
-    struct buf text = {0};
-    char *lines = NULL, *words;
-
-    if (read_file(path, &text, MAX_CONFIG) || memchr(text.data, 0, text.len))
-        text.len = 0;
-    char *line = text.len ? strtok_r((char *)text.data, "\n", &lines) : NULL;
-    for (; line; line = strtok_r(NULL, "\n", &lines)) {
-        if (line[strspn(line, " \t")] == '#')
-            continue;
-        char *word = strtok_r(line, " \t\"';=,(){}<>", &words);
-        for (; word; word = strtok_r(NULL, " \t\"';=,(){}<>", &words))
-            for (size_t i = 0; places[i]; i++)
-                if (starts_with(word, places[i])) {
-                    add_config_word(p, word);
-                    break;
-                }
-    }
-    buf_free(&text);
-}
-
-/* The directories for data that the package's maintainer script made. The configuration names them
- * too, but not everybody may read it. */
-static void scan_script(struct packer *p, const struct dpkg_package *pkg)
-{
-    static const char *const places[] = {"/var/lib/", "/srv/", NULL};
-    char *path = xasprintf("/var/lib/dpkg/info/%s.postinst", pkg->name);
-
-    scan_text(p, path, places);
-    free(path);
-}
-
-/* Reads the configuration files found so far, from entry `from` on. Returns how many there are. */
-static size_t scan_configs(struct packer *p, size_t from)
-{
-    static const char *const places[] = {"/etc/", "/var/", "/srv/", "/opt/", "/usr/share/", NULL};
-
-    for (; from < p->fs->count; from++) {
-        struct file_entry *e = &p->fs->entries[from];
-        if (S_ISREG(e->st.st_mode) && e->source && starts_with(e->path, "/etc/") &&
-            e->st.st_size <= MAX_CONFIG)
-            scan_text(p, e->path, places);
-    }
-    return from;
-}
-
-/* Packages that own what a link in an own directory leads to: enabled modules and the like. */
-static void add_linked_packages(struct packer *p)
-{
-    for (size_t i = 0; i < p->fs->count; i++) {
-        struct file_entry *e = &p->fs->entries[i];
-        if (!S_ISLNK(e->st.st_mode) || !starts_with(e->path, "/etc/"))
-            continue;
-        char *slash = strrchr(e->path, '/');
-        char *dir = xstrndup(e->path, (size_t)(slash - e->path));
-        struct file_entry *parent = fileset_find(p->fs, dir);
-        char *final = realpath(e->path, NULL);
-        struct dpkg_package *owner = NULL;
-        if (parent && parent->listed && final)
-            owner = dpkg_owner(p->db, final);
-        if (owner)
-            dpkg_closure(p->db, owner, p->set, MAX_PACKAGES);
-        free(final);
-        free(dir);
-    }
-}
-
-static int add_packages(struct packer *p, const char *program)
-{
-    char *at = xstrdup(program), target[PATH_MAX];
-
-    if (!p->db)
-        return 0;
-    fileset_depend(p->fs, "/var/lib/dpkg/status");
-    /* Every name on the way from the program to its file may be another package's (alternatives).
-     */
-    for (int hops = 0; hops < 8; hops++) {
-        struct dpkg_package *owner = dpkg_owner(p->db, at);
-        if (owner)
-            dpkg_closure(p->db, owner, p->set, MAX_PACKAGES);
-        ssize_t n = readlink(at, target, sizeof(target) - 1);
-        if (n <= 0)
-            break;
-        target[n] = 0;
-        char *slash = strrchr(at, '/');
-        char *next = target[0] == '/' ? xstrdup(target)
-                                      : xasprintf("%.*s/%s", (int)(slash - at), at, target);
-        free(at);
-        at = next;
-    }
-    free(at);
-    for (size_t i = 0; p->rq->packages && i < p->rq->packages->n; i++) {
-        struct dpkg_package *pkg = dpkg_find(p->db, p->rq->packages->v[i]);
-        if (!pkg) {
-            warn("package %s is not installed: apt install %s", p->rq->packages->v[i],
-                 p->rq->packages->v[i]);
-            return STATUS_OURS;
-        }
-        dpkg_closure(p->db, pkg, p->set, MAX_PACKAGES);
-    }
-    for (size_t done = 0, scanned = 0; p->set[done];) {
-        for (; p->set[done]; done++) {
-            add_package_files(p, p->set[done]);
-            scan_script(p, p->set[done]);
-        }
-        add_linked_packages(p);
-        scanned = scan_configs(p, scanned);
-    }
-    if (p->shell)
-        add_essential_commands(p->db, p->fs);
-    return 0;
+    return add_program(p, path, 0);
 }
 
 /* ---- what the user named ---- */
@@ -388,7 +131,7 @@ static int add_named(struct packer *p, const char *path, bool required)
 
     if (!err && pack_excluded(abs) && !required)
         err = -EPERM;
-    if (!err && S_ISDIR(st.st_mode) && depth_of(abs) < 2)
+    if (!err && S_ISDIR(st.st_mode) && pack_depth_of(abs) < 2)
         err = -EPERM; /* "/", "/etc": surely no part of what the user meant to pack */
     if (!err && !S_ISDIR(st.st_mode) && access(abs, R_OK) < 0)
         err = -errno;
@@ -439,10 +182,10 @@ static int add_user_files(struct packer *p)
         struct stat st;
         /* A directory that the program is told of is there, but empty: `ls /` shall not pack this
          * host. */
-        if ((*a)[0] == '/' && !stat(*a, &st) && S_ISDIR(st.st_mode) && !is_covered(p, *a))
+        if ((*a)[0] == '/' && !stat(*a, &st) && S_ISDIR(st.st_mode) && !pack_is_covered(p, *a))
             fileset_add(p->fs, *a, NULL);
         const char *path = pack_argument_file(*a);
-        int err = path && !is_covered(p, path) ? add_named(p, path, false) : 0;
+        int err = path && !pack_is_covered(p, path) ? add_named(p, path, false) : 0;
         if (err && err != -EPERM) {
             warn("cannot read %s: %s", path, strerror(-err));
             return STATUS_OURS;
@@ -488,6 +231,7 @@ static int add_needed(struct packer *p, const char *path, bool essential)
                                                  "libnss_dns.so.2", "libresolv.so.2"};
         for (size_t i = 0; i < ARRAY_SIZE(companions); i++)
             add_library(p, companions[i], path, &info, false);
+        fileset_add(p->fs, "/bin/sh", NULL); /* for system() and popen() */
     }
     elf_free(&info);
     return status;
@@ -539,6 +283,20 @@ static void add_tls_files(struct packer *p)
         fileset_add(p->fs, files[i], NULL);
 }
 
+/* A program that uses PAM finds by name what its administrator configured. */
+static int add_pam_files(struct packer *p)
+{
+    static const char *const trees[] = {"/etc/pam.d", "/etc/security",
+                                        "/usr/lib/x86_64-linux-gnu/security"};
+
+    if (!has_file_like(p->fs, "/libpam.so"))
+        return 0;
+    for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
+        fileset_add_tree(p->fs, trees[i], NULL, NULL);
+    fileset_add(p->fs, "/etc/login.defs", NULL);
+    return add_libraries(p);
+}
+
 /* ---- all together ---- */
 
 static int check_program(const char *name, const char *path)
@@ -586,7 +344,8 @@ int pack_collect(const struct pack_request *rq, const char *program, struct file
 
     ldso_cache_read(&p.ldso, "/etc/ld.so.cache");
     p.db = dpkg_open("/var/lib/dpkg");
-    int err = add_program(&p, program, 0);
+    int err = pack_add_program(&p, program);
+    p.script = p.programs.n > 1;
     if (err) {
         warn("%s: its interpreter is not there: %s", program, strerror(-err));
         status = STATUS_CANNOT;
@@ -595,17 +354,20 @@ int pack_collect(const struct pack_request *rq, const char *program, struct file
         p.exe_rpath = xstrdup(info.rpath);
     elf_free(&info);
     if (!status)
-        status = add_packages(&p, program);
+        status = pack_add_packages(&p);
     if (!status)
         status = add_user_files(&p);
     if (!status)
         status = add_libraries(&p);
+    if (!status)
+        status = add_pam_files(&p);
     if (!status) {
         add_tls_files(&p);
         base_add(fs, rq->user_net);
         fileset_sort(fs);
     }
     free(p.exe_rpath);
+    strv_free(&p.programs);
     dpkg_free(p.db);
     ldso_cache_free(&p.ldso);
     return status;

@@ -7,11 +7,15 @@
 
 #include "fileset.h"
 
+/* Where programs are looked for in a domain. */
+#define DOMAIN_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 struct pack_request {
     const char *program;         /* as the user gave it */
     char *const *args;           /* its arguments, NULL-terminated */
     const struct strv *files;    /* --file: more host files or directories */
     const struct strv *packages; /* --package: more Debian packages */
+    bool depends;                /* --depends: and what these and the program's depend on */
     const struct strv *volumes;  /* where volumes will cover what the image has */
     bool user_net;               /* the domain is on the virtual switch */
 };

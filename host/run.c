@@ -194,6 +194,7 @@ int cmd_run(int argc, char **argv)
                                   .args = o.program + 1,
                                   .files = &o.files,
                                   .packages = &o.packages,
+                                  .depends = o.depends,
                                   .volumes = &covered,
                                   .user_net = !o.tap && !o.bridge};
         const char *slash = strrchr(o.program[0], '/');

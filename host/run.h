@@ -22,6 +22,7 @@ struct run_options {
     struct qemu_volume volumes[RUN_MAX_VOLUMES];
     size_t volume_count;
     struct strv env, files, packages, qemu_args;
+    bool depends;   /* pack what the packages depend on, too */
     char **program; /* and its arguments */
 };
 

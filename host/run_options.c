@@ -32,6 +32,8 @@ static const char help[] =
     "  -i, --interactive      (standard input is always passed on, unless -d is given)\n"
     "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
     "  --package NAME         pack this Debian package's files too; repeatable\n"
+    "  --depends              pack what the program's package and these depend on, too (done by\n"
+    "                         itself if the program is a script)\n"
     "  --tap DEV              connect to this tap device instead of the virtual switch\n"
     "  --bridge BRIDGE        connect to this bridge of the host (root)\n"
     "  --ip ADDR/LEN[,gw=ADDR][,dns=ADDR]  address for --tap and --bridge (default: DHCP)\n"
@@ -62,6 +64,7 @@ enum {
     OPT_NAME = 256,
     OPT_FILE,
     OPT_PACKAGE,
+    OPT_DEPENDS,
     OPT_TAP,
     OPT_BRIDGE,
     OPT_IP,
@@ -91,6 +94,7 @@ static const struct option long_options[] = {
     {"interactive", no_argument, NULL, 'i'},
     {"file", required_argument, NULL, OPT_FILE},
     {"package", required_argument, NULL, OPT_PACKAGE},
+    {"depends", no_argument, NULL, OPT_DEPENDS},
     {"tap", required_argument, NULL, OPT_TAP},
     {"bridge", required_argument, NULL, OPT_BRIDGE},
     {"ip", required_argument, NULL, OPT_IP},
@@ -218,6 +222,8 @@ int run_parse_options(int argc, char **argv, struct run_options *o)
             strv_addf(&o->files, "%s", optarg);
         else if (opt == OPT_PACKAGE)
             strv_addf(&o->packages, "%s", optarg);
+        else if (opt == OPT_DEPENDS)
+            o->depends = true;
         else if (opt == OPT_QEMU_ARG)
             strv_addf(&o->qemu_args, "%s", optarg);
         else if (opt < (int)ARRAY_SIZE(plain) && plain[opt])

@@ -149,3 +149,26 @@ def test_shell_has_the_essential_commands(librettos):
 def test_a_directory_among_the_arguments_comes_empty(librettos, tmp_path):
     (tmp_path / "secret").write_text("of this machine")
     assert librettos("run", "ls", tmp_path).stdout == ""
+
+
+def test_a_script_has_its_interpreters_modules(librettos, tmp_path):
+    script = tmp_path / "script"
+    script.write_text("#!/usr/bin/env python3\nimport json, subprocess\n"
+                      "print(json.dumps({'out': subprocess.getoutput('echo here')}))\n")
+    script.chmod(0o755)
+    assert json.loads(librettos("run", script).stdout) == {"out": "here"}
+
+
+def test_what_a_package_depends_on(librettos):
+    import_json = ("/bin/sh", "-c", "python3 -c 'import json; print(json.dumps(1))'")
+    assert librettos("run", "--package", "python3", *import_json, check=False).returncode
+    assert librettos("run", "--depends", "--package", "python3", *import_json).stdout == "1\n"
+
+
+def test_programs_find_a_shell(librettos):
+    assert librettos("run", "mawk", 'BEGIN { system("echo $((6 * 7))") }').stdout == "42\n"
+
+
+def test_root_becomes_another_user(librettos):
+    done = librettos("run", "/bin/sh", "-c", "su nobody -s /bin/sh -c 'id -un; cat /etc/shadow'", check=False)
+    assert done.stdout == "nobody\n" and "cat: /etc/shadow: Permission denied" in done.stderr

@@ -200,6 +200,32 @@ static void dpkg_finds_owners(void **state)
     free(path);
 }
 
+static void dpkg_follows_dependencies(void **state)
+{
+    char *path = at("dpkg");
+    struct dpkg_package *set[9] = {0};
+
+    (void)state;
+    put("dpkg/status", "Package: app\nStatus: install ok installed\n"
+                       "Depends: lib (>= 2), none | b, debconf\nRecommends: not-needed\n\n"
+                       "Package: lib\nStatus: install ok installed\nSection: libs\n"
+                       "Depends: data\n\n"
+                       "Package: data\nStatus: install ok installed\nSection: misc\n\n"
+                       "Package: b\nStatus: install ok installed\nPre-Depends: app\n\n"
+                       "Package: debconf\nStatus: install ok installed\nDepends: perl\n\n"
+                       "Package: perl\nStatus: install ok installed\n\n"
+                       "Package: not-needed\nStatus: install ok installed\n");
+    struct dpkg_db *db = dpkg_open(path);
+    assert_non_null(db);
+    dpkg_dependencies(db, dpkg_find(db, "app"), set, 8);
+    assert_string_equal(set[0]->name, "data");
+    assert_string_equal(set[1]->name, "b");
+    assert_string_equal(set[2]->name, "app"); /* a circle ends */
+    assert_null(set[3]);
+    dpkg_free(db);
+    free(path);
+}
+
 static void dpkg_parses_dependencies(void **state)
 {
     static const char field[] = "libc6 (>= 2.34), a | b:any [amd64],c,, g++-12 (<< 3)";
@@ -453,7 +479,10 @@ static void collects_a_shell_script(void **state)
     struct file_entry *passwd = fileset_find(&fs, "/etc/passwd");
     assert_non_null(passwd);
     assert_non_null(memmem(passwd->data, (size_t)passwd->st.st_size, "root:x:0:0", 10));
-    assert_null(fileset_find(&fs, "/etc/shadow"));
+    struct file_entry *shadow = fileset_find(&fs, "/etc/shadow");
+    assert_non_null(shadow);
+    assert_memory_equal(shadow->data, "root:*:1:", 9);
+    assert_null(memchr(shadow->data, '$', (size_t)shadow->st.st_size)); /* no hashes */
     for (size_t i = 1; i < fs.count; i++)
         assert_true(strcmp(fs.entries[i - 1].path, fs.entries[i].path) < 0);
     fileset_free(&fs);
@@ -485,6 +514,7 @@ int main(void)
         cmocka_unit_test(ldso_bad_cache_is_empty),
         cmocka_unit_test(ldso_expands_origin),
         cmocka_unit_test(dpkg_finds_owners),
+        cmocka_unit_test(dpkg_follows_dependencies),
         cmocka_unit_test(dpkg_parses_dependencies),
         cmocka_unit_test(dpkg_none_is_no_error),
         cmocka_unit_test(fileset_follows_links),
