@@ -38,7 +38,7 @@ KERNEL_CFLAGS := -std=gnu11 $(OPT) -g $(WARN) -ffreestanding -nostdinc \
 	-fno-omit-frame-pointer -fno-strict-aliasing -fno-asynchronous-unwind-tables \
 	-fno-delete-null-pointer-checks -fcf-protection=none -ffunction-sections -fdata-sections \
 	-D__KERNEL_IMAGE__ -MMD -MP
-KERNEL_LDFLAGS := -nostdlib -static -no-pie -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
+KERNEL_LDFLAGS := -nostdlib -static $(if $(findstring clang,$(CC)),,-no-pie) -Wl,-z,max-page-size=4096 -Wl,--build-id=none \
 	-Wl,--gc-sections -T kernel/kernel.lds
 
 kernel: $(BUILD)/kernel.elf
