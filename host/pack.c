@@ -11,8 +11,8 @@
  * files such a directory links to (enabled modules) come in whole. Documentation, translations,
  * init scripts, logs and caches stay out;
  *  3. what the user named: --file, --package, and arguments that are names of existing files;
- *  4. the libraries of every ELF file found so far, as ld.so would find them, and the few that
- * glibc opens by name at run time;
+ *  4. the libraries of every ELF file found so far, as ld.so would find them, and what these open
+ * by name at run time;
  *  5. the base of a root file system (base.h).
  */
 #include "pack.h"
@@ -272,29 +272,34 @@ static bool has_file_like(const struct fileset *fs, const char *part)
     return false;
 }
 
-/* A program with OpenSSL in it wants its configuration and the certificate authorities. */
-static void add_tls_files(struct packer *p)
+/* What libraries open by name: configuration, modules, descriptions of terminals. */
+static int add_library_files(struct packer *p)
 {
-    static const char *const files[] = {
-        "/etc/ssl/openssl.cnf", "/etc/ssl/certs/ca-certificates.crt", "/usr/lib/ssl/openssl.cnf",
-        "/usr/lib/ssl/certs", "/usr/lib/ssl/private"};
+    static const struct {
+        const char *library, *path;
+    } files[] = {
+        {"/libcrypto.so", "/etc/ssl/openssl.cnf"},
+        {"/libcrypto.so", "/etc/ssl/certs/ca-certificates.crt"},
+        {"/libcrypto.so", "/usr/lib/ssl/openssl.cnf"},
+        {"/libcrypto.so", "/usr/lib/ssl/certs"},
+        {"/libcrypto.so", "/usr/lib/ssl/private"},
+        {"/libpam.so", "/etc/login.defs"},
+        {"/libpam.so", "/etc/pam.d"},
+        {"/libpam.so", "/etc/security"},
+        {"/libpam.so", "/usr/lib/x86_64-linux-gnu/security"},
+        {"/libtinfo.so", "/lib/terminfo"},
+    };
+    struct stat st;
 
-    for (size_t i = 0; has_file_like(p->fs, "/libcrypto.so") && i < ARRAY_SIZE(files); i++)
-        fileset_add(p->fs, files[i], NULL);
-}
-
-/* A program that uses PAM finds by name what its administrator configured. */
-static int add_pam_files(struct packer *p)
-{
-    static const char *const trees[] = {"/etc/pam.d", "/etc/security",
-                                        "/usr/lib/x86_64-linux-gnu/security"};
-
-    if (!has_file_like(p->fs, "/libpam.so"))
-        return 0;
-    for (size_t i = 0; i < ARRAY_SIZE(trees); i++)
-        fileset_add_tree(p->fs, trees[i], NULL, NULL);
-    fileset_add(p->fs, "/etc/login.defs", NULL);
-    return add_libraries(p);
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        if (!has_file_like(p->fs, files[i].library) || lstat(files[i].path, &st) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode))
+            fileset_add_tree(p->fs, files[i].path, NULL, NULL);
+        else
+            fileset_add(p->fs, files[i].path, NULL);
+    }
+    return add_libraries(p); /* of modules among them */
 }
 
 /* ---- all together ---- */
@@ -360,9 +365,8 @@ int pack_collect(const struct pack_request *rq, const char *program, struct file
     if (!status)
         status = add_libraries(&p);
     if (!status)
-        status = add_pam_files(&p);
+        status = add_library_files(&p);
     if (!status) {
-        add_tls_files(&p);
         base_add(fs, rq->user_net);
         fileset_sort(fs);
     }

@@ -21,8 +21,7 @@ bool is_shell(const char *path)
 
 static bool is_command(const char *path)
 {
-    static const char *const dirs[] = {"/bin/",      "/sbin/",         "/usr/bin/",
-                                       "/usr/sbin/", "/lib/terminfo/", "/usr/share/tabset/"};
+    static const char *const dirs[] = {"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"};
 
     for (size_t i = 0; i < ARRAY_SIZE(dirs); i++)
         if (starts_with(path, dirs[i]))

@@ -11,7 +11,7 @@
 
 /* Whether `path` is a login shell of this host: shells(5). */
 bool is_shell(const char *path);
-/* Adds the commands of the installed essential packages, and the terminal descriptions. */
+/* Adds the commands of the installed essential packages. */
 void add_essential_commands(struct dpkg_db *db, struct fileset *fs);
 
 #endif

@@ -172,3 +172,7 @@ def test_programs_find_a_shell(librettos):
 def test_root_becomes_another_user(librettos):
     done = librettos("run", "/bin/sh", "-c", "su nobody -s /bin/sh -c 'id -un; cat /etc/shadow'", check=False)
     assert done.stdout == "nobody\n" and "cat: /etc/shadow: Permission denied" in done.stderr
+
+
+def test_terminals_are_described(librettos):
+    assert librettos("run", "top", "-b", "-n", "1").stdout.startswith("top - ")
