@@ -17,8 +17,10 @@
  *   volumes=TAG:PATH[:ro][:owner=HUID.HGID.UID.GID][,...]
  *                          mount the virtio-9p device with mount tag TAG at PATH, which holds no
  * ',' or ':'; ro: read-only; owner: the device acts as the host's user HUID and group HGID, who are
- * UID and GID in the domain (others are nobody) loglevel=error|warn|info|debug   least severe
- * kernel message to print (default: info)
+ * UID and GID in the domain (others are nobody)
+ *   loglevel=error|warn|info|debug   least severe kernel message to print (default: info)
+ *   sysctl.NAME=V[,V...]   set /proc/sys/NAME ('.' for '/'), e.g. sysctl.net.core.somaxconn=1024,
+ *                          before the first program starts; any number of them
  *   -- PROGRAM ARGS...     without control: run this with stdio on the console, then power off;
  *                          words are split at blanks, there is no quoting
  *

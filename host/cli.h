@@ -53,6 +53,8 @@ int parse_memory(const char *arg, unsigned *mib);
 int parse_volume(const char *arg, struct qemu_volume *out);
 /* "-e K=V", or "-e K" for the value it has here. Replaces an earlier K. */
 int add_env(struct strv *env, const char *arg);
+/* Adds --sysctl's NAME=VALUE as the kernel's command line has it. 0, or -EINVAL after a warning. */
+int add_sysctl(struct strv *sysctls, const char *arg);
 /* A signal's number from "9", "KILL" or "SIGKILL". Returns it or -EINVAL. */
 int parse_signal(const char *arg);
 /* 0 ("emerg") to 7 ("debug"), as syslog(3) has them, or -EINVAL. */

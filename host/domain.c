@@ -151,15 +151,21 @@ static void judge(struct domain *d, int wait_status)
         d->state = DOMAIN_EXITED;
     } else {
         d->state = DOMAIN_FAILED;
-        char *line = last_line(d->dir, "qemu.log", NULL);
-        if (line && !d->hello_ns)
+        static const char error[] = "error: "; /* what the kernel says before it gives up */
+        char *line = d->hello_ns ? NULL : last_line(d->dir, "qemu.log", NULL);
+        char *says = d->hello_ns ? NULL : last_line(d->dir, "kernel.log", error);
+        if (line)
             d->reason = xasprintf("the virtual machine did not start: %s", line);
+        else if (says)
+            d->reason =
+                xasprintf("the kernel did not start: %s", strcasestr(says, error) + strlen(error));
         else if (WIFSIGNALED(wait_status))
             d->reason = xasprintf("QEMU was killed by signal %d", WTERMSIG(wait_status));
         else
             d->reason = xasprintf("the virtual machine ended unexpectedly (QEMU status %d)",
                                   WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : -1);
         free(line);
+        free(says);
     }
 }
 

@@ -11,6 +11,9 @@
 #include "cli.h"
 #include "pack.h"
 
+#define SYSCTL_MAX 127   /* of a name, and of a value */
+#define SYSCTLS_MAX 2000 /* of all: half of the command line (abi/boot.h) */
+
 static int bad_port(const char *arg)
 {
     warn("-p %s: expected [ADDRESS:]HOST:GUEST[/tcp|/udp], e.g. -p 8080:80", arg);
@@ -197,6 +200,33 @@ int add_env(struct strv *env, const char *arg)
             return 0;
         }
     strv_add(env, word);
+    return 0;
+}
+
+int add_sysctl(struct strv *sysctls, const char *arg)
+{
+    static const char name_chars[] = "abcdefghijklmnopqrstuvwxyz"
+                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
+    static const char value_chars[] = "abcdefghijklmnopqrstuvwxyz"
+                                      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._- \t,";
+    size_t n = strspn(arg, name_chars), size = 0;
+
+    for (size_t i = 0; i < sysctls->n; i++)
+        size += strlen(sysctls->v[i]);
+    if (!n || arg[n] != '=' || !arg[n + 1] || arg[n + 1 + strspn(arg + n + 1, value_chars)] ||
+        n > SYSCTL_MAX || strlen(arg + n + 1) > SYSCTL_MAX) {
+        warn("--sysctl %s: expected NAME=VALUE, e.g. net.core.somaxconn=1024", arg);
+        return -EINVAL;
+    }
+    if (size + strlen(arg) > SYSCTLS_MAX) {
+        warn("--sysctl: more than %d bytes of settings", SYSCTLS_MAX);
+        return -EINVAL;
+    }
+    char *word = xstrdup(arg);
+    for (char *c = word + n; *c; c++) /* a blank would end the word on the command line */
+        if (*c == ' ' || *c == '\t')
+            *c = ',';
+    strv_add(sysctls, word);
     return 0;
 }
 

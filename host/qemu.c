@@ -334,6 +334,8 @@ void qemu_command(const struct qemu_config *c, struct strv *argv)
         buf_printf(&append, " core=%llu", (unsigned long long)c->core);
     if (c->trace)
         buf_printf(&append, " trace=1");
+    for (size_t i = 0; c->sysctls && i < c->sysctls->n; i++)
+        buf_printf(&append, " sysctl.%s", c->sysctls->v[i]);
     if (c->net0)
         buf_printf(&append, " net0=%s", c->net0);
     add_volumes(c, argv, &append);

@@ -52,9 +52,10 @@ struct qemu_config {
     const char *cpu;            /* -cpu, or NULL for the accelerator's default */
     unsigned memory_mib, cpus;
     const char *loglevel;
-    uint64_t core;    /* RLIMIT_CORE that programs begin with */
-    bool trace;       /* the program waits for a tracer */
-    const char *net0; /* boot argument, or NULL for no network */
+    uint64_t core;              /* RLIMIT_CORE that programs begin with */
+    bool trace;                 /* the program waits for a tracer */
+    const struct strv *sysctls; /* NAME=V[,V...], checked; may be NULL */
+    const char *net0;           /* boot argument, or NULL for no network */
     const uint8_t *mac;
     const struct qemu_volume *volumes;
     size_t volume_count;

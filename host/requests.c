@@ -428,7 +428,7 @@ static void request_run(struct client *c, json_t *rq)
     struct vnet_forward forwards[MAX_PORTS];
     struct qemu_volume volumes[MAX_VOLUMES];
     struct program program;
-    struct strv qemu_args = {0};
+    struct strv qemu_args = {0}, sysctls = {0};
     struct domain_spec spec = {.listener = &client_listener, .arg = c, .peer = &c->stream};
     struct qemu_config *q = &spec.qemu;
     struct lease_request lease = {0};
@@ -449,6 +449,7 @@ static void request_run(struct client *c, json_t *rq)
                            "owner", &owner, "owner_group", &owner_group, "auto", &auto_mode,
                            "trace", &trace, "core", &core) &&
               take_strings(json_object_get(rq, "qemu_args"), &qemu_args) &&
+              take_strings(json_object_get(rq, "sysctls"), &sysctls) &&
               (!wanted || name_is_valid(wanted)) && name_is_valid(base) && memory > 0 && cpus > 0;
     if (!ok) {
         client_error(c, STATUS_OURS,
@@ -456,9 +457,11 @@ static void request_run(struct client *c, json_t *rq)
                      "of it runs; stop its domains");
         free_program(&program);
         strv_free(&qemu_args);
+        strv_free(&sysctls);
         return;
     }
     q->extra = &qemu_args;
+    q->sysctls = &sysctls;
     q->trace = trace;
     q->core = (uint64_t)core;
     q->owner = (uid_t)owner;
@@ -481,6 +484,7 @@ static void request_run(struct client *c, json_t *rq)
         start_domain(c, &spec, &lease);
     free(name);
     strv_free(&qemu_args);
+    strv_free(&sysctls);
     free_program(&program);
 }
 

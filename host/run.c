@@ -109,10 +109,10 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
         "owner_group", (int)o->gid, "auto", (int)o->auto_mode, "trace", (int)(o->trace != NULL),
         "core", (json_int_t)limit.rlim_cur);
     json_t *jargv = json_strings(&argv), *jenv = json_strings(&env);
-    json_t *jqemu = json_strings(&o->qemu_args);
-    if (!rq && jargv && jenv && jqemu)
+    json_t *jqemu = json_strings(&o->qemu_args), *jsysctls = json_strings(&o->sysctls);
+    if (!rq && jargv && jenv && jqemu && jsysctls)
         warn("a path or name is not UTF-8 text");
-    if (rq && jargv && jenv && jqemu) {
+    if (rq && jargv && jenv && jqemu && jsysctls) {
         json_object_set_new(rq, "program", json_string(image->program));
         json_object_set_new(rq, "cwd", json_string(image->cwd));
         json_object_set_new(rq, "user", json_string(o->user ? o->user : ""));
@@ -121,6 +121,7 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
         json_object_set(rq, "argv", jargv);
         json_object_set(rq, "env", jenv);
         json_object_set(rq, "qemu_args", jqemu);
+        json_object_set(rq, "sysctls", jsysctls);
     } else {
         json_decref(rq);
         rq = NULL;
@@ -128,6 +129,7 @@ static json_t *make_request(struct run_options *o, const struct pack_result *ima
     json_decref(jargv);
     json_decref(jenv);
     json_decref(jqemu);
+    json_decref(jsysctls);
     strv_free(&argv);
     strv_free(&env);
     free(base);

@@ -21,7 +21,7 @@ struct run_options {
     size_t port_count;
     struct qemu_volume volumes[RUN_MAX_VOLUMES];
     size_t volume_count;
-    struct strv env, files, packages, qemu_args;
+    struct strv env, files, packages, qemu_args, sysctls;
     bool depends;   /* pack what the packages depend on, too */
     char **program; /* and its arguments */
 };

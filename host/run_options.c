@@ -32,6 +32,9 @@ static const char help[] =
     "  -i, --interactive      (standard input is always passed on, unless -d is given)\n"
     "  --file PATH[:GUESTPATH]  pack this file or directory too (as GUESTPATH); repeatable\n"
     "  --package NAME         pack this Debian package's files too; repeatable\n"
+    "  --sysctl NAME=VALUE    set /proc/sys/NAME of the domain, e.g. net.core.somaxconn=1024, "
+    "before\n"
+    "                         the program starts; repeatable\n"
     "  --depends              pack what the program's package and these depend on, too (done by\n"
     "                         itself if the program is a script)\n"
     "  --tap DEV              connect to this tap device instead of the virtual switch\n"
@@ -65,6 +68,7 @@ enum {
     OPT_FILE,
     OPT_PACKAGE,
     OPT_DEPENDS,
+    OPT_SYSCTL,
     OPT_TAP,
     OPT_BRIDGE,
     OPT_IP,
@@ -95,6 +99,7 @@ static const struct option long_options[] = {
     {"file", required_argument, NULL, OPT_FILE},
     {"package", required_argument, NULL, OPT_PACKAGE},
     {"depends", no_argument, NULL, OPT_DEPENDS},
+    {"sysctl", required_argument, NULL, OPT_SYSCTL},
     {"tap", required_argument, NULL, OPT_TAP},
     {"bridge", required_argument, NULL, OPT_BRIDGE},
     {"ip", required_argument, NULL, OPT_IP},
@@ -131,6 +136,8 @@ static int take_checked(struct run_options *o, int opt, const char *arg)
         return parse_memory(arg, &o->memory_mib);
     case 'e':
         return add_env(&o->env, arg);
+    case OPT_SYSCTL:
+        return add_sysctl(&o->sysctls, arg);
     case 'c':
         if (!parse_u64(arg, 1, 64, &n)) {
             o->cpus = (unsigned)n;
@@ -272,5 +279,6 @@ void run_free_options(struct run_options *o)
     strv_free(&o->env);
     strv_free(&o->files);
     strv_free(&o->packages);
+    strv_free(&o->sysctls);
     strv_free(&o->qemu_args);
 }

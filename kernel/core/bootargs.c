@@ -65,6 +65,18 @@ const char *bootarg(const char *key)
     return NULL;
 }
 
+void bootargs_each(const char *prefix, void (*fn)(const char *key, const char *value, void *arg),
+                   void *arg)
+{
+    size_t n = strlen(prefix);
+
+    for (int i = 0; i < arg_count; i++)
+        if (strncmp(args[i].key, prefix, n) == 0) {
+            args[i].known = true;
+            fn(args[i].key + n, args[i].value, arg);
+        }
+}
+
 const char *bootarg_program(void)
 {
     return program;

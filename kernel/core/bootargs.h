@@ -8,6 +8,9 @@
 void bootargs_init(const char *cmdline);
 /* The value of KEY=VALUE, or NULL. Marks the key as known. */
 const char *bootarg(const char *key);
+/* fn for each argument whose key begins with `prefix`, without it; marks these keys as known. */
+void bootargs_each(const char *prefix, void (*fn)(const char *key, const char *value, void *arg),
+                   void *arg);
 /* What stands behind "--", or NULL. */
 const char *bootarg_program(void);
 /* Logs keys that nobody asked for; called when boot has finished. */

@@ -10,7 +10,6 @@
 
 #define CAP_NET_BIND_SERVICE_N 10
 #define CAP_NET_RAW_N 13
-#define PROTECTED_PORTS 1024
 #define NET_FLAGS                                                                                  \
     (SOCK_MSG_OOB | SOCK_MSG_PEEK | SOCK_MSG_TRUNC | SOCK_MSG_DONTWAIT | SOCK_MSG_WAITALL |        \
      SOCK_MSG_ERRQUEUE | SOCK_MSG_NOSIGNAL | SOCK_MSG_MORE)
@@ -98,7 +97,7 @@ static int inet_bind(struct file *f, const struct sockaddr_k *a, uint32_t len)
     int err = addr_in(s, a, len, false, &addr);
     if (err)
         return err;
-    if (addr.port && addr.port < PROTECTED_PORTS && s->type != SOCK_RAW_N &&
+    if (addr.port && addr.port < net_tunables.unprivileged_port_start && s->type != SOCK_RAW_N &&
         !capable(CAP_NET_BIND_SERVICE_N))
         return -EACCES;
     return s->ops->bind(s, &addr);

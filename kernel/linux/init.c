@@ -13,6 +13,7 @@
 #include "linux/proc_pid.h"
 #include "linux/resolv.h"
 #include "linux/syscall.h"
+#include "linux/sysctl.h"
 #include "linux/trace.h"
 #include "linux/vdso.h"
 
@@ -89,6 +90,7 @@ void linux_init(void)
     proc_pid_init();
     proc_system_init();
     io_init();
+    sysctl_apply();
     net_configure_wait();
     resolv_init();
     const char *control = bootarg("control");

@@ -39,10 +39,16 @@ const struct tcp_cc tcp_reno = {
     .ssthresh = reno_ssthresh,
 };
 
+static const struct tcp_cc *const all[] = {&tcp_cubic, &tcp_reno};
+const struct tcp_cc *tcp_cc_default = &tcp_cubic;
+
+const char *tcp_cc_name(unsigned id)
+{
+    return id < ARRAY_SIZE(all) ? all[id]->name : NULL;
+}
+
 const struct tcp_cc *tcp_cc_find(const char *name, size_t len)
 {
-    static const struct tcp_cc *const all[] = {&tcp_cubic, &tcp_reno};
-
     for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
         if (strlen(all[i]->name) == len && !memcmp(all[i]->name, name, len))
             return all[i];

@@ -181,10 +181,17 @@ struct net_tunables {
     uint32_t rmem[3], wmem[3]; /* tcp_rmem, tcp_wmem: min, default, max */
     uint32_t rmem_max, wmem_max, rmem_default, wmem_default;
     int fin_timeout_s, keepalive_time_s, keepalive_intvl_s, keepalive_probes;
+    int syn_retries, synack_retries, retries2, orphan_retries;
+    uint32_t max_tw_buckets, notsent_lowat;
     bool syncookies, timestamps, sack, window_scaling;
+    bool slow_start_after_idle; /* RFC 5681 4.1 */
+    bool moderate_rcvbuf;       /* receive buffers grow by themselves */
+    bool mtu_probing;           /* segments become small where large ones vanish (RFC 4821 7.7) */
+    uint16_t unprivileged_port_start;
     bool bindv6only;           /* IPV6_V6ONLY of new sockets */
     bool icmp_echo_ignore_all; /* pings over IPv4 are not answered */
     uint8_t default_ttl;       /* IP_TTL and IPV6_UNICAST_HOPS of new sockets */
+    uint8_t tw_reuse;          /* of ports in TIME-WAIT: 0 off, 1 on, 2 on the loopback interface */
     uint8_t ecn;               /* 0 off, 1 on, 2 when the peer asks */
 };
 extern struct net_tunables net_tunables;

@@ -1,11 +1,12 @@
 /*
- * What programs may tune: /proc/sys/net/core and /proc/sys/net/ipv4, over struct net_tunables. A
+ * What programs may tune: /proc/sys/net, over struct net_tunables and TCP's own settings. A
  * write is one or more numbers separated by blanks, as many as the file holds, each within its
  * bounds.
  */
 #include "fs/vfs.h"
 #include "net/socket.h"
 #include "net/stats.h"
+#include "net/tcp.h"
 
 enum kind { U8, BOOL, U16, U32, INT };
 
@@ -17,7 +18,8 @@ struct tunable {
     uint32_t min, max;
 };
 
-static bool never;
+/* What cannot be changed is told as it is, and can be set to what it is. */
+static bool never, always = true;
 
 #define T net_tunables
 static const struct tunable tunables[] = {
@@ -34,15 +36,31 @@ static const struct tunable tunables[] = {
     {"proc/sys/net/ipv4/tcp_keepalive_time", &T.keepalive_time_s, INT, 1, 1, 32767},
     {"proc/sys/net/ipv4/tcp_keepalive_intvl", &T.keepalive_intvl_s, INT, 1, 1, 32767},
     {"proc/sys/net/ipv4/tcp_keepalive_probes", &T.keepalive_probes, INT, 1, 1, 127},
+    {"proc/sys/net/ipv4/tcp_syn_retries", &T.syn_retries, INT, 1, 1, 127},
+    {"proc/sys/net/ipv4/tcp_synack_retries", &T.synack_retries, INT, 1, 0, 255},
+    {"proc/sys/net/ipv4/tcp_retries2", &T.retries2, INT, 1, 0, 255},
+    {"proc/sys/net/ipv4/tcp_orphan_retries", &T.orphan_retries, INT, 1, 0, 255},
+    {"proc/sys/net/ipv4/tcp_max_tw_buckets", &T.max_tw_buckets, U32, 1, 0, INT32_MAX},
+    {"proc/sys/net/ipv4/tcp_notsent_lowat", &T.notsent_lowat, U32, 1, 0, UINT32_MAX},
+    {"proc/sys/net/ipv4/tcp_slow_start_after_idle", &T.slow_start_after_idle, BOOL, 1, 0, 1},
+    {"proc/sys/net/ipv4/tcp_moderate_rcvbuf", &T.moderate_rcvbuf, BOOL, 1, 0, 1},
+    {"proc/sys/net/ipv4/tcp_mtu_probing", &T.mtu_probing, BOOL, 1, 0, 1},
+    {"proc/sys/net/ipv4/ip_unprivileged_port_start", &T.unprivileged_port_start, U16, 1, 0, 65535},
     {"proc/sys/net/ipv4/tcp_syncookies", &T.syncookies, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv4/tcp_timestamps", &T.timestamps, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv4/tcp_sack", &T.sack, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv4/tcp_window_scaling", &T.window_scaling, BOOL, 1, 0, 1},
+    {"proc/sys/net/ipv4/tcp_tw_reuse", &T.tw_reuse, U8, 1, 0, 2},
     {"proc/sys/net/ipv4/tcp_ecn", &T.ecn, U8, 1, 0, 2},
     {"proc/sys/net/ipv4/ip_default_ttl", &T.default_ttl, U8, 1, 1, 255},
     {"proc/sys/net/ipv4/icmp_echo_ignore_all", &T.icmp_echo_ignore_all, BOOL, 1, 0, 1},
     {"proc/sys/net/ipv6/bindv6only", &T.bindv6only, BOOL, 1, 0, 1},
-    /* As it is and stays: this is a host with IPv6, not a router. */
+    {"proc/sys/net/ipv4/tcp_dsack", &always, BOOL, 1, 1, 1},
+    {"proc/sys/net/ipv4/tcp_rfc1337", &always, BOOL, 1, 1, 1},
+    {"proc/sys/net/ipv4/tcp_fastopen", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv4/tcp_abort_on_overflow", &never, BOOL, 1, 0, 0},
+    {"proc/sys/net/ipv4/ip_nonlocal_bind", &never, BOOL, 1, 0, 0},
+    /* This is a host with IPv6, not a router. */
     {"proc/sys/net/ipv4/ip_forward", &never, BOOL, 1, 0, 0},
     {"proc/sys/net/ipv4/conf/all/forwarding", &never, BOOL, 1, 0, 0},
     {"proc/sys/net/ipv6/conf/all/forwarding", &never, BOOL, 1, 0, 0},
@@ -126,8 +144,57 @@ static int store(const char *text, void *arg)
     return 0;
 }
 
+/* --- congestion control ----------------------------------------------------------------------- */
+
+static void show_congestion(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    text_printf(b, "%s\n", tcp_cc_default->name);
+}
+
+static int store_congestion(const char *text, void *arg)
+{
+    size_t len = strlen(text);
+
+    (void)arg;
+    while (len && blank(text[len - 1]))
+        len--;
+    const struct tcp_cc *cc = tcp_cc_find(text, len);
+    if (!cc)
+        return -ENOENT;
+    WRITE_ONCE(tcp_cc_default, cc);
+    return 0;
+}
+
+static void show_available(struct text_buf *b, void *arg)
+{
+    const char *name;
+
+    (void)arg;
+    for (unsigned id = 0; (name = tcp_cc_name(id)); id++)
+        text_printf(b, "%s%s", id ? " " : "", name);
+    text_printf(b, "\n");
+}
+
+/* Pages: pressure from half of the limit on; it follows from the machine's memory. */
+static void show_memory(struct text_buf *b, void *arg)
+{
+    uint64_t pages = tcp_memory_limit / PAGE_SIZE;
+
+    (void)arg;
+    text_printf(b, "%llu\t%llu\t%llu\n", (unsigned long long)pages / 2,
+                (unsigned long long)pages / 2, (unsigned long long)pages);
+}
+
 void net_sysctl_init(void)
 {
+    procfs_register("proc/sys/net/ipv4/tcp_congestion_control", 0644, show_congestion,
+                    store_congestion, NULL);
+    procfs_register("proc/sys/net/ipv4/tcp_available_congestion_control", 0444, show_available,
+                    NULL, NULL);
+    procfs_register("proc/sys/net/ipv4/tcp_allowed_congestion_control", 0444, show_available, NULL,
+                    NULL);
+    procfs_register("proc/sys/net/ipv4/tcp_mem", 0444, show_memory, NULL, NULL);
     for (unsigned i = 0; i < ARRAY_SIZE(tunables); i++)
         procfs_register(tunables[i].path, 0644, show, store, (void *)(uintptr_t)&tunables[i]);
 }

@@ -96,10 +96,6 @@ struct tcp_header {
 #define TCP_RTO_MAX (120 * NSEC_PER_SEC)
 #define TCP_DELACK (40 * NSEC_PER_MSEC)
 #define TCP_TIMEWAIT_LEN (60 * NSEC_PER_SEC)
-#define TCP_SYN_RETRIES 6
-#define TCP_SYNACK_RETRIES 5
-#define TCP_RETRIES 15
-#define TCP_ORPHAN_RETRIES 8
 
 static inline bool seq_before(uint32_t a, uint32_t b)
 {
@@ -221,7 +217,10 @@ struct tcp_cc {
     void (*restart)(struct tcp *t);
 };
 extern const struct tcp_cc tcp_cubic, tcp_reno;
+extern const struct tcp_cc *tcp_cc_default; /* of new connections */
 const struct tcp_cc *tcp_cc_find(const char *name, size_t len);
+/* The names of all, in the order of their ids. NULL ends them. */
+const char *tcp_cc_name(unsigned id);
 /* The slow-start part of a window's growth (RFC 5681 with byte counting, L = 2 MSS at most per ACK
  * but for stretched ACKs); returns the bytes not used up by it. */
 uint32_t tcp_slow_start(struct tcp *t, uint32_t bytes);
@@ -378,6 +377,11 @@ static inline struct tcp *tcp_of_entry(struct tcp_entry *e)
 {
     return container_of(e, struct tcp, e);
 }
+/* Above this many bytes that were not sent yet a socket is not writable. */
+static inline uint32_t tcp_notsent_lowat(const struct tcp *t)
+{
+    return t->notsent_lowat ? t->notsent_lowat : net_tunables.notsent_lowat;
+}
 static inline bool tcp_in(const struct tcp *t, uint32_t states)
 {
     return (TCPF(READ_ONCE(t->state)) & states) != 0;
@@ -473,8 +477,8 @@ int tcp_table_init(void);
 struct tcp_entry *tcp_table_lookup(const struct ip_addr *local, uint16_t lport,
                                    const struct ip_addr *remote, uint16_t rport);
 /* Puts a connection whose e.local ... are filled in into the table, which takes a reference.
- * -EADDRNOTAVAIL if the 4-tuple is there; if that is a TIME-WAIT entry and `reuse` is given, it is
- * replaced and handed over with a reference. */
+ * -EADDRNOTAVAIL if the 4-tuple is there; a TIME-WAIT entry that tcp_tw_reusable() tells to be
+ * is replaced and handed over in *reuse, for tcp_tw_replaced(), if `reuse` is not NULL. */
 int tcp_table_insert(struct tcp *t, struct tcp_tw **reuse);
 /* Takes the entry out; true if it was in the table: the caller then owns the table's reference. */
 bool tcp_table_remove(struct tcp_entry *e);
@@ -493,8 +497,8 @@ int tcp_bind_init(void);
 /* Binds to s.local.ip and `port`, 0: any free one. -EADDRINUSE. */
 int tcp_bind_port(struct tcp *t, uint16_t port);
 /* For an active open: a port with which (local, remote) is not in use; fills in e and enters the
- * connection table. -EADDRNOTAVAIL. */
-int tcp_bind_connect(struct tcp *t);
+ * connection table. -EADDRNOTAVAIL. reuse: as for tcp_table_insert(). */
+int tcp_bind_connect(struct tcp *t, struct tcp_tw **reuse);
 /* Makes `to` (unbound) a further owner of from's port, with from's rights. */
 void tcp_bind_inherit(struct tcp_bind *to, const struct tcp_bind *from, const struct ip_addr *addr);
 void tcp_bind_release(struct tcp_bind *b);
@@ -732,6 +736,12 @@ bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r);
 void tcp_tw_put(struct tcp_tw *tw);
 /* Takes the entry out of the table and off the list. */
 void tcp_tw_kill(struct tcp_tw *tw);
+/* Whether an active open may have the 4-tuple (RFC 6191, from the other side): with timestamps, of
+ * which the peer has not seen a later one, old segments will not be taken for new ones. */
+bool tcp_tw_reusable(const struct tcp_tw *tw, nsec_t now);
+/* An active open replaced the entry in the table: its end. Returns the least ISN for the new
+ * connection. */
+uint32_t tcp_tw_replaced(struct tcp_tw *tw);
 uint32_t tcp_tw_count(void);
 
 /* --- tcp_syncookie.c -------------------------------------------------------------------------- */

@@ -182,10 +182,16 @@ int tcp_bind_port(struct tcp *t, uint16_t port)
     return 0;
 }
 
+struct taker {
+    struct tcp *t;
+    struct tcp_tw **reuse;
+};
+
 /* Becomes an owner of a port for connect: one that nobody has, or (`share`) one whose owners all
  * came from connect or allow it, as long as no other connection has the same peer. */
-static bool take_port(struct tcp *t, uint16_t port, bool share)
+static bool take_port(struct taker *taker, uint16_t port, bool share)
 {
+    struct tcp *t = taker->t;
     struct port_bucket *b = bucket_of(port);
     const struct tcp_bind *o;
     struct tcp_port *p;
@@ -206,32 +212,33 @@ static bool take_port(struct tcp *t, uint16_t port, bool share)
     if (!usable)
         return false;
     t->e.lport = port;
-    if (tcp_table_insert(t, NULL) == 0)
+    if (tcp_table_insert(t, taker->reuse) == 0)
         return true;
     tcp_bind_release(&t->bind);
     return false;
 }
 
-static bool try_connect(uint16_t port, void *t)
+static bool try_connect(uint16_t port, void *taker)
 {
-    return take_port(t, port, false);
+    return take_port(taker, port, false);
 }
 
 /* When every port of the range is taken. */
-static bool try_share(uint16_t port, void *t)
+static bool try_share(uint16_t port, void *taker)
 {
-    return take_port(t, port, true);
+    return take_port(taker, port, true);
 }
 
-int tcp_bind_connect(struct tcp *t)
+int tcp_bind_connect(struct tcp *t, struct tcp_tw **reuse)
 {
+    struct taker taker = {t, reuse};
     uint16_t port;
 
     bind_from_socket(&t->bind, &t->s);
     t->bind.reuse_addr = true; /* of a port chosen here: other connections may share it */
-    port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_connect, t);
+    port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_connect, &taker);
     if (!port)
-        port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_share, t);
+        port = port_choose(&t->e.local, &t->e.remote, t->e.rport, try_share, &taker);
     if (!port)
         return -EADDRNOTAVAIL;
     t->s.local.port = port;

@@ -91,7 +91,7 @@ struct tcp *tcp_alloc(int family)
     t->state = TCP_CLOSE;
     t->flow.proto = IPPROTO_TCP_N;
     t->flow.dont_fragment = true;
-    t->cc = &tcp_cubic;
+    t->cc = tcp_cc_default;
     t->rto = TCP_RTO_INITIAL;
     t->ssthresh = UINT32_MAX;
     t->rcv_mss = TCP_DEFAULT_MSS4;
@@ -153,7 +153,7 @@ bool tcp_writable(const struct tcp *t)
 {
     uint32_t queued = tcp_queued(t);
 
-    if (t->notsent_lowat && READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) >= t->notsent_lowat)
+    if (READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) >= tcp_notsent_lowat(t))
         return false;
     return queued <= tcp_send_limit(t) / 3 * 2;
 }

@@ -389,8 +389,8 @@ void tcp_push(struct tcp *t, nsec_t now)
     if (unlikely(ip_flow_stale(&t->flow)) && tcp_refresh_route(t) < 0)
         return tcp_rearm_send_timer(t, now);
     /* RFC 5681 4.1: the ACK clock stopped, begin anew. */
-    if (was_idle && t->last_sent && now - t->last_sent > t->rto &&
-        t->cwnd > tcp_initial_cwnd(t->mss))
+    if (net_tunables.slow_start_after_idle && was_idle && t->last_sent &&
+        now - t->last_sent > t->rto && t->cwnd > tcp_initial_cwnd(t->mss))
         t->cwnd = tcp_initial_cwnd(t->mss);
 
     for (; g; g = t->unsent) {

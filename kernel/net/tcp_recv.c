@@ -413,8 +413,8 @@ static void after_read(struct tcp *t)
 
     if (unlikely(space >= full / 2)) {
         now = time_now();
-        if (!t->s.rcvbuf_locked && t->s.rcvbuf < net_tunables.rmem[2] &&
-            tcp_memory() == TCP_MEMORY_OK &&
+        if (net_tunables.moderate_rcvbuf && !t->s.rcvbuf_locked &&
+            t->s.rcvbuf < net_tunables.rmem[2] && tcp_memory() == TCP_MEMORY_OK &&
             now - t->rcv_space_at <= 2 * (t->srtt ? t->srtt : TCP_DELACK)) {
             t->s.rcvbuf = MIN(t->s.rcvbuf * 2, net_tunables.rmem[2]);
             full = tcp_full_window(t);

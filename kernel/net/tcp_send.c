@@ -113,7 +113,7 @@ static ssize_t append(struct tcp *t, struct uio *u, uint32_t max)
 
 static bool unsent_low(const struct tcp *t)
 {
-    return !t->notsent_lowat || READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) < t->notsent_lowat;
+    return READ_ONCE(t->write_seq) - READ_ONCE(t->snd_nxt) < tcp_notsent_lowat(t);
 }
 
 static inline uint32_t send_space(const struct tcp *t)

@@ -57,6 +57,7 @@ static int start_connect(struct tcp *t, const struct sock_addr *addr)
 {
     struct socket *s = &t->s;
     struct ip_addr dst = addr->ip;
+    struct tcp_tw *before = NULL; /* an earlier connection between the same ports */
     nsec_t now = time_now();
     int err;
 
@@ -84,12 +85,12 @@ static int start_connect(struct tcp *t, const struct sock_addr *addr)
     t->e.local = t->flow.src;
     if (t->bind.port) {
         t->e.lport = s->local.port;
-        err = tcp_table_insert(t, NULL);
+        err = tcp_table_insert(t, &before);
     } else {
         struct ip_addr old = s->local.ip;
 
         s->local.ip = t->e.local;
-        err = tcp_bind_connect(t);
+        err = tcp_bind_connect(t, &before);
         if (err)
             s->local.ip = old;
     }
@@ -114,7 +115,7 @@ static int start_connect(struct tcp *t, const struct sock_addr *addr)
     t->mss_peer = 0;
     t->rcv_wscale = tcp_choose_wscale(s);
     t->ts_offset = tcp_make_ts_offset(&t->e.local, &t->e.remote);
-    t->iss = tcp_make_isn(&t->e, now);
+    t->iss = before ? tcp_tw_replaced(before) : tcp_make_isn(&t->e, now);
     t->snd_una = t->iss;
     t->snd_nxt = t->write_seq = t->iss + 1;
     t->snd_sml = t->snd_up = t->snd_una;

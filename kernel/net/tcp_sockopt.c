@@ -247,7 +247,7 @@ static int get_int(const struct tcp *t, int name, int *v)
         *v = t->keep_cnt ? t->keep_cnt : net_tunables.keepalive_probes;
         return 0;
     case OPT_SYNCNT:
-        *v = t->syncnt ? t->syncnt : TCP_SYN_RETRIES;
+        *v = t->syncnt ? t->syncnt : net_tunables.syn_retries;
         return 0;
     case OPT_LINGER2:
         *v = t->linger2_s ? t->linger2_s : net_tunables.fin_timeout_s;

@@ -130,13 +130,15 @@ int tcp_table_insert(struct tcp *t, struct tcp_tw **reuse)
     spin_lock(&st->lock);
     other = find(e->hash, &e->local, e->lport, &e->remote, e->rport);
     if (other) {
-        if (!reuse || !other->time_wait || !entry_get(other)) {
+        struct tcp_tw *tw = container_of(other, struct tcp_tw, e);
+
+        if (!reuse || !other->time_wait || !tcp_tw_reusable(tw, time_now())) {
             spin_unlock(&st->lock);
             return -EADDRNOTAVAIL;
         }
         unlink_entry(other);
         st->count--;
-        *reuse = container_of(other, struct tcp_tw, e);
+        *reuse = tw; /* with the table's reference */
     }
     link_entry(e);
     tcp_get(t);

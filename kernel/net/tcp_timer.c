@@ -122,10 +122,10 @@ static void give_up(struct tcp *t)
 
 static void syn_timeout(struct tcp *t, struct tcp *listener, nsec_t now)
 {
-    int retries = t->syncnt ? t->syncnt : TCP_SYN_RETRIES;
+    int retries = t->syncnt ? t->syncnt : net_tunables.syn_retries;
 
     if (t->state == TCP_SYN_RECV && listener)
-        retries = listener->syncnt ? listener->syncnt : TCP_SYNACK_RETRIES;
+        retries = listener->syncnt ? listener->syncnt : net_tunables.synack_retries;
     if (gave_up(t, t->syn_at, now, retries, t->backoff)) {
         if (listener)
             tcp_child_unlink(listener, t);
@@ -166,8 +166,8 @@ static void persist(struct tcp *t, nsec_t now)
         return;
     }
     note_answer(t);
-    if (gave_up(t, now, now, TCP_RETRIES, t->unanswered) ||
-        (t->orphan && t->probes >= TCP_ORPHAN_RETRIES) || expendable(t)) {
+    if (gave_up(t, now, now, net_tunables.retries2, t->unanswered) ||
+        (t->orphan && t->probes >= net_tunables.orphan_retries) || expendable(t)) {
         give_up(t);
         return;
     }
@@ -183,7 +183,7 @@ static void persist(struct tcp *t, nsec_t now)
 static void retransmission_timeout(struct tcp *t, nsec_t now)
 {
     struct tcp_seg *g = tcp_head(t);
-    int retries = t->orphan ? TCP_ORPHAN_RETRIES : TCP_RETRIES;
+    int retries = t->orphan ? net_tunables.orphan_retries : net_tunables.retries2;
     /* The peer closed its window in front of data in flight: as long as it says so we are patient,
      * but nobody is left to wait for an orphan's data. */
     bool shut = !t->snd_wnd, patient = shut && !t->orphan;
@@ -206,7 +206,7 @@ static void retransmission_timeout(struct tcp *t, nsec_t now)
     net_count(NET_TcpExt_TCPTimeouts);
     /* Large segments vanish, small ones pass: a path that drops without telling (RFC 4821 3, 7.7).
      */
-    if (!shut && g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {
+    if (net_tunables.mtu_probing && !shut && g->len >= t->mss && t->mss > TCP_DEFAULT_MSS6 / 2) {
         if (t->blackhole_probes < 255)
             t->blackhole_probes++;
         if (t->blackhole_probes == 2)

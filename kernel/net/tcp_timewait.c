@@ -6,8 +6,6 @@
  */
 #include "net/tcp.h"
 
-#define TW_MAX 16384u /* beyond that the oldest ends early */
-
 static struct {
     spinlock_t lock;
     struct list list; /* oldest first */
@@ -58,6 +56,35 @@ void tcp_tw_kill(struct tcp_tw *tw)
         return;
     leave_tables(tw);
     tcp_tw_put(tw);
+}
+
+bool tcp_tw_reusable(const struct tcp_tw *tw, nsec_t now)
+{
+    bool allowed =
+        net_tunables.tw_reuse == 1 || (net_tunables.tw_reuse == 2 && ip_is_loopback(&tw->e.remote));
+
+    return allowed && tw->ts_on && now - tw->ts_recent_at >= NSEC_PER_SEC;
+}
+
+/* Beyond anything the old connection may have sent. */
+static uint32_t next_isn(const struct tcp_tw *tw)
+{
+    uint32_t isn = tw->snd_nxt + 65535 + 2;
+
+    return isn ? isn : 1;
+}
+
+uint32_t tcp_tw_replaced(struct tcp_tw *tw)
+{
+    uint32_t isn = next_isn(tw);
+
+    net_count(NET_TcpExt_TWRecycled);
+    if (unlist(tw)) {
+        tcp_bind_release(&tw->bind);
+        tcp_tw_put(tw);
+    }
+    tcp_tw_put(tw);
+    return isn;
 }
 
 static struct tcp_tw *oldest(nsec_t before)
@@ -115,7 +142,7 @@ void tcp_time_wait(struct tcp *t)
     struct tcp_tw *tw = NULL;
     nsec_t now = time_now();
 
-    if (waiting.count >= TW_MAX) {
+    if (waiting.count >= net_tunables.max_tw_buckets) {
         struct tcp_tw *old = oldest(NSEC_NEVER);
 
         net_count(NET_TcpExt_TCPTimeWaitOverflow);
@@ -202,9 +229,7 @@ bool tcp_tw_input(struct tcp_tw *tw, struct tcp_rx *r)
 
     if (may_reopen(tw, r)) {
         net_count(NET_TcpExt_TWRecycled);
-        r->isn_floor = tw->snd_nxt + 65535 + 2;
-        if (!r->isn_floor)
-            r->isn_floor = 1;
+        r->isn_floor = next_isn(tw);
         return true;
     }
     /* RFC 1337: a RST does not end TIME-WAIT. */

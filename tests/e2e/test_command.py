@@ -176,3 +176,18 @@ def test_root_becomes_another_user(librettos):
 
 def test_terminals_are_described(librettos):
     assert librettos("run", "top", "-b", "-n", "1").stdout.startswith("top - ")
+
+
+def test_settings_below_proc_sys(librettos):
+    text = librettos("run", "--sysctl", "net.core.somaxconn=77", "--sysctl", "net.ipv4.tcp_rmem=4096 65536 1000000",
+                     "--sysctl", "net.ipv4.tcp_congestion_control=reno", "/bin/sh", "-c",
+                     "cd /proc/sys/net; cat core/somaxconn ipv4/tcp_rmem ipv4/tcp_congestion_control").stdout
+    assert text == "77\n4096\t65536\t1000000\nreno\n"
+
+
+@pytest.mark.parametrize("setting, why", [("net.none=1", "no such setting"), ("net.core.somaxconn=x", "does not fit"),
+                                          ("net.core.somaxconn", "expected NAME=VALUE"),
+                                          ("net.core.somaxconn=1\n2", "expected NAME=VALUE")])
+def test_bad_settings(librettos, setting, why):
+    done = librettos("run", "--sysctl", setting, "/bin/true", check=False)
+    assert done.returncode == 125 and why in done.stderr and done.stderr.count("\n") <= 3, done.stderr

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <sys/socket.h>
@@ -411,8 +412,15 @@ static void fragments_are_put_together(void)
 
 static void sysctls_are_read_and_set(void)
 {
-    static const char *const names[] = {"core/somaxconn", "ipv4/ip_local_port_range",
-                                        "ipv4/tcp_fin_timeout", "ipv4/tcp_syncookies"};
+    static const char *const names[] = {"core/somaxconn",
+                                        "ipv4/ip_local_port_range",
+                                        "ipv4/tcp_fin_timeout",
+                                        "ipv4/tcp_syncookies",
+                                        "ipv4/tcp_retries2",
+                                        "ipv4/tcp_max_tw_buckets",
+                                        "ipv4/tcp_slow_start_after_idle",
+                                        "ipv4/tcp_notsent_lowat",
+                                        "ipv4/ip_unprivileged_port_start"};
     char path[64], text[64], again[64];
     for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         snprintf(path, sizeof(path), "/proc/sys/net/%s", names[i]);
@@ -428,6 +436,37 @@ static void sysctls_are_read_and_set(void)
         CHECK(read(fd, again, sizeof(again)) == n && !memcmp(text, again, (size_t)n));
         close(fd);
     }
+}
+
+/* What this file holds; or what a new TCP socket uses. */
+static void congestion_control(char *out, bool of_a_socket)
+{
+    int fd = of_a_socket ? socket(AF_INET, SOCK_STREAM, 0)
+                         : open("/proc/sys/net/ipv4/tcp_congestion_control", O_RDONLY);
+    socklen_t len = 16;
+    memset(out, 0, 17);
+    CHECK(fd >= 0);
+    if (of_a_socket)
+        CHECK(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, out, &len) == 0);
+    else
+        CHECK(read(fd, out, 16) > 0);
+    out[strcspn(out, "\n")] = 0;
+    close(fd);
+}
+
+static void congestion_control_is_chosen_for_all(void)
+{
+    char before[17], now[17];
+    int fd = open("/proc/sys/net/ipv4/tcp_congestion_control", O_RDWR);
+    congestion_control(before, false);
+    congestion_control(now, true);
+    CHECK(!strcmp(before, now));
+    CHECK(fd >= 0 && write(fd, "reno\n", 5) == 5);
+    congestion_control(now, true);
+    CHECK(pwrite(fd, before, strlen(before), 0) == (ssize_t)strlen(before));
+    CHECK(!strcmp(now, "reno"));
+    CHECK_ERRNO(pwrite(fd, "no-such-thing", 13, 0), ENOENT);
+    close(fd);
 }
 
 static int tunable(const char *path, const char *value)
@@ -531,6 +570,7 @@ int main(void)
     CASE(ipv6_groups_are_joined);
     CASE(fragments_are_put_together);
     CASE(sysctls_are_read_and_set);
+    CASE(congestion_control_is_chosen_for_all);
     CASE(port_range_is_obeyed);
     CASE(defaults_are_tunable);
     CASE(pings_can_be_ignored);

@@ -51,6 +51,22 @@ static void rfc6298_5_5_syn_backs_off(void **state)
     kill_socket(s);
 }
 
+static void rfc9293_3_8_3_syn_retries_are_chosen(void **state)
+{
+    struct peer p = new_peer(0);
+    struct sock_addr a = {.ip = ip_from_v4(PEER4), .port = p.port};
+    struct socket *s = new_socket();
+
+    (void)state;
+    net_tunables.syn_retries = 1;
+    assert_int_equal(s->ops->connect(s, &a, true), -EINPROGRESS);
+    pass(4 * SEC);
+    assert_int_equal(take_error(s), ETIMEDOUT);
+    net_tunables.syn_retries = 6;
+    drain(&p);
+    kill_socket(s);
+}
+
 /* --- active opens ----------------------------------------------------------------------------- */
 
 static void connect_to(struct peer *p)
@@ -235,6 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(rfc9293_3_5_active_open),
         TEST(rfc6298_5_5_syn_backs_off),
+        TEST(rfc9293_3_8_3_syn_retries_are_chosen),
         BOTH(rfc9293_3_5_active_open_after_lost_syns),
         A(rfc6298_3_no_sample_of_a_repeated_syn),
         A(rfc9293_3_10_7_3_repeated_synack_is_acked),

@@ -495,6 +495,62 @@ static void rfc1337_2_syn_nobody_listens_for_leaves_time_wait(void **state)
     assert_int_equal(tcp_tw_count(), waiting);
 }
 
+/* A connection between the only port there is and the peer's, which is closed on our side first. */
+static struct peer through_one_port(void)
+{
+    struct peer p = new_peer(0);
+    struct socket *s;
+
+    net_tunables.port_min = net_tunables.port_max = 41000;
+    s = peer_accept(&p);
+    s->ops->close(s);
+    expect(&p, FIN | ACK, 1, 0, 1);
+    tx(&p, FIN | ACK, 1, 2, NULL, 0);
+    expect(&p, ACK, 2, 0, 2);
+    return p;
+}
+
+static int again(struct peer *p)
+{
+    struct sock_addr a = {.ip = ip_from_v4(PEER4), .port = p->port};
+    struct socket *s = new_socket_of(4);
+    int err = s->ops->connect(s, &a, true);
+
+    kill_socket(s);
+    return err;
+}
+
+static void rfc6191_2_active_open_reuses_time_wait(void **state)
+{
+    struct peer p = through_one_port();
+    uint32_t waiting = tcp_tw_count();
+    struct seg *g;
+
+    (void)state;
+    assert_int_equal(again(&p), -EADDRNOTAVAIL); /* the peer's clock may not have moved */
+    pass(2 * SEC);
+    assert_int_equal(again(&p), -EINPROGRESS);
+    g = rx(&p);
+    assert_int_equal(g->flags, SYN);
+    assert_true(g->seq - p.local_iss > 65536 && g->seq - p.local_iss < 70000);
+    assert_int_equal(tcp_tw_count(), waiting - 1);
+    net_tunables.port_min = 32768;
+    net_tunables.port_max = 60999;
+}
+
+static void rfc6191_2_reuse_of_time_wait_can_be_refused(void **state)
+{
+    struct peer p = through_one_port();
+
+    (void)state;
+    net_tunables.tw_reuse = 2; /* on the loopback interface only */
+    pass(2 * SEC);
+    assert_int_equal(again(&p), -EADDRNOTAVAIL);
+    net_tunables.tw_reuse = 1;
+    net_tunables.port_min = 32768;
+    net_tunables.port_max = 60999;
+}
+
 static void rfc9293_3_1_options_of_all_kinds(void **state)
 {
     static const uint8_t bad[][12] = {
@@ -569,6 +625,8 @@ int main(void)
         CASE(rfc9293_3_8_6_1_answered_probes_go_on, plain4),
         CASE(rfc9293_3_8_6_1_unanswered_probes_end, plain4),
         CASE(rfc1337_2_syn_nobody_listens_for_leaves_time_wait, plain4),
+        CASE(rfc6191_2_active_open_reuses_time_wait, plain4),
+        CASE(rfc6191_2_reuse_of_time_wait_can_be_refused, plain4),
         CASE(rfc9293_3_1_options_of_all_kinds, plain4),
         CASE(rfc2018_5_crumbs_of_blocks, plain4),
     };

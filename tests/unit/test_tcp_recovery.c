@@ -539,6 +539,19 @@ static void rfc5681_4_1_idle_connection_starts_anew(void **state)
     assert_int_equal(drain(&peer), 10 * mss());
 }
 
+static void rfc5681_4_1_idle_connection_keeps_its_window_if_told(void **state)
+{
+    (void)state;
+    net_tunables.slow_start_after_idle = false;
+    learn_rtt();
+    round_trip(10);
+    round_trip(20);
+    pass(10 * SEC);
+    assert_int_equal(send_bytes(sock, buf, 40 * mss(), 0), 40 * mss());
+    net_tunables.slow_start_after_idle = true;
+    assert_true(drain(&peer) > 25 * mss());
+}
+
 static void rfc5681_3_1_reno_halves(void **state)
 {
     struct tcp *t = tcp_of(sock);
@@ -844,6 +857,7 @@ int main(void)
         CONN_AS(rfc5681_3_1_avoidance_grows_by_one_in_a_round_trip, reno),
         N(rfc7661_4_window_that_is_not_used_does_not_grow),
         N(rfc5681_4_1_idle_connection_starts_anew),
+        N(rfc5681_4_1_idle_connection_keeps_its_window_if_told),
         CONN_AS(rfc5681_3_1_reno_halves, reno),
         CONN_AS(rfc5681_3_1_ssthresh_is_two_segments_at_least, reno),
         N(rfc9438_4_6_cubic_keeps_seven_tenths),
