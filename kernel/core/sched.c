@@ -558,6 +558,17 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     return 0;
 }
 
+void thread_grace_period(void)
+{
+    struct thread *t = thread_current();
+    cpumask_t own = t->affinity;
+
+    /* The kernel is not preempted: where this thread gets to run, the others are through. */
+    for (int cpu = 0; cpu < cpu_count; cpu++)
+        thread_set_affinity(t, 1ul << cpu);
+    thread_set_affinity(t, own);
+}
+
 void thread_times(struct thread *t, nsec_t *total, nsec_t *user)
 {
     unsigned long flags = arch_irq_save();

@@ -91,6 +91,11 @@ int thread_sleep_until(nsec_t deadline, bool interruptible);
  */
 int thread_set_affinity(struct thread *t, cpumask_t mask);
 
+/* Waits until every thread that is in the kernel now has slept, yielded or left it: what they read
+ * without a reference before, and do not hold across any of these, they do not use any more.
+ * Thread context. */
+void thread_grace_period(void);
+
 /* Number of running CPUs (1..MAX_CPUS); CPU numbers are 0..n-1. Inline in arch/cpu.h: int
  * cpu_id(void) for the current one. */
 extern int cpu_count;
