@@ -539,6 +539,15 @@ static void add_tls_files(struct packer *p)
         fileset_add(p->fs, files[i], NULL);
 }
 
+/* What LANG=C.UTF-8 names: glibc has the plain C locale alone in itself. */
+static void add_locale(struct packer *p)
+{
+    static const char tree[] = "/usr/lib/locale/C.utf8";
+
+    if (has_file_like(p->fs, "/libc.so.6") && !access(tree, R_OK))
+        fileset_add_tree(p->fs, tree, NULL, NULL);
+}
+
 /* ---- all together ---- */
 
 static int check_program(const char *name, const char *path)
@@ -602,6 +611,7 @@ int pack_collect(const struct pack_request *rq, const char *program, struct file
         status = add_libraries(&p);
     if (!status) {
         add_tls_files(&p);
+        add_locale(&p);
         base_add(fs, rq->user_net);
         fileset_sort(fs);
     }
