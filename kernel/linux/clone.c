@@ -121,6 +121,7 @@ static void setup_task(struct task *t, const struct task *me, const struct reque
     str_copy(t->comm, me->comm, sizeof(t->comm));
     t->thread.nice = me->thread.nice;
     t->policy = me->policy;
+    t->ioprio = me->ioprio;
     t->timer_slack = me->timer_slack;
     t->thread.affinity = me->thread.affinity;
     t->blocked = me->restore_blocked ? me->saved_blocked : me->blocked;

@@ -19,7 +19,8 @@ static char state_of(const struct process *p, const struct task *t)
         return 'T';
     if (&t->thread == thread_current() || t->thread.state == THREAD_RUNNABLE)
         return 'R';
-    return t->thread.interruptible ? 'S' : 'D';
+    /* The kernel's own process has no thread that runs: it waits for orphans to end. */
+    return t->thread.interruptible || p == init_process ? 'S' : 'D';
 }
 
 struct usage {

@@ -81,12 +81,13 @@ long sys_getcpu(uaddr_t cpu, uaddr_t node)
     return node && copy_to_user(node, &zero, sizeof(zero)) ? -EFAULT : 0;
 }
 
-/* --- nice values ------------------------------------------------------------------------------ */
+/* --- nice values and I/O priorities ----------------------------------------------------------- */
 
 struct priority_walk {
-    int which, who;
-    int nice; /* lowest seen, or what to set */
-    bool set, found;
+    int which, who; /* PRIO_* */
+    void (*visit)(struct priority_walk *w, struct task *t);
+    int value; /* lowest seen, or what to set */
+    bool found;
     int err;
 };
 
@@ -106,18 +107,7 @@ static bool priority_selects(const struct priority_walk *w, const struct process
 static void priority_visit(struct priority_walk *w, struct task *t)
 {
     w->found = true;
-    if (!w->set) {
-        w->nice = MIN(w->nice, t->thread.nice);
-        return;
-    }
-    uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
-    bool raises = w->nice < t->thread.nice && (uint64_t)(20 - w->nice) > limit;
-    if (!may_schedule(t))
-        w->err = -EPERM;
-    else if (raises && !capable(23 /* CAP_SYS_NICE */))
-        w->err = -EACCES;
-    else
-        t->thread.nice = w->nice;
+    w->visit(w, t);
 }
 
 static int priority_run(struct priority_walk *w)
@@ -142,17 +132,77 @@ static int priority_run(struct priority_walk *w)
     return !w->found ? -ESRCH : w->err;
 }
 
+static void lowest_nice(struct priority_walk *w, struct task *t)
+{
+    w->value = MIN(w->value, t->thread.nice);
+}
+
+static void set_nice(struct priority_walk *w, struct task *t)
+{
+    uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
+    bool raises = w->value < t->thread.nice && (uint64_t)(20 - w->value) > limit;
+    if (!may_schedule(t))
+        w->err = -EPERM;
+    else if (raises && !capable(23 /* CAP_SYS_NICE */))
+        w->err = -EACCES;
+    else
+        t->thread.nice = w->value;
+}
+
+static struct priority_walk nice_setting(int which, int who, int nice)
+{
+    return (struct priority_walk){
+        .which = which, .who = who, .visit = set_nice, .value = MAX(-20, MIN(nice, 19))};
+}
+
 long sys_getpriority(int which, int who)
 {
-    struct priority_walk w = {.which = which, .who = who, .nice = 19};
+    struct priority_walk w = {.which = which, .who = who, .visit = lowest_nice, .value = 19};
     int err = priority_run(&w);
-    return err ? err : 20 - w.nice; /* the raw system call never returns a negative value */
+    return err ? err : 20 - w.value; /* the raw system call never returns a negative value */
 }
 
 long sys_setpriority(int which, int who, int nice)
 {
+    struct priority_walk w = nice_setting(which, who, nice);
+    return priority_run(&w);
+}
+
+/* Kept and told; every request goes to its device at once, so there is nothing to put in order. */
+#define IO_CLASS(ioprio) ((ioprio) >> 13)
+#define IO_LEVEL(ioprio) ((ioprio)&0x1fff)
+enum { IO_NONE, IO_REALTIME, IO_BEST_EFFORT, IO_IDLE };
+
+static void best_ioprio(struct priority_walk *w, struct task *t)
+{
+    w->value = MIN(w->value, t->ioprio ? t->ioprio : IO_BEST_EFFORT << 13 | 4);
+}
+
+static void set_ioprio(struct priority_walk *w, struct task *t)
+{
+    if (may_schedule(t))
+        t->ioprio = (uint16_t)w->value;
+    else
+        w->err = -EPERM;
+}
+
+long sys_ioprio_get(int which, int who)
+{
     struct priority_walk w = {
-        .which = which, .who = who, .nice = MAX(-20, MIN(nice, 19)), .set = true};
+        .which = which - 1, .who = who, .visit = best_ioprio, .value = IO_IDLE << 13};
+    int err = priority_run(&w);
+    return err ? err : w.value;
+}
+
+long sys_ioprio_set(int which, int who, int ioprio)
+{
+    int class = IO_CLASS(ioprio), level = IO_LEVEL(ioprio);
+    bool levels = class == IO_REALTIME || class == IO_BEST_EFFORT;
+    if (class < IO_NONE || class > IO_IDLE || (levels && level > 7) || (class == IO_NONE && level))
+        return -EINVAL;
+    if (class == IO_REALTIME && !capable(21 /* CAP_SYS_ADMIN */) && !capable(23 /* CAP_SYS_NICE */))
+        return -EPERM;
+    struct priority_walk w = {.which = which - 1, .who = who, .visit = set_ioprio, .value = ioprio};
     return priority_run(&w);
 }
 
@@ -278,10 +328,7 @@ long sys_sched_setattr(int tid, uaddr_t src, unsigned flags)
     if (attr.sched_policy == SCHED_DEADLINE)
         return -EPERM; /* nobody gets real time here */
     if (attr.sched_policy == SCHED_NORMAL || attr.sched_policy == SCHED_BATCH) {
-        struct priority_walk w = {.which = PRIO_PROCESS,
-                                  .who = tid,
-                                  .nice = MAX(-20, MIN(attr.sched_nice, 19)),
-                                  .set = true};
+        struct priority_walk w = nice_setting(PRIO_PROCESS, tid, attr.sched_nice);
         err = priority_run(&w);
         if (err)
             return err == -EACCES ? -EPERM : err;

@@ -88,7 +88,7 @@ static long change_termios(struct tty *t, const struct termios *new, bool flush)
         tty_flush_input(t);
     if (was_canonical != !!(new->c_lflag &ICANON))
         t->line_head = t->head; /* what is there can be read either way */
-    if (!(new->c_iflag & IXON))
+    if (!(new->c_iflag &IXON))
         tty_stop(t, false);
     spin_unlock(&t->lock);
     wake_up(&t->wait);
@@ -155,8 +155,8 @@ static long flow(struct tty *t, uint64_t action)
     return 0;
 }
 
-/* tcflush(3). What comes in for one side goes out for the other. What a terminal has written is with
- * the other side already and not taken back. */
+/* tcflush(3). What comes in for one side goes out for the other. What a terminal has written is
+ * with the other side already and not taken back. */
 static long flush(struct tty *t, uint64_t which, bool master)
 {
     int err = which > TCIOFLUSH ? -EINVAL : tty_check_foreground(t, SIGTTOU_N);

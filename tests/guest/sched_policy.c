@@ -102,6 +102,47 @@ static void affinity_decides_where(void)
     CHECK_ERRNO(syscall(SYS_getcpu, 8, NULL, NULL), EFAULT);
 }
 
+static int io_priority(int which, int who)
+{
+    return (int)syscall(SYS_ioprio_get, which, who);
+}
+static long set_io_priority(int which, int who, int class, int level)
+{
+    return syscall(SYS_ioprio_set, which, who, class << 13 | level);
+}
+enum { PROCESS = 1, GROUP, OWNER };
+enum { NONE, REALTIME, BEST_EFFORT, IDLE };
+
+static void io_priorities(void)
+{
+    CHECK(set_io_priority(PROCESS, 0, BEST_EFFORT, 6) == 0);
+    CHECK(io_priority(PROCESS, 0) == (BEST_EFFORT << 13 | 6));
+    CHECK(io_priority(PROCESS, getpid()) == (BEST_EFFORT << 13 | 6));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(io_priority(PROCESS, 0) != (BEST_EFFORT << 13 | 6));
+    CHECK(child_status(pid) == 0);
+    CHECK(setpgid(0, 0) == 0 && io_priority(GROUP, 0) == (BEST_EFFORT << 13 | 6));
+    CHECK(set_io_priority(GROUP, getpid(), REALTIME, 0) == 0); /* root */
+    CHECK(io_priority(PROCESS, 0) == REALTIME << 13);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, NONE, 1), EINVAL);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, 4, 0), EINVAL);
+    CHECK_ERRNO(set_io_priority(4, 0, IDLE, 0), EINVAL);
+    CHECK_ERRNO(set_io_priority(0, 0, IDLE, 0), EINVAL);
+    CHECK_ERRNO(io_priority(7, 0), EINVAL);
+    CHECK_ERRNO(io_priority(PROCESS, 99999), ESRCH);
+    CHECK_ERRNO(set_io_priority(PROCESS, 99999, IDLE, 0), ESRCH);
+    CHECK(setresuid(USER, USER, USER) == 0);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, REALTIME, 4), EPERM);
+    CHECK_ERRNO(set_io_priority(PROCESS, getppid(), IDLE, 0), EPERM);
+    CHECK(set_io_priority(PROCESS, 0, IDLE, 0) == 0 && io_priority(PROCESS, 0) == IDLE << 13);
+}
+
+static void io_priorities_are_kept(void)
+{
+    CHECK(in_child(io_priorities) == 0);
+}
+
 static void niceness(void)
 {
     CHECK(getpriority(PRIO_PROCESS, 0) == 0 && nice(5) == 5);
@@ -346,6 +387,7 @@ int main(void)
     CASE(policies_are_checked);
     CASE(policies_are_kept_and_inherited);
     CASE(real_time_needs_a_right);
+    CASE(io_priorities_are_kept);
     CASE(affinity_is_checked);
     CASE(affinity_decides_where);
     CASE(nice_values_only_grow_for_users);
