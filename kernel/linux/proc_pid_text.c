@@ -5,6 +5,7 @@
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
 #include "linux/signals.h"
+#include "linux/tty.h"
 
 typedef unsigned long long ull;
 
@@ -129,9 +130,12 @@ void proc_show_stat(struct text_buf *b, void *arg)
     struct memory m = memory_of(p);
     struct signal_sets s = signals_of(p, t);
     nsec_t user, system;
+    uint32_t tty;
+    int foreground;
     process_times(p, &user, &system);
-    text_printf(b, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu ", t->tid, t->comm,
-                state_of(p, t), parent_pid(p), p->pgid, p->sid,
+    tty_of_process(p, &tty, &foreground);
+    text_printf(b, "%d (%s) %c %d %d %d %u %d 0 %llu %llu %llu %llu ", t->tid, t->comm,
+                state_of(p, t), parent_pid(p), p->pgid, p->sid, tty, foreground,
                 (ull)(p->min_faults + t->min_faults), (ull)p->child_min_faults,
                 (ull)(p->maj_faults + t->maj_faults), (ull)p->child_maj_faults);
     text_printf(b, "%lld %lld %lld %lld %d %d %d 0 %lld %llu %llu %llu ", (long long)(user / TICK),

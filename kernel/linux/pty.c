@@ -333,6 +333,7 @@ static int master_open(struct vnode *v, struct file *f)
         pty_free(p);
         return err ? err : -ENOMEM;
     }
+    p->tty->dev = 136u << 8 | (uint32_t)p->index; /* the first PTY_MAX of them fit */
     p->tty->locked = true;
     p->tty->room = pty_room;
     p->tty->size = (struct winsize){0};

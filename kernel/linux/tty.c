@@ -9,11 +9,16 @@
 
 #define CTRL(c) ((c)&0x1f)
 
+/* Terminals that have no name in /dev are told apart as the hypervisor consoles hvc0, hvc1, ... */
+#define HVC_MAJOR 229u
+
 struct tty *tty_create(tty_output_fn output, void *arg)
 {
+    static atomic_uint count;
     struct tty *t = kzalloc(sizeof(*t));
     if (!t)
         return NULL;
+    t->dev = HVC_MAJOR << 8 | (atomic_fetch_add(&count, 1) & 0xff);
     ref_init(&t->refs, 1);
     t->output = output;
     t->arg = arg;

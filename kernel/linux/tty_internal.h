@@ -19,6 +19,7 @@ struct tty {
     spinlock_t lock;          /* everything below */
     struct termios termios;
     struct winsize size;
+    uint32_t dev;  /* as in st_rdev */
     int sid, pgid; /* controlled session and its foreground group; 0: not known */
     bool hung_up;
     bool stopped;              /* output waits: ^S, TCOOFF */

@@ -62,6 +62,17 @@ def test_htop_on_a_terminal(librettos, domain):
     user.end()
 
 
+def test_ps_lists_what_is_on_its_terminal(librettos, domain):
+    user = Keyboard([LIBRETTOS, "exec", "-t", "busy", "/bin/sh"], librettos.env)
+    user.read_until("# ")
+    user.type("sleep 500 & ps -o stat=,args=; echo done\n")
+    table = [r.split(None, 1) for r in user.read_until("\r\ndone").splitlines()]
+    assert ["Ss", "/bin/sh"] in table and ["R+", "ps -o stat=,args="] in table and ["S", "sleep 500"] in table
+    assert not [r for r in table if r[1:] == ["sleep 1000"]]
+    user.type("exit\n")
+    user.end()
+
+
 def test_who_is_there(domain):
     head, *users = domain("w").splitlines()
     assert " up " in head and "load average" in head and users[0].split()[:2] == ["USER", "TTY"] and len(users) == 1

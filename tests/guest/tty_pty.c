@@ -227,10 +227,25 @@ static void on_winch(int signo)
     winched++;
 }
 
+/* Number and foreground group of our terminal, from /proc. */
+static void stat_has_terminal(unsigned dev, int group)
+{
+    unsigned tty;
+    int foreground;
+    FILE *f = fopen("/proc/self/stat", "r");
+    CHECK(f && fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %u %d", &tty, &foreground) == 2);
+    fclose(f);
+    CHECK(tty == dev && foreground == group);
+}
+
 static void session_with_tty(void)
 {
+    struct stat st;
     CHECK(setsid() == getpid());
+    stat_has_terminal(0, -1);
     CHECK(ioctl(slave, TIOCSCTTY, 0) == 0 && ioctl(slave, TIOCSCTTY, 0) == 0);
+    CHECK(fstat(slave, &st) == 0);
+    stat_has_terminal((unsigned)st.st_rdev, getpid());
     CHECK(tcgetpgrp(slave) == getpid() && tcgetsid(slave) == getpid());
     int fd = open("/dev/tty", O_RDWR);
     CHECK(fd >= 0 && tcgetpgrp(fd) == getpid());
