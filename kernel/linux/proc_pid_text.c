@@ -140,14 +140,15 @@ void proc_show_stat(struct text_buf *b, void *arg)
                 (ull)(p->maj_faults + t->maj_faults), (ull)p->child_maj_faults);
     text_printf(b, "%lld %lld %lld %lld %d %d %d 0 %lld %llu %llu %llu ", (long long)(user / TICK),
                 (long long)(system / TICK), (long long)(p->child_user_ns / TICK),
-                (long long)(p->child_system_ns / TICK), 20 + t->thread.nice, t->thread.nice,
-                p->task_count, (long long)(p->start_time / TICK), m.size * PAGE_SIZE, m.rss,
-                (ull)p->rlimits[RLIMIT_RSS].cur);
-    text_printf(b, "%llu %llu %llu 0 0 %llu %llu %llu %llu 0 0 0 %d %d 0 0 0 0 0 ",
+                (long long)(p->child_system_ns / TICK),
+                t->thread.rt_priority ? -1 - t->thread.rt_priority : 20 + t->thread.nice,
+                t->thread.nice, p->task_count, (long long)(p->start_time / TICK),
+                m.size * PAGE_SIZE, m.rss, (ull)p->rlimits[RLIMIT_RSS].cur);
+    text_printf(b, "%llu %llu %llu 0 0 %llu %llu %llu %llu 0 0 0 %d %d %d %d 0 0 0 ",
                 (ull)m.code_start, (ull)m.code_end, (ull)m.stack_start,
                 (ull)(s.pending & 0x7fffffff), (ull)(s.blocked & 0x7fffffff),
                 (ull)(s.ignored & 0x7fffffff), (ull)(s.caught & 0x7fffffff), p->exit_signal,
-                t->thread.cpu);
+                t->thread.cpu, t->thread.rt_priority, t->policy);
     text_printf(b, "%llu %llu %llu %llu %llu %llu %llu %d\n", (ull)m.data_start, (ull)m.data_end,
                 (ull)m.brk_start, (ull)m.arg_start, (ull)m.arg_end, (ull)m.env_start,
                 (ull)m.env_end, p->zombie ? p->exit_status : 0);
