@@ -434,6 +434,16 @@ static void tty_describe(struct file *f, char *buf, size_t size)
     snprintf(buf, size, "/dev/tty");
 }
 
+/* Of a terminal without a name: those in /dev/pts are opened by theirs. */
+static int tty_reopen(struct file *f, unsigned flags, struct file **out)
+{
+    struct tty *t = f->data;
+    if (READ_ONCE(t->hung_up))
+        return -EIO;
+    *out = tty_open(t, flags);
+    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
+}
+
 static const struct file_ops tty_ops = {
     .name = "tty",
     .mode = MODE_CHR | 0620,
@@ -441,6 +451,7 @@ static const struct file_ops tty_ops = {
     .write = tty_write,
     .poll = tty_poll,
     .ioctl = tty_ioctl,
+    .reopen = tty_reopen,
     .release = tty_release,
     .describe = tty_describe,
 };

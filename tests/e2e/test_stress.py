@@ -2,8 +2,9 @@
 
 Two stressors of each class for a second; all of them for a minute with LIBRETTOS_TEST_LONG=1, or as long as
 LIBRETTOS_STRESS_SECONDS says. Left out are stressors of what the kernel does not have (ptrace, namespaces, ...):
-docs/processes.md and docs/io.md name them. "resources" is left out, too: when it is stopped before it has all its children it signals process
-numbers out of memory it never filled (stress-ng 0.15.06, on Linux as well), and may hit any process.
+docs/processes.md and docs/io.md name them. "resources" is left out, too: when it is stopped before it has all its
+children it signals process numbers out of memory it never filled (stress-ng 0.15.06, on Linux as well), and may hit
+any process.
 """
 import json
 import os
