@@ -288,6 +288,7 @@ static int add_library_files(struct packer *p)
         {"/libpam.so", "/etc/security"},
         {"/libpam.so", "/usr/lib/x86_64-linux-gnu/security"},
         {"/libtinfo.so", "/lib/terminfo"},
+        {"/libc.so.6", "/usr/lib/locale/C.utf8"}, /* of LANG=C.UTF-8 */
     };
     struct stat st;
 

@@ -28,6 +28,10 @@ struct work {
     bool pending;
 };
 
+#define WORK_INIT(w, fn)                                                                           \
+    {                                                                                              \
+        LIST_INIT((w).link), (fn), false                                                           \
+    }
 void work_init(struct work *w, void (*run)(struct work *w));
 /* Any context. */
 void work_schedule(struct work *w);

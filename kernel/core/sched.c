@@ -1,6 +1,7 @@
 /*
- * The scheduler. Each CPU has a queue of runnable threads, ordered by virtual run time: run time
- * weighted by niceness. The running thread is not in the queue.
+ * The scheduler. Each CPU has a queue of runnable threads: real-time ones, ordered by priority and
+ * turn, before the others, ordered by virtual run time, which is run time weighted by niceness. The
+ * running thread is not in the queue.
  *
  * Sleeping and waking meet under thread->lock: who wants to sleep sets THREAD_SLEEPING, schedule()
  * parks it, and the waker queues it only if it is parked. So a wake-up that comes in between is not
@@ -14,17 +15,25 @@
 #define SLICE (4 * NSEC_PER_MSEC)
 /* A woken thread preempts one that is this much ahead of it. */
 #define WAKE_GRANULARITY NSEC_PER_MSEC
-/* A thread that slept long gets no more credit than this. */
+/* A thread that slept long, or had real time, gets no more credit than this. */
 #define SLEEP_CREDIT (2 * NSEC_PER_MSEC)
 /* How long a woken thread waits behind a running one while another CPU is idle. */
 #define HELP_DELAY (200 * NSEC_PER_USEC)
 #define WEIGHT_0 1024
+/* Of each period real-time threads have at most this share if others wait. */
+#define RT_PERIOD NSEC_PER_SEC
+#define RT_SHARE (950 * NSEC_PER_MSEC)
+/* Priorities of a CPU's thread beside those of real time. */
+#define FAIR 0
+#define NONE (-1)
 
 struct run_queue {
     spinlock_t lock; /* irqsave */
     struct rb_tree tree;
     struct thread *first; /* the leftmost in the tree */
     int queued;
+    int first_priority, running_priority; /* for other CPUs to look at */
+    nsec_t rt_begin, rt_used;             /* the present period */
     nsec_t min_vruntime;
     struct thread *running, *idle;
     /* Of the thread that was switched away from, what has to wait until its stack is out of use. */
@@ -38,6 +47,7 @@ struct run_queue {
 };
 
 static PERCPU struct run_queue run_queue;
+static atomic_int rt_queued; /* real-time threads that wait, on all CPUs */
 
 int cpu_count = 1;
 
@@ -68,26 +78,38 @@ static struct thread *of_node(struct rb_node *n)
 
 static int compare(const struct rb_node *a, const struct rb_node *b)
 {
-    nsec_t x = container_of(a, struct thread, run_node)->vruntime;
-    nsec_t y = container_of(b, struct thread, run_node)->vruntime;
-    return x < y ? -1 : x > y;
+    const struct thread *x = container_of(a, struct thread, run_node);
+    const struct thread *y = container_of(b, struct thread, run_node);
+    if (unlikely(x->rt_priority != y->rt_priority))
+        return x->rt_priority > y->rt_priority ? -1 : 1;
+    return x->vruntime < y->vruntime ? -1 : x->vruntime > y->vruntime;
+}
+
+static void queue_changed(struct run_queue *q, struct thread *t, int by)
+{
+    q->queued += by;
+    t->queued = by > 0;
+    if (unlikely(t->rt_priority))
+        atomic_fetch_add_explicit(&rt_queued, by, memory_order_relaxed);
+    WRITE_ONCE(q->first_priority, q->first ? q->first->rt_priority : NONE);
 }
 
 /* The queue's lock is held. */
 static void enqueue(struct run_queue *q, struct thread *t)
 {
     ASSERT(!t->queued && t->state == THREAD_RUNNABLE);
+    if (likely(!t->rt_priority))
+        t->vruntime = MAX(t->vruntime, q->min_vruntime - SLEEP_CREDIT);
     if (!q->first) { /* mostly so: a tree of one */
         t->run_node = (struct rb_node){0};
         q->tree.root = &t->run_node;
         q->first = t;
     } else {
         rb_insert(&q->tree, &t->run_node, compare);
-        if (t->vruntime < q->first->vruntime)
+        if (compare(&t->run_node, &q->first->run_node) < 0)
             q->first = t;
     }
-    q->queued++;
-    t->queued = true;
+    queue_changed(q, t, 1);
 }
 
 static void dequeue(struct run_queue *q, struct thread *t)
@@ -100,8 +122,26 @@ static void dequeue(struct run_queue *q, struct thread *t)
             q->first = of_node(rb_next(&t->run_node));
         rb_remove(&q->tree, &t->run_node);
     }
-    q->queued--;
-    t->queued = false;
+    queue_changed(q, t, -1);
+}
+
+static void account_fair(struct run_queue *q, struct thread *t, nsec_t ns)
+{
+    t->vruntime += weighted(t, ns);
+    bool fair_waits = q->first && !q->first->rt_priority;
+    nsec_t least = fair_waits ? MIN(t->vruntime, q->first->vruntime) : t->vruntime;
+    if (least > q->min_vruntime)
+        q->min_vruntime = least;
+}
+
+/* How much longer real-time threads may run here while others wait. */
+static nsec_t rt_left(struct run_queue *q, nsec_t now)
+{
+    if (now - q->rt_begin >= RT_PERIOD) {
+        q->rt_begin = now;
+        q->rt_used = 0;
+    }
+    return MAX(RT_SHARE - q->rt_used, 0);
 }
 
 /* Charges the running thread for the time since the last account. Interrupts off. */
@@ -116,10 +156,10 @@ static void account(struct run_queue *q, nsec_t now, bool user)
         return;
     }
     t->run_ns += ns;
-    t->vruntime += weighted(t, ns);
-    nsec_t least = q->first ? MIN(t->vruntime, q->first->vruntime) : t->vruntime;
-    if (least > q->min_vruntime)
-        q->min_vruntime = least;
+    if (likely(!t->rt_priority))
+        account_fair(q, t, ns);
+    else
+        q->rt_used += ns;
     if (!t->aspace) {
         q->system_ns += ns;
         return;
@@ -169,10 +209,39 @@ static bool some_cpu_idle(void)
     return false;
 }
 
+/* Each CPU's virtual time is its own: between two of them a thread's is relative. */
+static void leave_queue(const struct run_queue *q, struct thread *t)
+{
+    if (!t->rt_priority)
+        t->vruntime -= q->min_vruntime;
+}
+static void join_queue(const struct run_queue *q, struct thread *t)
+{
+    if (!t->rt_priority)
+        t->vruntime += q->min_vruntime;
+}
+
 /* Its former CPU may not be through with switching away from it. */
 static bool leaving_cpu(const struct thread *t)
 {
     return __atomic_load_n(&t->on_cpu, __ATOMIC_ACQUIRE);
+}
+
+/* Whether real-time threads run or wait here. */
+static bool has_realtime(const struct run_queue *q)
+{
+    return unlikely(q->running->rt_priority || q->first_priority > FAIR);
+}
+
+/* Until who runs and who waits are to be weighed again where there are real-time threads. */
+static nsec_t rt_slice(struct run_queue *q, nsec_t now)
+{
+    const struct thread *t = q->running;
+    nsec_t left = rt_left(q, now);
+    if (!left || !t->rt_priority) /* what runs is in the share of the others */
+        left = q->rt_begin + RT_PERIOD - now;
+    bool in_turn = t->rt_round && q->first_priority == t->rt_priority;
+    return in_turn ? MIN(left, THREAD_ROUND) : left;
 }
 
 /* Somebody waits behind the running thread: its time is limited from now on. This CPU's queue. */
@@ -180,7 +249,9 @@ static void begin_slice(struct run_queue *q, nsec_t now)
 {
     if (q->slice_end == NSEC_NEVER && q->running != q->idle) {
         q->slice_begin = now;
-        q->slice_end = now + (some_cpu_idle() ? HELP_DELAY : SLICE);
+        q->slice_end = now + (has_realtime(q)   ? rt_slice(q, now)
+                              : some_cpu_idle() ? HELP_DELAY
+                                                : SLICE);
         timer_hardware_arm(q->slice_end);
     }
 }
@@ -190,19 +261,19 @@ nsec_t sched_slice_end(void)
     return cpu_local(run_queue)->slice_end;
 }
 
-/* The first thread waiting here that may run on `cpu`, taken off; its virtual run time is relative
- * now. The queue's lock is held. */
-static struct thread *take(struct run_queue *q, int cpu)
+/* The first thread waiting here that may run on `cpu`, taken off, if its priority is above that
+ * given; leave_queue was called. The queue's lock is held. */
+static struct thread *take(struct run_queue *q, int cpu, int above)
 {
     struct thread *t = q->first;
 
     while (t && (leaving_cpu(t) || !allowed(t, cpu)))
         t = of_node(rb_next(&t->run_node));
-    if (t) {
-        dequeue(q, t);
-        t->vruntime -= q->min_vruntime;
-        t->cpu = cpu;
-    }
+    if (!t || t->rt_priority <= above)
+        return NULL;
+    dequeue(q, t);
+    leave_queue(q, t);
+    t->cpu = cpu;
     return t;
 }
 
@@ -222,13 +293,13 @@ static void push(struct run_queue *q)
     if (to < 0)
         return;
     spin_lock(&q->lock);
-    struct thread *t = take(q, to);
+    struct thread *t = take(q, to, NONE);
     spin_unlock(&q->lock);
     if (!t)
         return;
     struct run_queue *other = cpu_local_of(run_queue, to);
     spin_lock(&other->lock);
-    t->vruntime += other->min_vruntime;
+    join_queue(other, t);
     enqueue(other, t);
     spin_unlock(&other->lock);
     arch_kick(to);
@@ -241,6 +312,13 @@ void sched_tick(nsec_t now)
     if (now < q->slice_end)
         return;
     if (!q->queued) { /* who waited was taken by another CPU */
+        q->slice_end = NSEC_NEVER;
+        return;
+    }
+    if (has_realtime(q)) {
+        if (q->running->rt_round)
+            q->running->vruntime = now;        /* it was its turn */
+        cpu_self()->resched |= RESCHED_SWITCH; /* which may go on with what runs */
         q->slice_end = NSEC_NEVER;
         return;
     }
@@ -265,6 +343,12 @@ static void reconsider(struct run_queue *q)
 {
     if (q->running == q->idle || !allowed(q->running, q->running->cpu)) {
         cpu_self()->resched |= RESCHED_SWITCH;
+    } else if (has_realtime(q)) {
+        nsec_t now = time_now();
+        if (q->first_priority > q->running->rt_priority && rt_left(q, now))
+            cpu_self()->resched |= RESCHED_SWITCH;
+        else if (q->first)
+            begin_slice(q, now);
     } else if (q->first) {
         nsec_t now = time_now(), ran = weighted(q->running, now - q->switched_at);
         if (q->first->vruntime + WAKE_GRANULARITY < q->running->vruntime + ran)
@@ -283,6 +367,23 @@ void sched_kicked(void)
     spin_unlock(&q->lock);
 }
 
+/* Where the least important thread runs, rather where it ran last. */
+static int lowest_cpu(const struct thread *t)
+{
+    int best = -1, lowest = INT32_MAX;
+
+    for (int i = 0; i < cpu_count; i++) {
+        int cpu = t->cpu + i < cpu_count ? t->cpu + i : t->cpu + i - cpu_count;
+        const struct run_queue *q = cpu_local_of(run_queue, cpu);
+        int priority = MAX(READ_ONCE(q->running_priority), READ_ONCE(q->first_priority));
+        if (allowed(t, cpu) && priority < lowest) {
+            lowest = priority;
+            best = cpu;
+        }
+    }
+    return best < 0 ? __builtin_ctzl(t->affinity) : best;
+}
+
 /* The CPU it last ran on, unless that is busy and another one has nothing to do. */
 static int choose_cpu(const struct thread *t)
 {
@@ -292,6 +393,8 @@ static int choose_cpu(const struct thread *t)
         return 0;
     if (leaving_cpu(t))
         return last;
+    if (unlikely(t->rt_priority))
+        return lowest_cpu(t);
     int me = cpu_id();
     bool may_stay = allowed(t, me) && !cpu_local(run_queue)->queued;
     if (may_stay && cpu_local(run_queue)->running == cpu_local(run_queue)->idle)
@@ -315,11 +418,11 @@ static void make_queued(struct thread *t)
     struct run_queue *q = cpu_local_of(run_queue, cpu);
 
     spin_lock(&q->lock);
-    if (cpu != t->cpu) { /* each CPU's virtual time is its own */
-        t->vruntime += q->min_vruntime - cpu_local_of(run_queue, t->cpu)->min_vruntime;
-        t->cpu = cpu;
-    }
-    t->vruntime = MAX(t->vruntime, q->min_vruntime - SLEEP_CREDIT);
+    leave_queue(cpu_local_of(run_queue, t->cpu), t);
+    join_queue(q, t);
+    t->cpu = cpu;
+    if (unlikely(t->rt_priority))
+        t->vruntime = time_now(); /* behind those of its priority */
     enqueue(q, t);
     if (cpu == me)
         reconsider(q);
@@ -355,40 +458,55 @@ void thread_start(struct thread *t)
     spin_unlock_irqrestore(&t->lock, flags);
 }
 
-/* Takes a thread from another CPU's queue. This CPU's queue is not locked. */
-static struct thread *steal(int me)
+/* Takes a thread of a priority above that given from another CPU's queue. This CPU's queue is not
+ * locked. */
+static struct thread *steal(struct run_queue *mine, int me, int above)
 {
     for (int i = 1; i < cpu_count; i++) {
         int cpu = me + i < cpu_count ? me + i : me + i - cpu_count;
         struct run_queue *q = cpu_local_of(run_queue, cpu);
-        if (!READ_ONCE(q->queued))
+        if (READ_ONCE(q->first_priority) <= above)
             continue;
         spin_lock(&q->lock);
         /* If it has just become idle it takes its first one itself. */
-        struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : take(q, me);
+        struct thread *t = q->running == q->idle && q->queued == 1 ? NULL : take(q, me, above);
         spin_unlock(&q->lock);
-        if (t)
+        if (t) {
+            join_queue(mine, t);
             return t;
+        }
     }
     return NULL;
 }
 
+/* The first one in the queue, but if real-time threads had their share, the first other one. */
+static struct thread *first_of(struct run_queue *q, nsec_t now)
+{
+    struct thread *t = q->first;
+
+    if (likely(!t || !t->rt_priority || rt_left(q, now)))
+        return t;
+    while (t && t->rt_priority)
+        t = of_node(rb_next(&t->run_node));
+    return t ? t : q->first;
+}
+
 /* What runs next here; it is in no queue any more. */
-static struct thread *pick(struct run_queue *q, int me)
+static struct thread *pick(struct run_queue *q, int me, nsec_t now)
 {
     struct thread *next = NULL;
 
+    if (unlikely(atomic_load_explicit(&rt_queued, memory_order_relaxed)) && rt_left(q, now))
+        next = steal(q, me, MAX(q->first_priority, FAIR));
+    if (next)
+        return next;
     spin_lock(&q->lock);
-    if (q->first) {
-        next = q->first;
+    next = first_of(q, now);
+    if (next)
         dequeue(q, next);
-    }
     spin_unlock(&q->lock);
-    if (!next && cpu_count > 1) {
-        next = steal(me);
-        if (next)
-            next->vruntime += q->min_vruntime;
-    }
+    if (!next && cpu_count > 1)
+        next = steal(q, me, NONE);
     return next ? next : q->idle;
 }
 
@@ -422,6 +540,13 @@ void thread_started(struct thread *t)
     finish_switch();
 }
 
+/* A real-time thread that gives way here, and may go on where something less important runs. */
+static bool outranked(const struct run_queue *q, const struct thread *t)
+{
+    return unlikely(t->rt_priority) && q->first_priority > t->rt_priority &&
+           lowest_cpu(t) != t->cpu;
+}
+
 /* Takes prev off the CPU's hands: parked, queued again or dead. */
 static void put_previous(struct run_queue *q, struct thread *prev)
 {
@@ -432,7 +557,7 @@ static void put_previous(struct run_queue *q, struct thread *prev)
         prev->parked = true;
     } else if (prev->state == THREAD_DEAD) {
         q->dead = prev;
-    } else if (!allowed(prev, prev->cpu)) {
+    } else if (!allowed(prev, prev->cpu) || outranked(q, prev)) {
         q->moves = prev;
     } else {
         spin_lock(&q->lock);
@@ -455,8 +580,9 @@ void schedule(void)
     account(q, now, false);
     if (prev != q->idle)
         put_previous(q, prev);
-    struct thread *next = pick(q, c->id);
+    struct thread *next = pick(q, c->id, now);
     q->slice_end = NSEC_NEVER;
+    WRITE_ONCE(q->running_priority, next == q->idle ? NONE : next->rt_priority);
     if (next->cpu_seen >= 0 && (next->cpu_seen != c->id || arch_context_trapped(&next->context)))
         c->resched = RESCHED_TELL;
     if (next != prev) {
@@ -479,8 +605,11 @@ void schedule(void)
 
 void thread_yield(void)
 {
-    if (cpu_local(run_queue)->queued)
-        schedule();
+    if (!cpu_local(run_queue)->queued)
+        return;
+    if (unlikely(thread_current()->rt_priority))
+        thread_current()->vruntime = time_now(); /* behind those of its priority */
+    schedule();
 }
 
 void cond_resched(void)
@@ -556,6 +685,41 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     if (move && t == thread_current())
         schedule();
     return 0;
+}
+
+void thread_set_realtime(struct thread *t, int priority, bool round_robin)
+{
+    unsigned long flags = spin_lock_irqsave(&t->lock);
+    struct run_queue *q = cpu_local_of(run_queue, t->cpu);
+
+    spin_lock(&q->lock);
+    bool queued = t->queued; /* else it runs, sleeps or is just being moved */
+    if (queued)
+        dequeue(q, t);
+    /* Who is lowered goes first among its new equals; of the others enqueue raises it. */
+    nsec_t now = time_now();
+    t->vruntime = !priority ? 0 : priority < t->rt_priority ? -now : now;
+    t->rt_priority = priority;
+    t->rt_round = round_robin;
+    if (q->running == t)
+        WRITE_ONCE(q->running_priority, priority);
+    spin_unlock(&q->lock);
+    if (queued)
+        make_queued(t);
+    else if (t->on_cpu)
+        arch_kick(t->cpu); /* it looks again who is to run */
+    spin_unlock_irqrestore(&t->lock, flags);
+}
+
+void thread_grace_period(void)
+{
+    struct thread *t = thread_current();
+    cpumask_t own = t->affinity;
+
+    /* The kernel is not preempted: where this thread gets to run, the others are through. */
+    for (int cpu = 0; cpu < cpu_count; cpu++)
+        thread_set_affinity(t, 1ul << cpu);
+    thread_set_affinity(t, own);
 }
 
 void thread_times(struct thread *t, nsec_t *total, nsec_t *user)

@@ -4,7 +4,8 @@
  * A thread is embedded in its owner's object or allocated by thread_create. Each CPU has a run
  * queue; a woken thread goes to the CPU it last ran on unless that one is busy and another is idle
  * and allowed. Within a CPU threads share time in slices; user mode is preempted by the timer only
- * when another thread is runnable there (tickless otherwise).
+ * when another thread is runnable there (tickless otherwise). Real-time threads run before all
+ * others, the highest priority first, but leave these 5 % of each second of a CPU.
  */
 #ifndef CORE_THREAD_H
 #define CORE_THREAD_H
@@ -35,11 +36,13 @@ struct thread {
      * on, personality_switched() is called if that changed or it was interrupted. */
     int cpu_seen;
     int nice;
+    int rt_priority; /* 1..99: real time, before all others; 0: shares with them */
+    bool rt_round;   /* shares with those of its priority (SCHED_RR) */
     cpumask_t affinity;
     bool parked; /* asleep and off its CPU: whoever wakes it queues it */
     bool queued; /* waits on the queue of `cpu` */
     struct rb_node run_node;
-    nsec_t vruntime;       /* weighted run time: the least one runs next */
+    nsec_t vruntime;       /* weighted run time: the least one runs next; real time: its turn */
     spinlock_t lock;       /* state transitions; irqsave */
     void *stack;           /* kernel stack, KERNEL_STACK_SIZE bytes */
     struct aspace *aspace; /* user address space to activate, or NULL: a kernel thread */
@@ -90,6 +93,16 @@ int thread_sleep_until(nsec_t deadline, bool interruptible);
 /* Moves the thread if its current CPU is not in the mask. -EINVAL if the mask has no running CPU.
  */
 int thread_set_affinity(struct thread *t, cpumask_t mask);
+
+/* Gives the thread a real-time priority, or none (0). It counts from now on. */
+void thread_set_realtime(struct thread *t, int priority, bool round_robin);
+/* How long a thread runs at most before the next one of its priority does. */
+#define THREAD_ROUND (100 * NSEC_PER_MSEC)
+
+/* Waits until every thread that is in the kernel now has slept, yielded or left it: what they read
+ * without a reference before, and do not hold across any of these, they do not use any more.
+ * Thread context. */
+void thread_grace_period(void);
 
 /* Number of running CPUs (1..MAX_CPUS); CPU numbers are 0..n-1. Inline in arch/cpu.h: int
  * cpu_id(void) for the current one. */

@@ -451,6 +451,7 @@ struct filesystem *p9_create(struct p9_transport *t, const struct p9_owner *owne
     if (!p)
         return ERR_PTR(-ENOMEM);
     filesystem_init(&p->fs, "9p");
+    p->fs.one_vnode = true;
     p->fs.statfs = p9_statfs;
     p->transport = t;
     if (owner) {

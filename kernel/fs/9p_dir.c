@@ -117,24 +117,35 @@ static int unlink_at(struct vnode *dir, const char *name, size_t len, uint32_t f
     return p9_call_end(&m);
 }
 
+/* The server cannot always be asked any more. */
+static void lost_name(struct vnode *v)
+{
+    if (vnode_type(v) == MODE_DIR)
+        v->attr.nlink = 0;
+    else if (v->attr.nlink)
+        v->attr.nlink--;
+}
+
 int p9_unlink(struct vnode *dir, const char *name, size_t len, struct vnode *target)
 {
-    (void)target;
-    return unlink_at(dir, name, len, 0);
+    int err = unlink_at(dir, name, len, 0);
+    if (!err)
+        lost_name(target);
+    return err;
 }
 
 int p9_rmdir(struct vnode *dir, const char *name, size_t len, struct vnode *target)
 {
     int err = unlink_at(dir, name, len, P9_REMOVE_DIR);
     if (!err)
-        target->attr.nlink = 0;
+        lost_name(target);
     return err;
 }
 
 int p9_rename(struct vnode *from_dir, const char *from, size_t from_len, struct vnode *to_dir,
               const char *to, size_t to_len, struct vnode *moved, struct vnode *replaced)
 {
-    (void)moved, (void)replaced;
+    (void)moved;
     struct p9_msg m;
     int err = p9_begin_fid(&m, p9_fs_of(from_dir), P9_RENAMEAT, p9_node_of(from_dir)->fid);
     if (err)
@@ -142,7 +153,10 @@ int p9_rename(struct vnode *from_dir, const char *from, size_t from_len, struct 
     p9_put_text(&m, from, from_len);
     p9_put(&m, p9_node_of(to_dir)->fid, 4);
     p9_put_text(&m, to, to_len);
-    return p9_call_end(&m);
+    err = p9_call_end(&m);
+    if (!err && replaced)
+        lost_name(replaced);
+    return err;
 }
 
 ssize_t p9_readlink(struct vnode *v, char *buf, size_t size)

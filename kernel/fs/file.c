@@ -1,15 +1,20 @@
 /* Open file descriptions: allocation and release. */
+#include "core/deferred.h"
 #include "core/rand.h"
+#include "core/thread.h"
 #include "fs/internal.h"
 #include "fs/notify.h"
 
 void (*file_epoll_release)(struct file *f);
 
 /*
- * Descriptions that ended are used again, but their memory never becomes anything else, and their
- * count of references is 0 meanwhile. So a look-up in a table that tasks share needs no lock: it
- * may try to reference what it read there, even if that has just ended (linux/fd.c).
+ * Descriptions that ended are used again, and until a grace period has passed their memory does not
+ * become anything else; their count of references is 0 meanwhile. So a look-up in a table that
+ * tasks share needs no lock: it may try to reference what it read there, even if that has just
+ * ended (linux/fd.c).
  */
+#define UNUSED_MAX 512
+
 static spinlock_t unused_lock = SPINLOCK_INIT;
 static struct file *unused; /* linked through data */
 static size_t unused_count;
@@ -29,13 +34,35 @@ static struct file *take_unused(void)
     return f;
 }
 
+static void free_unused(struct work *w)
+{
+    (void)w;
+    spin_lock(&unused_lock);
+    struct file *f = unused;
+    unused = NULL;
+    unused_count = 0;
+    spin_unlock(&unused_lock);
+    thread_grace_period();
+    while (f) {
+        struct file *next = f->data;
+        kfree(f);
+        atomic_fetch_sub(&allocated, 1);
+        f = next;
+        cond_resched();
+    }
+}
+
+static struct work free_work = WORK_INIT(free_work, free_unused);
+
 static void keep_unused(struct file *f)
 {
     spin_lock(&unused_lock);
     f->data = unused;
     unused = f;
-    unused_count++;
+    bool many = ++unused_count == UNUSED_MAX;
     spin_unlock(&unused_lock);
+    if (many)
+        work_schedule(&free_work);
 }
 
 void file_counts(size_t *all, size_t *idle)

@@ -90,6 +90,9 @@ struct file_ops {
                          bool nonblock);
     /* What mmap maps of a file without a vnode; NULL: nothing. The file's own reference. */
     struct vnode *(*memory)(struct file *f);
+    /* Another description of what a nameless file is of, opened through /proc/PID/fd with the
+     * access mode and status flags given. NULL: -ENXIO. */
+    int (*reopen)(struct file *f, unsigned flags, struct file **out);
     /* The last reference is gone. */
     void (*release)(struct file *f);
     /* One descriptor of it was closed; may be NULL. owner: the process' identity. */

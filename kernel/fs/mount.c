@@ -157,9 +157,15 @@ int vfs_umount(const struct fs_context *ctx, const char *where)
     return 0;
 }
 
-void vfs_mount_for_each(bool (*fn)(const char *source, const char *where, const char *type,
-                                   void *arg),
-                        void *arg)
+static void options_text(unsigned flags, char *buf, size_t size)
+{
+    snprintf(buf, size, "%s%s%s%s%s", flags & MOUNT_RDONLY ? "ro" : "rw",
+             flags & MOUNT_NOSUID ? ",nosuid" : "", flags & MOUNT_NODEV ? ",nodev" : "",
+             flags & MOUNT_NOEXEC ? ",noexec" : "",
+             flags & MOUNT_NOATIME ? ",noatime" : ",relatime");
+}
+
+void vfs_mount_for_each(bool (*fn)(const struct mount_entry *e, void *arg), void *arg)
 {
     char *where = kmalloc(VFS_PATH_MAX);
     if (!where)
@@ -170,8 +176,9 @@ void vfs_mount_for_each(bool (*fn)(const char *source, const char *where, const 
         struct path root = {m, m->root};
         path_ref(&root);
         dcache_unlock();
-        bool go_on = vfs_path_text(&root_context, &root, where, VFS_PATH_MAX) < 0 ||
-                     fn(m->source, where, m->fs->type, arg);
+        struct mount_entry e = {m->source, where, m->fs->type, ""};
+        options_text(m->fs->flags, e.options, sizeof(e.options));
+        bool go_on = vfs_path_text(&root_context, &root, where, VFS_PATH_MAX) < 0 || fn(&e, arg);
         dcache_lock();
         struct list *next = m->link.next;
         path_unref(&root);
@@ -179,6 +186,18 @@ void vfs_mount_for_each(bool (*fn)(const char *source, const char *where, const 
     }
     dcache_unlock();
     kfree(where);
+}
+
+static bool show_mount(const struct mount_entry *e, void *arg)
+{
+    text_printf(arg, "%s %s %s %s 0 0\n", e->source, e->where, e->type, e->options);
+    return true;
+}
+
+void vfs_show_mounts(struct text_buf *b, void *arg)
+{
+    (void)arg;
+    vfs_mount_for_each(show_mount, b);
 }
 
 int vfs_statfs(const struct path *p, struct vfs_statfs *out)

@@ -260,6 +260,7 @@ static int remove_name(struct target *t, const struct cred *cred, bool dir)
     vnode_get(v);
     dentry_delete(t->dentry);
     notify_name(dv, t->w.last, t->w.last_len, NOTIFY_DELETE | (is_dir ? NOTIFY_DIR : 0), 0);
+    notify_unlinked(v);
     vnode_put(v);
     return 0;
 }
@@ -425,6 +426,8 @@ static int rename_locked(struct target *from, struct target *to, const struct cr
     if (replaced && !empty_it)
         notify_vnode(replaced, NOTIFY_ATTRIB);
     notify_vnode(moved, NOTIFY_MOVE_SELF);
+    if (replaced)
+        notify_unlinked(replaced);
     return 0;
 }
 

@@ -3,6 +3,8 @@
 #include "fs/internal.h"
 
 static struct mutex lock;
+/* Those whose last watch just ended, and with it what kept them; see notify_unlock. */
+static struct list unwatched = LIST_INIT(unwatched);
 static struct list all_watches = LIST_INIT(all_watches);
 static atomic_int watch_count;
 
@@ -16,8 +18,18 @@ void notify_lock(void)
     mutex_lock(&lock);
 }
 
+/* Letting a vnode go may take long, and the lock. */
 void notify_unlock(void)
 {
+    struct vnode *v;
+    while ((v = list_pop_front(&unwatched, struct vnode, unwatched)) != NULL) {
+        if (!list_empty(&v->watches)) /* watched again */
+            continue;
+        v->kept = false;
+        mutex_unlock(&lock);
+        vnode_put(v);
+        mutex_lock(&lock);
+    }
     mutex_unlock(&lock);
 }
 
@@ -28,8 +40,12 @@ static inline bool anybody_watches(void)
 
 int notify_attach(struct vnode *v, struct vnode_watch *w)
 {
-    if (!v->fs->in_memory)
+    if (!v->fs->in_memory && !v->fs->one_vnode)
         return -ENOSPC;
+    if (!v->fs->in_memory && !v->kept && v->attr.nlink) {
+        vnode_get(v);
+        v->kept = true;
+    }
     w->vnode = v;
     v->watched = true;
     list_push_back(&v->watches, &w->link);
@@ -42,6 +58,9 @@ void notify_detach(struct vnode_watch *w)
 {
     list_remove(&w->link);
     list_remove(&w->all_link);
+    struct vnode *v = w->vnode;
+    if (v->kept && list_empty(&v->watches) && list_empty(&v->unwatched))
+        list_push_back(&unwatched, &v->unwatched);
     atomic_fetch_sub(&watch_count, 1);
 }
 
@@ -90,7 +109,7 @@ static void tell_parent(struct dentry *d, uint32_t mask)
     if (dir && dir->watched) {
         vnode_get(dir);
         e.len = d->len;
-        e.unlinked = d->deleted;
+        e.unlinked = d->deleted || (d->vnode && !d->vnode->attr.nlink);
         memcpy(name, d->name, d->len);
     } else {
         dir = NULL;
@@ -127,6 +146,19 @@ uint32_t notify_cookie(void)
     static atomic_uint last;
     uint32_t cookie = atomic_fetch_add(&last, 1) + 1;
     return cookie ? cookie : atomic_fetch_add(&last, 1) + 1;
+}
+
+void notify_unlinked(struct vnode *v)
+{
+    if (v->attr.nlink || !v->watched)
+        return;
+    notify_lock();
+    bool kept = v->kept;
+    v->kept = false;
+    list_remove(&v->unwatched);
+    notify_unlock();
+    if (kept)
+        vnode_put(v); /* the caller has it, too */
 }
 
 void notify_vnode_ends(struct vnode *v)

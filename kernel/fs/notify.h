@@ -3,9 +3,11 @@
  * directory, to the files that were opened or changed by a name in it. While nobody watches
  * anything, all of this costs one look at a counter.
  *
- * Only files that are in memory as long as they have a name (tmpfs) can be watched: a watch does
- * not keep its file, and what a host does to a volume is not seen. Watches and the lists they are
- * on are protected by one mutex, notify_lock; it is the innermost one, held while watches hear.
+ * A watch does not keep a file that is in memory as long as it has a name (tmpfs). It does keep one
+ * of a volume while that has a name, so that it stays the vnode that everybody uses; what others do
+ * on the host is not seen, as with any network file system. Where a file can be several vnodes
+ * (/proc) nothing can be watched. Watches and the lists they are on are protected by one mutex,
+ * notify_lock; it is the innermost one, held while watches hear.
  */
 #ifndef FS_NOTIFY_H
 #define FS_NOTIFY_H
@@ -46,6 +48,7 @@ struct vnode_watch {
 };
 
 void notify_lock(void);
+/* May sleep, and release files. */
 void notify_unlock(void);
 /* With notify_lock held; the caller has a reference of v. -ENOSPC if it cannot be watched. */
 int notify_attach(struct vnode *v, struct vnode_watch *w);
@@ -58,6 +61,8 @@ void notify_path(const struct path *p, uint32_t mask);
 void notify_vnode(struct vnode *v, uint32_t mask);
 void notify_name(struct vnode *dir, const char *name, size_t len, uint32_t mask, uint32_t cookie);
 uint32_t notify_cookie(void); /* for a rename */
+/* A name of v, which the caller has, is gone. If it was the last no watch keeps it any more. */
+void notify_unlinked(struct vnode *v);
 /* The end of a file, and of a file system. */
 void notify_vnode_ends(struct vnode *v);
 void notify_unmount(struct filesystem *fs);

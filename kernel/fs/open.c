@@ -63,18 +63,18 @@ static int choose_ops(struct vnode *v, struct file *f)
     }
 }
 
-/* A description of a file that may be opened so. */
-static int make_file(const struct fs_context *ctx, const struct path *p, unsigned flags,
-                     struct file **out)
+/* A description of a file that may be opened so. p has no dentry if the file has no name. */
+static int make_file(const struct fs_context *ctx, const struct path *p, struct vnode *v,
+                     unsigned flags, struct file **out)
 {
-    struct vnode *v = path_vnode(p);
     struct file *f = file_alloc(&path_file_ops, NULL, flags & ~(OPEN_ONLY_FLAGS & ~OPEN_NOCTTY));
     if (IS_ERR(f))
         return PTR_ERR(f);
     f->keeps_setid = cred_capable(ctx->cred, CAP_FSETID_BIT);
     f->mount = p->mount;
     f->dentry = p->dentry;
-    path_get(p);
+    if (p->dentry)
+        path_get(p);
     f->vnode = v;
     vnode_get(v);
     int err = flags & OPEN_PATH ? 0 : choose_ops(v, f); /* terminals look at OPEN_NOCTTY */
@@ -97,10 +97,9 @@ static int make_file(const struct fs_context *ctx, const struct path *p, unsigne
     return 0;
 }
 
-int vfs_open_path(const struct fs_context *ctx, const struct path *p, unsigned flags,
-                  struct file **out)
+static int open_vnode(const struct fs_context *ctx, const struct path *p, struct vnode *v,
+                      unsigned flags, struct file **out)
 {
-    struct vnode *v = path_vnode(p);
     if ((flags & OPEN_DIRECTORY) && vnode_type(v) != MODE_DIR)
         return -ENOTDIR;
     if (!(flags & OPEN_PATH)) {
@@ -108,7 +107,13 @@ int vfs_open_path(const struct fs_context *ctx, const struct path *p, unsigned f
         if (err)
             return err;
     }
-    return make_file(ctx, p, flags, out);
+    return make_file(ctx, p, v, flags, out);
+}
+
+int vfs_open_path(const struct fs_context *ctx, const struct path *p, unsigned flags,
+                  struct file **out)
+{
+    return open_vnode(ctx, p, path_vnode(p), flags, out);
 }
 
 /* O_TMPFILE: a file without a name in the directory that the walk ended at. */
@@ -136,7 +141,7 @@ static int open_tmpfile(const struct fs_context *ctx, const struct path *dir, un
         vnode_put(v);
         return -ENOMEM;
     }
-    err = make_file(ctx, &p, flags & ~OPEN_TRUNC, out);
+    err = make_file(ctx, &p, v, flags & ~OPEN_TRUNC, out);
     dentry_put(p.dentry);
     return err;
 }
@@ -224,6 +229,18 @@ static int walk_or_create(struct walk *w, unsigned flags, uint32_t mode, bool *c
     return vnode_type(w->cur.dentry->vnode) == MODE_DIR ? -EISDIR : 0;
 }
 
+/* What a link below /proc/PID/fd leads to has no path. */
+static int reopen(const struct fs_context *ctx, struct file *f, unsigned flags, struct file **out)
+{
+    if (f->vnode)
+        return open_vnode(ctx, &(struct path){NULL, NULL}, f->vnode, flags, out);
+    if (flags & OPEN_DIRECTORY)
+        return -ENOTDIR;
+    if (!f->ops->reopen || (flags & OPEN_PATH))
+        return -ENXIO;
+    return f->ops->reopen(f, flags & ~OPEN_ONLY_FLAGS, out);
+}
+
 int vfs_open(const struct fs_context *ctx, const struct path *at, const char *name, unsigned flags,
              uint32_t mode, struct file **out)
 {
@@ -246,15 +263,14 @@ int vfs_open(const struct fs_context *ctx, const struct path *at, const char *na
         unsigned lookup = flags & OPEN_NOFOLLOW ? 0 : LOOKUP_FOLLOW;
         err = walk_final(&w, flags & OPEN_DIRECTORY ? lookup | LOOKUP_DIRECTORY : lookup);
     }
-    if (!err && w.file) {
-        file_get(w.file);
-        *out = w.file;
-    } else if (!err) {
+    if (!err) {
         dcache_unlock();
-        if (tmpfile)
+        if (w.file)
+            err = reopen(ctx, w.file, flags, out);
+        else if (tmpfile)
             err = open_tmpfile(ctx, &w.cur, flags, mode, out);
         else if (created)
-            err = make_file(ctx, &w.cur, flags & ~OPEN_TRUNC, out);
+            err = make_file(ctx, &w.cur, path_vnode(&w.cur), flags & ~OPEN_TRUNC, out);
         else
             err = vfs_open_path(ctx, &w.cur, flags, out);
         dcache_lock();

@@ -12,19 +12,6 @@
 
 typedef unsigned long long ull;
 
-static bool show_mount(const char *source, const char *where, const char *type, void *arg)
-{
-    struct text_buf *b = arg;
-    text_printf(b, "%s %s %s rw,relatime 0 0\n", source, where, type);
-    return true;
-}
-
-static void show_mounts(struct text_buf *b, void *arg)
-{
-    (void)arg;
-    vfs_mount_for_each(show_mount, b);
-}
-
 static void show_meminfo(struct text_buf *b, void *arg)
 {
     (void)arg;
@@ -234,7 +221,7 @@ static const struct {
     {"proc/interrupts", show_interrupts, NULL},
     {"proc/locks", locks_show, NULL},
     {"proc/meminfo", show_meminfo, NULL},
-    {"proc/mounts", show_mounts, NULL},
+    {"proc/mounts", vfs_show_mounts, NULL},
     {"proc/slabinfo", show_slabinfo, NULL},
     {"proc/stat", show_stat, NULL},
     {"proc/sys/fs/file-nr", show_file_counts, NULL},

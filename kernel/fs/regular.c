@@ -12,7 +12,7 @@ static void touch_atime(struct file *f)
     if (likely(a->atime_ns > a->mtime_ns && a->atime_ns > a->ctime_ns &&
                time_coarse() < NSEC_PER_SEC * 86400))
         return;
-    if ((f->flags & OPEN_NOATIME) || vnode_read_only(f->vnode))
+    if ((f->flags & OPEN_NOATIME) || f->vnode->fs->flags & (MOUNT_RDONLY | MOUNT_NOATIME))
         return;
     int64_t now = time_realtime();
     if (a->atime_ns <= a->mtime_ns || a->atime_ns <= a->ctime_ns ||

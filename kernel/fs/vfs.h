@@ -156,6 +156,8 @@ struct vnode {
     unsigned mappings_begun; /* writable ones that are not on the list yet: under mappings_lock */
     struct list xattrs;      /* under lock; see xattr.c */
     struct list watches;     /* struct vnode_watch; see notify.h */
+    bool kept;               /* by its watches */
+    struct list unwatched;   /* they are gone, but what they kept is not let go yet */
     bool watched;            /* it has, or had, watches */
 };
 
@@ -175,11 +177,12 @@ static inline uint32_t vnode_type(const struct vnode *v)
     return v->attr.mode & MODE_FMT;
 }
 
-/* Flags of mounts: the values of mount(2) and statvfs. */
+/* Flags of mounts: the values of mount(2) and statvfs. Access times are kept as by relatime. */
 #define MOUNT_RDONLY 1u
 #define MOUNT_NOSUID 2u
 #define MOUNT_NODEV 4u
 #define MOUNT_NOEXEC 8u
+#define MOUNT_NOATIME 0x400u
 
 struct filesystem {
     const char *type; /* "tmpfs", "proc", ... */
@@ -188,6 +191,7 @@ struct filesystem {
     unsigned flags; /* MOUNT_*: a file system is mounted in one place */
     bool mounted;
     bool in_memory; /* files are vnodes as long as they have names, and what hangs on them stays */
+    bool one_vnode; /* a file is the same vnode for all as long as somebody has it */
     void (*statfs)(struct filesystem *fs, struct vfs_statfs *out);
     void (*destroy)(struct filesystem *fs); /* after umount; NULL: it stays */
     /* Where the page cache is the storage: pages in use, and how many there may be (0: any). */
@@ -282,10 +286,14 @@ ssize_t vfs_path_text(const struct fs_context *ctx, const struct path *p, char *
 int vfs_mount(const struct fs_context *ctx, struct filesystem *fs, const char *where,
               const char *source, unsigned flags);
 int vfs_umount(const struct fs_context *ctx, const char *where);
-/* Every mount in order, for /proc/mounts. */
-void vfs_mount_for_each(bool (*fn)(const char *source, const char *where, const char *type,
-                                   void *arg),
-                        void *arg);
+/* Every mount in order. options: "rw,nosuid,..." as in /proc/mounts. */
+struct mount_entry {
+    const char *source, *where, *type;
+    char options[64];
+};
+void vfs_mount_for_each(bool (*fn)(const struct mount_entry *e, void *arg), void *arg);
+/* The text of /proc/mounts. */
+void vfs_show_mounts(struct text_buf *b, void *arg);
 /* The context of the kernel itself and of the first process: "/" and root_cred. */
 struct fs_context *vfs_root_context(void);
 int vfs_statfs(const struct path *p, struct vfs_statfs *out);

@@ -51,6 +51,7 @@ struct vnode *vnode_alloc(struct filesystem *fs, const struct vnode_ops *ops, ui
     list_init(&v->locks);
     list_init(&v->xattrs);
     list_init(&v->watches);
+    list_init(&v->unwatched);
     wait_queue_init(&v->lock_wait);
     if (regular) {
         v->cache = (struct page_cache *)((char *)v + cache_offset());

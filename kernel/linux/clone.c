@@ -119,8 +119,8 @@ static void setup_task(struct task *t, const struct task *me, const struct reque
     if (r->flags & CLONE_SETTLS)
         thread_set_tls(&t->thread, r->tls);
     str_copy(t->comm, me->comm, sizeof(t->comm));
-    t->thread.nice = me->thread.nice;
-    t->policy = me->policy;
+    sched_policy_inherit(t, me);
+    t->ioprio = me->ioprio;
     t->timer_slack = me->timer_slack;
     t->thread.affinity = me->thread.affinity;
     t->blocked = me->restore_blocked ? me->saved_blocked : me->blocked;

@@ -35,12 +35,19 @@ static unsigned console_poll(struct file *f, struct poll_table *pt)
     return POLL_IN | POLL_OUT | POLL_RDNORM | POLL_WRNORM;
 }
 
+static int console_reopen(struct file *f, unsigned flags, struct file **out)
+{
+    *out = file_alloc(f->ops, NULL, flags);
+    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
+}
+
 static const struct file_ops console_ops = {
     .name = "console",
     .mode = MODE_CHR | 0600,
     .read = console_read,
     .write = console_write,
     .poll = console_poll,
+    .reopen = console_reopen,
 };
 
 struct file *console_open(unsigned flags)

@@ -354,9 +354,9 @@ long sys_readlink(uaddr_t name, uaddr_t buf, int size)
 /* --- mounts ----------------------------------------------------------------------------------- */
 
 #define CAP_SYS_ADMIN_N 21
-#define MS_KNOWN                                                                                   \
-    (MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | 0x200c00u /* *ATIME   \
-                                                                                        */)
+#define MS_NODIRATIME 0x800u /* of directories none is kept */
+#define MS_RELATIME 0x200000u
+#define MS_KEPT (MOUNT_RDONLY | MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC | MOUNT_NOATIME)
 
 long sys_mount(uaddr_t source, uaddr_t where, uaddr_t type, uint64_t flags, uaddr_t data)
 {
@@ -369,7 +369,7 @@ long sys_mount(uaddr_t source, uaddr_t where, uaddr_t type, uint64_t flags, uadd
         return n == -ENAMETOOLONG ? -ENODEV : n;
     if (source && (n = strncpy_from_user(from, source, sizeof(from))) < 0)
         return n;
-    if (flags & ~(uint64_t)MS_KNOWN)
+    if (flags & ~(uint64_t)(MS_KEPT | MS_NODIRATIME | MS_RELATIME))
         return -EINVAL; /* bind, remount, move, propagation: not there */
     if (strcmp(kind, "tmpfs"))
         return -ENODEV; /* proc, dev and sys are mounted once, at boot */
@@ -378,7 +378,7 @@ long sys_mount(uaddr_t source, uaddr_t where, uaddr_t type, uint64_t flags, uadd
     if (err)
         return err;
     struct filesystem *fs = tmpfs_create(0);
-    err = fs ? vfs_mount(a.ctx, fs, a.name, from, (unsigned)flags & 15) : -ENOMEM;
+    err = fs ? vfs_mount(a.ctx, fs, a.name, from, (unsigned)flags & MS_KEPT) : -ENOMEM;
     if (err && fs && fs->destroy)
         fs->destroy(fs);
     at_end(&a);

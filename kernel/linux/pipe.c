@@ -313,6 +313,23 @@ static void pipe_describe(struct file *f, char *buf, size_t size)
     snprintf(buf, size, "pipe:[%lu]", (unsigned long)anonymous_ino(f));
 }
 
+/* One more end. */
+static void pipe_enter(struct pipe *p, const struct file *f)
+{
+    mutex_lock(&p->lock);
+    if (file_readable(f)) {
+        p->readers++;
+        p->reader_opens++;
+    }
+    if (file_writable(f)) {
+        p->writers++;
+        p->writer_opens++;
+    }
+    mutex_unlock(&p->lock);
+    wake_up(&p->read_wait);
+    wake_up(&p->write_wait);
+}
+
 /* One end goes; true if it was the last. Both may go at once: neither is gone before it has woken.
  */
 static bool pipe_leave(struct pipe *p, struct file *f)
@@ -335,6 +352,18 @@ static void pipe_release(struct file *f)
         pipe_free(p);
 }
 
+static int pipe_reopen(struct file *f, unsigned flags, struct file **out)
+{
+    struct pipe *p = f->data;
+    struct file *another = file_alloc(f->ops, p, flags);
+    if (IS_ERR(another))
+        return (int)PTR_ERR(another);
+    ref_get(&p->refs);
+    pipe_enter(p, another);
+    *out = another;
+    return 0;
+}
+
 static const struct file_ops pipe_file_ops = {
     .name = "pipe",
     .mode = MODE_FIFO | 0600,
@@ -342,6 +371,7 @@ static const struct file_ops pipe_file_ops = {
     .write = pipe_write,
     .poll = pipe_poll,
     .ioctl = pipe_ioctl,
+    .reopen = pipe_reopen,
     .release = pipe_release,
     .describe = pipe_describe,
 };
@@ -407,20 +437,9 @@ static int fifo_open(struct vnode *v, struct file *f)
         mutex_unlock(&fifo_lock);
         return -ENOMEM;
     }
-    mutex_lock(&p->lock);
     uint32_t readers_seen = p->reader_opens, writers_seen = p->writer_opens;
-    if (file_readable(f)) {
-        p->readers++;
-        p->reader_opens++;
-    }
-    if (file_writable(f)) {
-        p->writers++;
-        p->writer_opens++;
-    }
-    mutex_unlock(&p->lock);
+    pipe_enter(p, f);
     mutex_unlock(&fifo_lock);
-    wake_up(&p->read_wait);
-    wake_up(&p->write_wait);
     int err = fifo_wait_peer(p, f, readers_seen, writers_seen);
     if (err) {
         fifo_leave(v, f, p);

@@ -91,6 +91,8 @@ void process_release_parts(struct process *p);
 
 /* --- time.c, itimer.c, posix_timer.c, futex.c
  * -------------------------------------------------------------------------- */
+/* schedule.c: policy, priority and niceness of a new task. */
+void sched_policy_inherit(struct task *child, const struct task *parent);
 /* itimer.c: the timers in a new process; RLIMIT_CPU was set or inherited. */
 void itimers_init(struct process *p);
 void cpu_limit_changed(struct process *p);

@@ -306,30 +306,17 @@ static void show_wchan(struct text_buf *b, void *arg)
     text_printf(b, "0");
 }
 
-static bool show_mount(const char *source, const char *where, const char *type, void *arg)
-{
-    struct text_buf *b = arg;
-    text_printf(b, "%s %s %s rw 0 0\n", source, where, type);
-    return true;
-}
-
-static void show_mounts(struct text_buf *b, void *arg)
-{
-    (void)arg;
-    vfs_mount_for_each(show_mount, b);
-}
-
 struct mountinfo {
     struct text_buf *b;
     int id;
 };
 
-static bool show_mount_info(const char *source, const char *where, const char *type, void *arg)
+static bool show_mount_info(const struct mount_entry *e, void *arg)
 {
     struct mountinfo *m = arg;
     int id = m->id++;
-    text_printf(m->b, "%d %d 0:%d / %s rw - %s %s rw\n", id, id == 1 ? 0 : 1, id, where, type,
-                source);
+    text_printf(m->b, "%d %d 0:%d / %s %s - %s %s %.2s\n", id, id == 1 ? 0 : 1, id, e->where,
+                e->options, e->type, e->source, e->options);
     return true;
 }
 
@@ -340,9 +327,9 @@ static void show_mountinfo(struct text_buf *b, void *arg)
     vfs_mount_for_each(show_mount_info, &m);
 }
 
-static bool show_mount_stats(const char *source, const char *where, const char *type, void *arg)
+static bool show_mount_stats(const struct mount_entry *e, void *arg)
 {
-    text_printf(arg, "device %s mounted on %s with fstype %s\n", source, where, type);
+    text_printf(arg, "device %s mounted on %s with fstype %s\n", e->source, e->where, e->type);
     return true;
 }
 
@@ -399,7 +386,7 @@ static const struct {
     {"oom_score", 0444, show_oom_score, NULL},
     {"oom_score_adj", 0644, show_oom_adj, store_oom_adj},
     {"wchan", 0444, show_wchan, NULL},
-    {"mounts", 0444, show_mounts, NULL},
+    {"mounts", 0444, vfs_show_mounts, NULL},
     {"mountinfo", 0444, show_mountinfo, NULL},
     {"mountstats", 0400, show_mountstats, NULL},
     {"io", 0400, show_io, NULL},

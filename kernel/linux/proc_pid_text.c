@@ -5,6 +5,7 @@
 #include "linux/proc.h"
 #include "linux/proc_pid.h"
 #include "linux/signals.h"
+#include "linux/tty.h"
 
 typedef unsigned long long ull;
 
@@ -19,7 +20,8 @@ static char state_of(const struct process *p, const struct task *t)
         return 'T';
     if (&t->thread == thread_current() || t->thread.state == THREAD_RUNNABLE)
         return 'R';
-    return t->thread.interruptible ? 'S' : 'D';
+    /* The kernel's own process has no thread that runs: it waits for orphans to end. */
+    return t->thread.interruptible || p == init_process ? 'S' : 'D';
 }
 
 struct usage {
@@ -128,21 +130,25 @@ void proc_show_stat(struct text_buf *b, void *arg)
     struct memory m = memory_of(p);
     struct signal_sets s = signals_of(p, t);
     nsec_t user, system;
+    uint32_t tty;
+    int foreground;
     process_times(p, &user, &system);
-    text_printf(b, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu ", t->tid, t->comm,
-                state_of(p, t), parent_pid(p), p->pgid, p->sid,
+    tty_of_process(p, &tty, &foreground);
+    text_printf(b, "%d (%s) %c %d %d %d %u %d 0 %llu %llu %llu %llu ", t->tid, t->comm,
+                state_of(p, t), parent_pid(p), p->pgid, p->sid, tty, foreground,
                 (ull)(p->min_faults + t->min_faults), (ull)p->child_min_faults,
                 (ull)(p->maj_faults + t->maj_faults), (ull)p->child_maj_faults);
     text_printf(b, "%lld %lld %lld %lld %d %d %d 0 %lld %llu %llu %llu ", (long long)(user / TICK),
                 (long long)(system / TICK), (long long)(p->child_user_ns / TICK),
-                (long long)(p->child_system_ns / TICK), 20 + t->thread.nice, t->thread.nice,
-                p->task_count, (long long)(p->start_time / TICK), m.size * PAGE_SIZE, m.rss,
-                (ull)p->rlimits[RLIMIT_RSS].cur);
-    text_printf(b, "%llu %llu %llu 0 0 %llu %llu %llu %llu 0 0 0 %d %d 0 0 0 0 0 ",
+                (long long)(p->child_system_ns / TICK),
+                t->thread.rt_priority ? -1 - t->thread.rt_priority : 20 + t->thread.nice,
+                t->thread.nice, p->task_count, (long long)(p->start_time / TICK),
+                m.size * PAGE_SIZE, m.rss, (ull)p->rlimits[RLIMIT_RSS].cur);
+    text_printf(b, "%llu %llu %llu 0 0 %llu %llu %llu %llu 0 0 0 %d %d %d %d 0 0 0 ",
                 (ull)m.code_start, (ull)m.code_end, (ull)m.stack_start,
                 (ull)(s.pending & 0x7fffffff), (ull)(s.blocked & 0x7fffffff),
                 (ull)(s.ignored & 0x7fffffff), (ull)(s.caught & 0x7fffffff), p->exit_signal,
-                t->thread.cpu);
+                t->thread.cpu, t->thread.rt_priority, t->policy);
     text_printf(b, "%llu %llu %llu %llu %llu %llu %llu %d\n", (ull)m.data_start, (ull)m.data_end,
                 (ull)m.brk_start, (ull)m.arg_start, (ull)m.arg_end, (ull)m.env_start,
                 (ull)m.env_end, p->zombie ? p->exit_status : 0);

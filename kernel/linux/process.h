@@ -134,7 +134,9 @@ struct task {
     char comm[16];
     uint64_t min_faults, maj_faults;
     struct io_counts io;
-    uint8_t policy;       /* SCHED_NORMAL, SCHED_BATCH or SCHED_IDLE: a name only */
+    uint16_t ioprio;      /* ioprio_set's class and level; 0: none */
+    uint8_t policy;       /* SCHED_*; what the scheduler knows of it is in thread */
+    bool reset_on_fork;   /* children do not inherit real time and raised niceness */
     uint64_t timer_slack; /* PR_SET_TIMERSLACK: kept, but timers here are exact; 0: the default */
 };
 

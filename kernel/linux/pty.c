@@ -91,6 +91,30 @@ static bool deserted(const struct tty *t)
     return READ_ONCE(t->was_open) && !atomic_load(&t->opens);
 }
 
+/* What happened to a terminal in packet mode, told once; 0: nothing. */
+static uint8_t take_status(struct tty *t)
+{
+    spin_lock(&t->lock);
+    uint8_t status = t->packet_status;
+    t->packet_status = 0;
+    spin_unlock(&t->lock);
+    return status;
+}
+
+/* Bytes for a read of at most max: in packet mode status alone, or TIOCPKT_DATA and data. */
+static size_t take_output(struct pty *p, uint8_t *buf, size_t max)
+{
+    struct tty *t = p->tty;
+    if (likely(!READ_ONCE(t->packet)))
+        return ring_get(p, buf, max);
+    buf[0] = take_status(t);
+    if (buf[0])
+        return 1;
+    if (!ring_used(p))
+        return 0;
+    return 1 + ring_get(p, buf + 1, max - 1);
+}
+
 static ssize_t master_read(struct file *f, struct uio *u, uint64_t *pos)
 {
     (void)pos;
@@ -99,7 +123,7 @@ static ssize_t master_read(struct file *f, struct uio *u, uint64_t *pos)
     if (!u->resid)
         return 0;
     for (;;) {
-        size_t n = ring_get(p, buf, MIN(u->resid, sizeof(buf)));
+        size_t n = take_output(p, buf, MIN(u->resid, sizeof(buf)));
         if (n) {
             wake_up_key(&p->tty->wait, POLL_OUT | POLL_WRNORM);
             int err = uio_write(u, buf, n);
@@ -109,7 +133,8 @@ static ssize_t master_read(struct file *f, struct uio *u, uint64_t *pos)
             return -EIO;
         if (f->flags & OPEN_NONBLOCK)
             return -EAGAIN;
-        int err = wait_event_interruptible(&p->tty->wait, ring_used(p) || deserted(p->tty));
+        int err = wait_event_interruptible(
+            &p->tty->wait, ring_used(p) || READ_ONCE(p->tty->packet_status) || deserted(p->tty));
         if (err)
             return err;
     }
@@ -145,7 +170,9 @@ static unsigned master_poll(struct file *f, struct poll_table *pt)
 {
     struct pty *p = f->data;
     poll_register(pt, &p->tty->wait);
-    return (ring_used(p) ? POLL_IN | POLL_RDNORM : 0) | (deserted(p->tty) ? POLL_HUP : 0) |
+    bool status = READ_ONCE(p->tty->packet_status);
+    return (status ? POLL_PRI | POLL_IN | POLL_RDNORM : 0) |
+           (ring_used(p) ? POLL_IN | POLL_RDNORM : 0) | (deserted(p->tty) ? POLL_HUP : 0) |
            (tty_input_room(p->tty) ? POLL_OUT | POLL_WRNORM : 0);
 }
 
@@ -164,6 +191,16 @@ static long open_peer(struct pty *p, unsigned flags)
     return fd;
 }
 
+static long set_packet(struct tty *t, bool on)
+{
+    spin_lock(&t->lock);
+    if (on != t->packet)
+        t->packet_status = 0;
+    t->packet = on;
+    spin_unlock(&t->lock);
+    return 0;
+}
+
 static long master_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 {
     (void)user;
@@ -179,6 +216,11 @@ static long master_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
         return 0;
     case TIOCGPTLCK:
         value = READ_ONCE(p->tty->locked);
+        return copy_to_user(arg, &value, sizeof(value));
+    case TIOCPKT:
+        return copy_from_user(&value, arg, sizeof(value)) ? -EFAULT : set_packet(p->tty, value);
+    case TIOCGPKT:
+        value = READ_ONCE(p->tty->packet);
         return copy_to_user(arg, &value, sizeof(value));
     case TIOCGPTPEER:
         return open_peer(p, (unsigned)arg);
@@ -291,6 +333,7 @@ static int master_open(struct vnode *v, struct file *f)
         pty_free(p);
         return err ? err : -ENOMEM;
     }
+    p->tty->dev = 136u << 8 | (uint32_t)p->index; /* the first PTY_MAX of them fit */
     p->tty->locked = true;
     p->tty->room = pty_room;
     p->tty->size = (struct winsize){0};

@@ -4,6 +4,7 @@
 #include "linux/iov.h"
 #include "linux/path.h"
 #include "linux/process.h"
+#include "linux/sock.h"
 #include "linux/syscall.h"
 
 static ssize_t no_read(struct file *f)
@@ -50,7 +51,7 @@ ssize_t file_read(struct file *f, struct uio *u)
     if (unlikely(!f->ops->read))
         return no_read(f);
     if (!f->ops->seek)
-        return was_read(f, f->ops->read(f, u, NULL));
+        return was_read(f, sock_result(f, f->ops->read(f, u, NULL), SO_RCVTIMEO_NEW_N));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);
@@ -67,7 +68,7 @@ ssize_t file_write(struct file *f, struct uio *u)
     if (unlikely(!f->ops->write))
         return -EINVAL;
     if (!f->ops->seek)
-        return was_written(f, f->ops->write(f, u, NULL));
+        return was_written(f, sock_result(f, f->ops->write(f, u, NULL), SO_SNDTIMEO_NEW_N));
     bool lock = pos_shared(f);
     if (lock)
         mutex_lock(&f->pos_lock);

@@ -81,12 +81,13 @@ long sys_getcpu(uaddr_t cpu, uaddr_t node)
     return node && copy_to_user(node, &zero, sizeof(zero)) ? -EFAULT : 0;
 }
 
-/* --- nice values ------------------------------------------------------------------------------ */
+/* --- nice values and I/O priorities ----------------------------------------------------------- */
 
 struct priority_walk {
-    int which, who;
-    int nice; /* lowest seen, or what to set */
-    bool set, found;
+    int which, who; /* PRIO_* */
+    void (*visit)(struct priority_walk *w, struct task *t);
+    int value; /* lowest seen, or what to set */
+    bool found;
     int err;
 };
 
@@ -106,18 +107,7 @@ static bool priority_selects(const struct priority_walk *w, const struct process
 static void priority_visit(struct priority_walk *w, struct task *t)
 {
     w->found = true;
-    if (!w->set) {
-        w->nice = MIN(w->nice, t->thread.nice);
-        return;
-    }
-    uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
-    bool raises = w->nice < t->thread.nice && (uint64_t)(20 - w->nice) > limit;
-    if (!may_schedule(t))
-        w->err = -EPERM;
-    else if (raises && !capable(23 /* CAP_SYS_NICE */))
-        w->err = -EACCES;
-    else
-        t->thread.nice = w->nice;
+    w->visit(w, t);
 }
 
 static int priority_run(struct priority_walk *w)
@@ -142,90 +132,201 @@ static int priority_run(struct priority_walk *w)
     return !w->found ? -ESRCH : w->err;
 }
 
+static void lowest_nice(struct priority_walk *w, struct task *t)
+{
+    w->value = MIN(w->value, t->thread.nice);
+}
+
+static void set_nice(struct priority_walk *w, struct task *t)
+{
+    uint64_t limit = t->process->rlimits[RLIMIT_NICE].cur;
+    bool raises = w->value < t->thread.nice && (uint64_t)(20 - w->value) > limit;
+    if (!may_schedule(t))
+        w->err = -EPERM;
+    else if (raises && !capable(23 /* CAP_SYS_NICE */))
+        w->err = -EACCES;
+    else
+        t->thread.nice = w->value;
+}
+
+static struct priority_walk nice_setting(int which, int who, int nice)
+{
+    return (struct priority_walk){
+        .which = which, .who = who, .visit = set_nice, .value = MAX(-20, MIN(nice, 19))};
+}
+
 long sys_getpriority(int which, int who)
 {
-    struct priority_walk w = {.which = which, .who = who, .nice = 19};
+    struct priority_walk w = {.which = which, .who = who, .visit = lowest_nice, .value = 19};
     int err = priority_run(&w);
-    return err ? err : 20 - w.nice; /* the raw system call never returns a negative value */
+    return err ? err : 20 - w.value; /* the raw system call never returns a negative value */
 }
 
 long sys_setpriority(int which, int who, int nice)
 {
-    struct priority_walk w = {
-        .which = which, .who = who, .nice = MAX(-20, MIN(nice, 19)), .set = true};
+    struct priority_walk w = nice_setting(which, who, nice);
     return priority_run(&w);
 }
 
-/* --- policies: one only, the fair one. Its three kinds are kept apart by name ------------------
- */
+/* Kept and told; every request goes to its device at once, so there is nothing to put in order. */
+#define IO_CLASS(ioprio) ((ioprio) >> 13)
+#define IO_LEVEL(ioprio) ((ioprio)&0x1fff)
+enum { IO_NONE, IO_REALTIME, IO_BEST_EFFORT, IO_IDLE };
 
-static long exists(struct task *t, uint64_t arg)
+static void best_ioprio(struct priority_walk *w, struct task *t)
 {
-    (void)t;
-    (void)arg;
+    w->value = MIN(w->value, t->ioprio ? t->ioprio : IO_BEST_EFFORT << 13 | 4);
+}
+
+static void set_ioprio(struct priority_walk *w, struct task *t)
+{
+    if (may_schedule(t))
+        t->ioprio = (uint16_t)w->value;
+    else
+        w->err = -EPERM;
+}
+
+long sys_ioprio_get(int which, int who)
+{
+    struct priority_walk w = {
+        .which = which - 1, .who = who, .visit = best_ioprio, .value = IO_IDLE << 13};
+    int err = priority_run(&w);
+    return err ? err : w.value;
+}
+
+long sys_ioprio_set(int which, int who, int ioprio)
+{
+    int class = IO_CLASS(ioprio), level = IO_LEVEL(ioprio);
+    bool levels = class == IO_REALTIME || class == IO_BEST_EFFORT;
+    if (class < IO_NONE || class > IO_IDLE || (levels && level > 7) || (class == IO_NONE && level))
+        return -EINVAL;
+    if (class == IO_REALTIME && !capable(21 /* CAP_SYS_ADMIN */) && !capable(23 /* CAP_SYS_NICE */))
+        return -EPERM;
+    struct priority_walk w = {.which = which - 1, .who = who, .visit = set_ioprio, .value = ioprio};
+    return priority_run(&w);
+}
+
+/* --- policies ---------------------------------------------------------------------------------
+ * Real time is the scheduler's; SCHED_BATCH and SCHED_IDLE are names for the fair policy. */
+
+#define RT_PRIORITY_MAX 99
+
+struct policy {
+    int policy, priority;
+    bool reset_on_fork;
+};
+
+static bool realtime_policy(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+static int check_policy(const struct policy *to)
+{
+    switch (to->policy) {
+    case SCHED_FIFO:
+    case SCHED_RR:
+        return to->priority < 1 || to->priority > RT_PRIORITY_MAX ? -EINVAL : 0;
+    case SCHED_NORMAL:
+    case SCHED_BATCH:
+    case SCHED_IDLE:
+        return to->priority ? -EINVAL : 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* What somebody without CAP_SYS_NICE may: RLIMIT_RTPRIO says up to which priority. */
+static bool may_change(const struct task *t, const struct policy *to)
+{
+    const struct cred *me = current_cred(), *it = t->process->fs.cred;
+    int limit = (int)MIN(t->process->rlimits[RLIMIT_RTPRIO].cur, (uint64_t)RT_PRIORITY_MAX);
+    if (capable(23 /* CAP_SYS_NICE */))
+        return true;
+    if (realtime_policy(to->policy) &&
+        ((to->policy != t->policy && !limit) ||
+         (to->priority > t->thread.rt_priority && to->priority > limit)))
+        return false;
+    return (me->euid == it->euid || me->euid == it->uid) &&
+           (to->reset_on_fork || !t->reset_on_fork);
+}
+
+static long set_policy(struct task *t, uint64_t arg)
+{
+    const struct policy *to = (const struct policy *)arg;
+    if (!may_change(t, to))
+        return -EPERM;
+    t->policy = (uint8_t)to->policy;
+    t->reset_on_fork = to->reset_on_fork;
+    thread_set_realtime(&t->thread, to->priority, to->policy == SCHED_RR);
     return 0;
 }
 
 static long get_policy(struct task *t, uint64_t arg)
 {
-    (void)arg;
-    return t->policy;
+    *(struct policy *)arg = (struct policy){t->policy, t->thread.rt_priority, t->reset_on_fork};
+    return 0;
 }
 
-static long set_policy(struct task *t, uint64_t policy)
+static long policy_of(int tid, struct policy *out)
 {
-    if (!may_schedule(t))
-        return -EPERM;
-    t->policy = (uint8_t)policy;
-    return 0;
+    *out = (struct policy){0};
+    return with_task(tid, get_policy, (uint64_t)out);
+}
+
+static long change_policy(int tid, const struct policy *to)
+{
+    int err = check_policy(to);
+    return err ? err : with_task(tid, set_policy, (uint64_t)to);
+}
+
+void sched_policy_inherit(struct task *child, const struct task *parent)
+{
+    bool reset = parent->reset_on_fork, realtime = realtime_policy(parent->policy);
+    child->policy = reset && realtime ? SCHED_NORMAL : parent->policy;
+    child->thread.nice = reset && parent->thread.nice < 0 ? 0 : parent->thread.nice;
+    child->thread.rt_priority = reset ? 0 : parent->thread.rt_priority;
+    child->thread.rt_round = parent->thread.rt_round;
 }
 
 long sys_sched_getscheduler(int tid)
 {
-    return with_task(tid, get_policy, 0);
+    struct policy now;
+    long err = policy_of(tid, &now);
+    return err ? err : now.policy | (now.reset_on_fork ? SCHED_RESET_ON_FORK : 0);
 }
 
 long sys_sched_getparam(int tid, uaddr_t dst)
 {
-    int32_t priority = 0;
-    long res = dst ? with_task(tid, exists, 0) : -EINVAL;
-    return res ? res : copy_to_user(dst, &priority, sizeof(priority)) ? -EFAULT : 0;
+    struct policy now;
+    long err = dst ? policy_of(tid, &now) : -EINVAL;
+    return err ? err : copy_to_user(dst, &now.priority, sizeof(int32_t));
 }
 
-#define KEEP_POLICY (-1)
-
-static long change_policy(int tid, int policy, int32_t priority)
+static int get_param(int tid, uaddr_t param, int *priority)
 {
-    long res = with_task(tid, exists, 0);
-    if (res)
-        return res;
-    if (policy == KEEP_POLICY)
-        return priority ? -EINVAL : 0;
-    if (policy == SCHED_FIFO || policy == SCHED_RR)
-        return priority < 1 || priority > 99 ? -EINVAL : -EPERM; /* nobody gets real time here */
-    if (policy != SCHED_NORMAL && policy != SCHED_BATCH && policy != SCHED_IDLE)
-        return -EINVAL;
-    return priority ? -EINVAL : with_task(tid, set_policy, (uint64_t)policy);
-}
-
-static long set_scheduler(int tid, int policy, uaddr_t param)
-{
-    int32_t priority;
     if (!param || tid < 0)
         return -EINVAL;
-    if (copy_from_user(&priority, param, sizeof(priority)))
-        return -EFAULT;
-    return change_policy(tid, policy, priority);
+    return copy_from_user(priority, param, sizeof(int32_t)) ? -EFAULT : 0;
 }
 
 long sys_sched_setscheduler(int tid, int policy, uaddr_t param)
 {
-    return policy < 0 ? -EINVAL : set_scheduler(tid, policy, param);
+    struct policy to = {.policy = policy & ~SCHED_RESET_ON_FORK,
+                        .reset_on_fork = policy & SCHED_RESET_ON_FORK};
+    int err = policy < 0 ? -EINVAL : get_param(tid, param, &to.priority);
+    struct policy now;
+    long res = err ? err : policy_of(tid, &now); /* -ESRCH comes first */
+    return res ? res : change_policy(tid, &to);
 }
 
 long sys_sched_setparam(int tid, uaddr_t param)
 {
-    return set_scheduler(tid, KEEP_POLICY, param);
+    struct policy to;
+    int priority, err = get_param(tid, param, &priority);
+    long res = err ? err : policy_of(tid, &to);
+    to.priority = priority;
+    return res ? res : change_policy(tid, &to);
 }
 
 /* --- policy and nice value in one ------------------------------------------------------------- */
@@ -240,12 +341,15 @@ long sys_sched_getattr(int tid, uaddr_t dst, unsigned size, unsigned flags)
 {
     if (!dst || size < SCHED_ATTR_SIZE_VER0 || size > PAGE_SIZE || flags)
         return -EINVAL;
-    long policy = with_task(tid, get_policy, 0), nice = with_task(tid, get_nice, 0);
-    if (policy < 0 || nice < 0)
-        return MIN(policy, nice);
+    struct policy now;
+    long err = policy_of(tid, &now), nice = with_task(tid, get_nice, 0);
+    if (err || nice < 0)
+        return err ? err : nice;
     struct sched_attr attr = {.size = (uint32_t)MIN(size, sizeof(attr)),
-                              .sched_policy = (uint32_t)policy,
-                              .sched_nice = (int32_t)nice - 20};
+                              .sched_policy = (uint32_t)now.policy,
+                              .sched_flags = now.reset_on_fork ? SCHED_FLAG_RESET_ON_FORK : 0,
+                              .sched_priority = (uint32_t)now.priority,
+                              .sched_nice = realtime_policy(now.policy) ? 0 : (int32_t)nice - 20};
     return copy_to_user(dst, &attr, attr.size) ? -EFAULT : 0;
 }
 
@@ -273,30 +377,27 @@ long sys_sched_setattr(int tid, uaddr_t src, unsigned flags)
     int err = get_attr(src, &attr);
     if (err)
         return err;
-    if (attr.sched_flags || attr.sched_policy > SCHED_DEADLINE)
+    if (attr.sched_flags & ~(uint64_t)SCHED_FLAG_RESET_ON_FORK ||
+        attr.sched_policy > SCHED_DEADLINE || attr.sched_priority > RT_PRIORITY_MAX)
         return -EINVAL;
     if (attr.sched_policy == SCHED_DEADLINE)
-        return -EPERM; /* nobody gets real time here */
+        return -EPERM; /* nobody gets that here */
     if (attr.sched_policy == SCHED_NORMAL || attr.sched_policy == SCHED_BATCH) {
-        struct priority_walk w = {.which = PRIO_PROCESS,
-                                  .who = tid,
-                                  .nice = MAX(-20, MIN(attr.sched_nice, 19)),
-                                  .set = true};
+        struct priority_walk w = nice_setting(PRIO_PROCESS, tid, attr.sched_nice);
         err = priority_run(&w);
         if (err)
             return err == -EACCES ? -EPERM : err;
     }
-    return change_policy(tid, (int)attr.sched_policy, (int32_t)attr.sched_priority);
-}
-
-static bool realtime_policy(int policy)
-{
-    return policy == SCHED_FIFO || policy == SCHED_RR;
+    struct policy to = {(int)attr.sched_policy, (int)attr.sched_priority,
+                        attr.sched_flags & SCHED_FLAG_RESET_ON_FORK};
+    return change_policy(tid, &to);
 }
 
 long sys_sched_get_priority_max(int policy)
 {
-    return realtime_policy(policy) ? 99 : policy >= 0 && policy <= 6 && policy != 4 ? 0 : -EINVAL;
+    return realtime_policy(policy)                     ? RT_PRIORITY_MAX
+           : policy >= 0 && policy <= 6 && policy != 4 ? 0
+                                                       : -EINVAL;
 }
 
 long sys_sched_get_priority_min(int policy)
@@ -306,8 +407,12 @@ long sys_sched_get_priority_min(int policy)
 
 long sys_sched_rr_get_interval(int tid, uaddr_t dst)
 {
-    long res = with_task(tid, exists, 0);
-    return res ? res : put_timespec(dst, 10 * NSEC_PER_MSEC);
+    struct policy now;
+    long err = policy_of(tid, &now);
+    nsec_t slice = now.policy == SCHED_RR     ? THREAD_ROUND
+                   : now.policy == SCHED_FIFO ? 0 /* none */
+                                              : 10 * NSEC_PER_MSEC;
+    return err ? err : put_timespec(dst, slice);
 }
 
 /* --- membarrier ------------------------------------------------------------------------------- */

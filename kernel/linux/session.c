@@ -269,22 +269,6 @@ static void stream_release(struct file *f)
     session_put(f->data);
 }
 
-static const struct file_ops in_ops = {.name = "stdin",
-                                       .mode = MODE_FIFO | 0600,
-                                       .read = in_read,
-                                       .poll = in_poll,
-                                       .release = stream_release};
-static const struct file_ops out_ops = {.name = "stdout",
-                                        .mode = MODE_FIFO | 0600,
-                                        .write = out_write,
-                                        .poll = out_poll,
-                                        .release = stream_release};
-static const struct file_ops err_ops = {.name = "stderr",
-                                        .mode = MODE_FIFO | 0600,
-                                        .write = err_write,
-                                        .poll = out_poll,
-                                        .release = stream_release};
-
 static struct file *stream_open(struct session_io *s, const struct file_ops *ops, unsigned flags)
 {
     struct file *f = file_alloc(ops, s, flags);
@@ -292,6 +276,34 @@ static struct file *stream_open(struct session_io *s, const struct file_ops *ops
         ref_get(&s->refs);
     return f;
 }
+
+/* A stream has one direction. */
+static int stream_reopen(struct file *f, unsigned flags, struct file **out)
+{
+    if ((flags ^ f->flags) & OPEN_ACCMODE)
+        return -EACCES;
+    *out = stream_open(f->data, f->ops, flags);
+    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
+}
+
+static const struct file_ops in_ops = {.name = "stdin",
+                                       .mode = MODE_FIFO | 0600,
+                                       .read = in_read,
+                                       .poll = in_poll,
+                                       .reopen = stream_reopen,
+                                       .release = stream_release};
+static const struct file_ops out_ops = {.name = "stdout",
+                                        .mode = MODE_FIFO | 0600,
+                                        .write = out_write,
+                                        .poll = out_poll,
+                                        .reopen = stream_reopen,
+                                        .release = stream_release};
+static const struct file_ops err_ops = {.name = "stderr",
+                                        .mode = MODE_FIFO | 0600,
+                                        .write = err_write,
+                                        .poll = out_poll,
+                                        .reopen = stream_reopen,
+                                        .release = stream_release};
 
 static struct file *null_open(void)
 {

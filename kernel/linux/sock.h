@@ -117,6 +117,13 @@ static inline bool is_recv_timeout(int name)
 bool filter_option_set(struct socket *s, int name, const void *val, uint32_t len, int *err);
 /* The time a datagram came, if the program has asked for it. -EFAULT. */
 int put_timestamp(struct sock_msg *m, const struct socket *s, const struct sock_recv_info *info);
+/* What a call on f that ended with `res` gives: if a signal interrupted it and f is a socket with
+ * `timeout` (SO_RCVTIMEO, SO_SNDTIMEO) set, it is not restarted (signal(7)) but fails, -EINTR. */
+int sock_interrupted(struct file *f, int timeout);
+static inline long sock_result(struct file *f, long res, int timeout)
+{
+    return unlikely(res == -ERESTARTSYS) ? sock_interrupted(f, timeout) : res;
+}
 int timeout_option_set(nsec_t *timeout, const void *val, uint32_t len);
 int timeout_option_get(nsec_t timeout, void *val, uint32_t *len);
 

@@ -2,6 +2,7 @@
 #include "linux/sock.h"
 #include "core/mem.h"
 #include "core/timer.h"
+#include "linux/clock.h"
 #include "linux/process.h"
 #include "linux/syscall.h"
 #include "net/socket.h"
@@ -43,6 +44,16 @@ static struct sock_hold sock_hold(int fd)
         s.err = -ENOTSOCK;
     }
     return s;
+}
+
+int sock_interrupted(struct file *f, int timeout)
+{
+    const struct sock_ops *ops = sock_of(f);
+    struct timeval_k set = {0, 0};
+    uint32_t len = sizeof(set);
+    if (ops)
+        ops->getopt(f, SOL_SOCKET_N, timeout, &set, &len);
+    return set.sec || set.usec ? -EINTR : -ERESTARTSYS;
 }
 
 /* --- addresses -------------------------------------------------------------------------------- */
@@ -159,6 +170,7 @@ long sys_connect(int fd, uaddr_t uaddr, int len)
     int err = addr_fetch(&addr, uaddr, len);
     if (!err)
         err = len < 2 ? -EINVAL : s.ops->connect(s.h.file, &addr, (uint32_t)len);
+    err = (int)sock_result(s.h.file, err, SO_SNDTIMEO_NEW_N);
     fd_drop(s.h);
     return err;
 }
@@ -184,6 +196,7 @@ long sys_accept4(int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
     int new = fd_reserve(0, (unsigned)flags & SOCK_CLOEXEC_FLAG);
     struct file *f = NULL;
     int err = new < 0 ? new : s.ops->accept(s.h.file, &f);
+    err = (int)sock_result(s.h.file, err, SO_RCVTIMEO_NEW_N);
     fd_drop(s.h);
     if (!err && uaddr) {
         struct sockaddr_k addr;
@@ -242,10 +255,6 @@ long sys_getpeername(int fd, uaddr_t addr, uaddr_t len)
 
 /* --- options ---------------------------------------------------------------------------------- */
 
-struct timeval_k {
-    int64_t sec, usec;
-};
-
 int timeout_option_set(nsec_t *timeout, const void *val, uint32_t len)
 {
     struct timeval_k tv;
@@ -263,7 +272,7 @@ int timeout_option_set(nsec_t *timeout, const void *val, uint32_t len)
 
 int timeout_option_get(nsec_t timeout, void *val, uint32_t *len)
 {
-    struct timeval_k tv = {timeout / NSEC_PER_SEC, timeout % NSEC_PER_SEC / NSEC_PER_USEC};
+    struct timeval_k tv = timeval_of(timeout);
     *len = MIN(*len, (uint32_t)sizeof(tv));
     memcpy(val, &tv, *len);
     return 0;
@@ -371,7 +380,7 @@ long sys_sendto(int fd, uaddr_t buf, size_t count, int flags, uaddr_t uaddr, int
         m.name_len = (uint32_t)addr_len;
     }
     if (!n)
-        n = s.ops->send(s.h.file, &m);
+        n = sock_result(s.h.file, s.ops->send(s.h.file, &m), SO_SNDTIMEO_NEW_N);
     fd_drop(s.h);
     return n;
 }
@@ -436,7 +445,7 @@ static long send_message(const struct sock_hold *s, uaddr_t umsg, int flags)
     if (!n)
         n = control_fetch(&m.control, &h, &control);
     if (!n)
-        n = s->ops->send(s->h.file, &m);
+        n = sock_result(s->h.file, s->ops->send(s->h.file, &m), SO_SNDTIMEO_NEW_N);
     kfree(control);
     iov_release(&v);
     return n;
@@ -494,7 +503,7 @@ long sys_recvfrom(int fd, uaddr_t buf, size_t count, int flags, uaddr_t uaddr, u
     if (!n) {
         recv_prepare(&m, &v.uio, call_flags(s.h.file, flags));
         m.want_name = uaddr != 0;
-        n = s.ops->recv(s.h.file, &m);
+        n = sock_result(s.h.file, s.ops->recv(s.h.file, &m), SO_RCVTIMEO_NEW_N);
         if (n >= 0 && m.want_name) {
             int err = addr_put(uaddr, ulen, &m.name, m.name_len);
             n = err ? err : n;
@@ -536,7 +545,7 @@ static long recv_message(const struct sock_hold *s, uaddr_t umsg, int flags)
         m.control_out = h.control;
         m.control_room = MIN(h.control_len, (uint64_t)CONTROL_MAX);
     }
-    n = s->ops->recv(s->h.file, &m);
+    n = sock_result(s->h.file, s->ops->recv(s->h.file, &m), SO_RCVTIMEO_NEW_N);
     iov_release(&v);
     if (n >= 0) {
         int err = msghdr_put(umsg, &h, &m);

@@ -175,6 +175,9 @@ long sys_statx(int dirfd, uaddr_t name, int flags, unsigned mask, uaddr_t buf)
 
 /* --- file systems ----------------------------------------------------------------------------- */
 
+#define ST_VALID 0x20
+#define ST_RELATIME 0x1000
+
 static long put_statfs(const struct path *p, uaddr_t buf)
 {
     struct vfs_statfs s = {0};
@@ -193,7 +196,7 @@ static long put_statfs(const struct path *p, uaddr_t buf)
         .f_ffree = (long)s.files_free,
         .f_fsid = {.val = {(int)fs->dev, (int)(fs->dev >> 32)}},
         .f_namelen = VFS_NAME_MAX,
-        .f_flags = (long)fs->flags | 0x20 /* ST_VALID */,
+        .f_flags = (long)fs->flags | ST_VALID | (fs->flags & MOUNT_NOATIME ? 0 : ST_RELATIME),
     };
     return copy_to_user(buf, &out, sizeof(out));
 }

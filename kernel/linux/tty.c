@@ -9,11 +9,16 @@
 
 #define CTRL(c) ((c)&0x1f)
 
+/* Terminals that have no name in /dev are told apart as the hypervisor consoles hvc0, hvc1, ... */
+#define HVC_MAJOR 229u
+
 struct tty *tty_create(tty_output_fn output, void *arg)
 {
+    static atomic_uint count;
     struct tty *t = kzalloc(sizeof(*t));
     if (!t)
         return NULL;
+    t->dev = HVC_MAJOR << 8 | (atomic_fetch_add(&count, 1) & 0xff);
     ref_init(&t->refs, 1);
     t->output = output;
     t->arg = arg;
@@ -80,7 +85,7 @@ static ssize_t emit(struct tty *t, const uint8_t *data, size_t n, bool nonblock)
     return t->output ? t->output(t->arg, data, n, nonblock) : -EIO;
 }
 
-static void echo(struct tty *t, const uint8_t *data, size_t n)
+void tty_echo(struct tty *t, const uint8_t *data, size_t n)
 {
     /* A program that writes right now may sleep with the lock: echo is then lost rather than late.
      */
@@ -189,9 +194,40 @@ static int signal_of(const struct tty *t, uint8_t c)
                                 : 0;
 }
 
+void tty_packet_event(struct tty *t, uint8_t set, uint8_t clear)
+{
+    if (t->packet)
+        t->packet_status = (t->packet_status & ~clear) | set;
+}
+
 void tty_flush_input(struct tty *t)
 {
     t->tail = t->line_head = t->head;
+    tty_packet_event(t, TIOCPKT_FLUSHREAD, 0);
+}
+
+void tty_stop(struct tty *t, bool stop)
+{
+    if (t->stopped == stop)
+        return;
+    WRITE_ONCE(t->stopped, stop);
+    if (stop)
+        tty_packet_event(t, TIOCPKT_STOP, TIOCPKT_START);
+    else
+        tty_packet_event(t, TIOCPKT_START, TIOCPKT_STOP);
+}
+
+/* ^S and ^Q; true if c was one and is used up. */
+static bool flow_control(struct tty *t, uint8_t c)
+{
+    if (!(t->termios.c_iflag & IXON))
+        return false;
+    bool start = is_cc(t, VSTART, c), stop = is_cc(t, VSTOP, c);
+    if (start || stop)
+        tty_stop(t, !start);
+    else if (t->termios.c_iflag & IXANY)
+        tty_stop(t, false);
+    return start || stop;
 }
 
 /* One typed byte; returns the signal it means, or 0. */
@@ -206,11 +242,17 @@ static int input_char(struct tty *t, uint8_t c, struct echo_buf *e)
     } else if (c == '\n' && iflag & INLCR) {
         c = '\r';
     }
+    if (flow_control(t, c))
+        return 0;
     int signo = signal_of(t, c);
     if (signo) {
-        echo_char(t, e, c);
-        if (!(t->termios.c_lflag & NOFLSH))
+        if (iflag & IXON)
+            tty_stop(t, false);
+        if (!(t->termios.c_lflag & NOFLSH)) {
             tty_flush_input(t);
+            tty_packet_event(t, TIOCPKT_FLUSHWRITE, 0);
+        }
+        echo_char(t, e, c);
         return signo;
     }
     bool canonical = t->termios.c_lflag & ICANON;
@@ -233,11 +275,11 @@ void tty_input(struct tty *t, const uint8_t *data, size_t n)
         }
         group = t->pgid;
         spin_unlock(&t->lock);
-        echo(t, e.data, e.len);
+        tty_echo(t, e.data, e.len);
         if (signo && group)
             signal_send_group(group, signo, NULL);
     }
-    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+    wake_up(&t->wait);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -322,6 +364,16 @@ static ssize_t tty_read(struct file *f, struct uio *u, uint64_t *pos)
     return done || err == -ETIMEDOUT ? done : err;
 }
 
+/* Until output may go on. */
+static int wait_started(struct tty *t, struct file *f)
+{
+    if (likely(!READ_ONCE(t->stopped)) || READ_ONCE(t->hung_up))
+        return 0;
+    if (f->flags & OPEN_NONBLOCK)
+        return -EAGAIN;
+    return wait_event_interruptible(&t->wait, !READ_ONCE(t->stopped) || READ_ONCE(t->hung_up));
+}
+
 static ssize_t tty_write(struct file *f, struct uio *u, uint64_t *pos)
 {
     (void)pos;
@@ -339,7 +391,8 @@ static ssize_t tty_write(struct file *f, struct uio *u, uint64_t *pos)
         if (err)
             break;
         size_t k = cook(t, in, n, out);
-        ssize_t w = emit(t, out, k, f->flags & OPEN_NONBLOCK);
+        ssize_t w = wait_started(t, f);
+        w = w ? w : emit(t, out, k, f->flags & OPEN_NONBLOCK);
         size_t sent = w < 0 ? 0 : cooked_from(t, in, n, (size_t)w);
         if (sent < n) {
             *u = before;
@@ -362,7 +415,7 @@ static unsigned tty_poll(struct file *f, struct poll_table *pt)
     if (READ_ONCE(t->hung_up))
         return POLL_IN | POLL_RDNORM | POLL_HUP | POLL_OUT | POLL_WRNORM;
     return (tty_readable_bytes(t) ? POLL_IN | POLL_RDNORM : 0) |
-           (!t->room || t->room(t->arg) ? POLL_OUT | POLL_WRNORM : 0);
+           (!READ_ONCE(t->stopped) && (!t->room || t->room(t->arg)) ? POLL_OUT | POLL_WRNORM : 0);
 }
 
 /* --- as files --------------------------------------------------------------------------------- */
@@ -381,6 +434,16 @@ static void tty_describe(struct file *f, char *buf, size_t size)
     snprintf(buf, size, "/dev/tty");
 }
 
+/* Of a terminal without a name: those in /dev/pts are opened by theirs. */
+static int tty_reopen(struct file *f, unsigned flags, struct file **out)
+{
+    struct tty *t = f->data;
+    if (READ_ONCE(t->hung_up))
+        return -EIO;
+    *out = tty_open(t, flags);
+    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
+}
+
 static const struct file_ops tty_ops = {
     .name = "tty",
     .mode = MODE_CHR | 0620,
@@ -388,6 +451,7 @@ static const struct file_ops tty_ops = {
     .write = tty_write,
     .poll = tty_poll,
     .ioctl = tty_ioctl,
+    .reopen = tty_reopen,
     .release = tty_release,
     .describe = tty_describe,
 };

@@ -20,6 +20,9 @@ void tty_get(struct tty *t);
 void tty_put(struct tty *t);
 /* The current process is p and ends: a leader's session loses its terminal. */
 void tty_process_ends(struct process *p);
+/* p's controlling terminal as /proc tells it: its device number (0: none) and foreground group, -1
+ * without a terminal. */
+void tty_of_process(struct process *p, uint32_t *dev, int *group);
 /* A new description of the terminal, which takes a reference of its own. ERR_PTR. */
 struct file *tty_open(struct tty *t, unsigned flags);
 /* What is typed. Thread context, does not sleep; what does not fit is lost. */

@@ -59,6 +59,22 @@ void tty_detach(struct tty *t)
     wake_up(&t->wait);
 }
 
+static bool usual_flow(const struct termios *t)
+{
+    return t->c_iflag & IXON && t->c_cc[VSTOP] == 023 && t->c_cc[VSTART] == 021;
+}
+
+/* A master in packet mode stops output itself if it knows that ^S and ^Q do. */
+static void tell_flow(struct tty *t, const struct termios *old, const struct termios *new)
+{
+    bool flow = usual_flow(new);
+    if (flow != usual_flow(old))
+        tty_packet_event(t, flow ? TIOCPKT_DOSTOP : TIOCPKT_NOSTOP,
+                         flow ? TIOCPKT_NOSTOP : TIOCPKT_DOSTOP);
+    if ((old->c_lflag | new->c_lflag) & EXTPROC)
+        tty_packet_event(t, TIOCPKT_IOCTL, 0);
+}
+
 static long change_termios(struct tty *t, const struct termios *new, bool flush)
 {
     int err = tty_check_foreground(t, SIGTTOU_N);
@@ -66,13 +82,16 @@ static long change_termios(struct tty *t, const struct termios *new, bool flush)
         return err;
     spin_lock(&t->lock);
     bool was_canonical = t->termios.c_lflag & ICANON;
+    tell_flow(t, &t->termios, new);
     t->termios = *new;
     if (flush)
         tty_flush_input(t);
     if (was_canonical != !!(new->c_lflag &ICANON))
         t->line_head = t->head; /* what is there can be read either way */
+    if (!(new->c_iflag &IXON))
+        tty_stop(t, false);
     spin_unlock(&t->lock);
-    wake_up_key(&t->wait, POLL_IN | POLL_RDNORM);
+    wake_up(&t->wait);
     return 0;
 }
 
@@ -117,6 +136,40 @@ static long set_group(struct tty *t, uaddr_t arg)
     if (err)
         return err;
     return copy_from_user(&pgid, arg, sizeof(pgid)) ? -EFAULT : tty_set_foreground(t, pgid);
+}
+
+/* tcflow(3). */
+static long flow(struct tty *t, uint64_t action)
+{
+    int err = action > TCION ? -EINVAL : tty_check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    if (action == TCIOFF || action == TCION) {
+        tty_echo(t, &t->termios.c_cc[action == TCIOFF ? VSTOP : VSTART], 1);
+        return 0;
+    }
+    spin_lock(&t->lock);
+    tty_stop(t, action == TCOOFF);
+    spin_unlock(&t->lock);
+    wake_up(&t->wait);
+    return 0;
+}
+
+/* tcflush(3). What comes in for one side goes out for the other. What a terminal has written is
+ * with the other side already and not taken back. */
+static long flush(struct tty *t, uint64_t which, bool master)
+{
+    int err = which > TCIOFLUSH ? -EINVAL : tty_check_foreground(t, SIGTTOU_N);
+    if (err)
+        return err;
+    spin_lock(&t->lock);
+    if (which != (master ? TCIFLUSH : TCOFLUSH))
+        tty_flush_input(t);
+    if (which != (master ? TCOFLUSH : TCIFLUSH))
+        tty_packet_event(t, TIOCPKT_FLUSHWRITE, 0);
+    spin_unlock(&t->lock);
+    wake_up(&t->wait);
+    return 0;
 }
 
 static long get_int(uaddr_t arg, int value)
@@ -166,15 +219,9 @@ long tty_control(struct tty *t, unsigned cmd, uint64_t arg, bool master)
     case TCSBRK: /* wait until output is sent: it is, when write returns; there are no breaks */
         return 0;
     case TCXONC:
-        return arg <= 3 ? 0 : -EINVAL;
+        return flow(t, arg);
     case TCFLSH:
-        if (arg > 2)
-            return -EINVAL;
-        spin_lock(&t->lock);
-        if (arg != 1)
-            tty_flush_input(t);
-        spin_unlock(&t->lock);
-        return 0;
+        return flush(t, arg, master);
     default:
         return -ENOTTY;
     }

@@ -19,8 +19,12 @@ struct tty {
     spinlock_t lock;          /* everything below */
     struct termios termios;
     struct winsize size;
+    uint32_t dev;  /* as in st_rdev */
     int sid, pgid; /* controlled session and its foreground group; 0: not known */
     bool hung_up;
+    bool stopped;              /* output waits: ^S, TCOOFF */
+    bool packet;               /* TIOCPKT: the master hears of what follows */
+    uint8_t packet_status;     /* TIOCPKT_*, not told yet */
     bool locked;               /* a pty that may not be opened yet */
     bool was_open;             /* a file of it was made */
     atomic_int opens;          /* files of it */
@@ -42,8 +46,13 @@ struct tty {
 #define SIGCONT_N 18
 #define SIGWINCH_N 28
 
-/* With the lock held: forgets what was typed and not read. */
+/* With the lock held: forgets what was typed and not read; output goes on or waits. The last one
+ * tells a master in packet mode, which the caller wakes. */
 void tty_flush_input(struct tty *t);
+void tty_stop(struct tty *t, bool stop);
+void tty_packet_event(struct tty *t, uint8_t set, uint8_t clear);
+/* Sends bytes past output processing, as echo is: not if a writer is at it. */
+void tty_echo(struct tty *t, const uint8_t *data, size_t n);
 /* Bytes a read may have now. */
 uint32_t tty_readable_bytes(const struct tty *t);
 /* A background process that reads (or configures) its terminal is stopped: -ERESTARTSYS, or -EIO if

@@ -31,6 +31,18 @@ struct tty *tty_of_current(void)
     return t;
 }
 
+void tty_of_process(struct process *p, uint32_t *dev, int *group)
+{
+    *dev = 0;
+    *group = -1;
+    spin_lock_bh(&process_lock);
+    if (p->tty) {
+        *dev = p->tty->dev;
+        *group = READ_ONCE(p->tty->pgid);
+    }
+    spin_unlock_bh(&process_lock);
+}
+
 /* No process of session sid keeps t as its terminal. */
 static void forget_session(struct tty *t, int sid)
 {

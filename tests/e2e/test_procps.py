@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from conftest import wait_for
+from conftest import LIBRETTOS, wait_for
+from keyboard import Keyboard
 
 MEMORY = 256
 
@@ -13,7 +14,8 @@ MEMORY = 256
 def domain(librettos):
     """A domain where a shell waits for a `sleep`, named "busy"."""
     librettos.start("busy", "-m", f"{MEMORY}M", "--package", "procps", "--package", "coreutils",
-                    "--package", "lsof", "/bin/sh", "-c", "sleep 1000 & wait")
+                    "--package", "lsof", "--package", "psmisc", "--package", "htop",
+                    "/bin/sh", "-c", "sleep 1000 >/tmp/out & wait")
     wait_for(lambda: librettos("exec", "busy", "pgrep", "-x", "sleep", check=False).stdout, 30,
              "the shell to start its sleep")
     return lambda *command, **kw: librettos("exec", "busy", *command, **kw).stdout
@@ -45,6 +47,46 @@ def test_top_shows_processes_and_memory(domain):
     memory = re.search(r"^MiB Mem :\s+([\d.]+) total,\s+([\d.]+) free", text, re.M)
     assert MEMORY * 0.8 < float(memory.group(1)) <= MEMORY
     assert 0 < float(memory.group(2)) < float(memory.group(1))
+
+
+def test_nothing_waits_uninterruptibly(domain):
+    assert not [r for r in rows(domain("ps", "-eo", "stat=,args=")) if r[0][0] not in "RS"]
+
+
+def test_htop_on_a_terminal(librettos, domain):
+    user = Keyboard([LIBRETTOS, "exec", "-t", "-e", "LANG=C.UTF-8", "-e", "TERM=xterm", "busy", "htop"], librettos.env)
+    screen = user.read_until("sleep 1000")
+    assert "init" in screen and "Load average" in screen
+    user.type("q")
+    assert user.wait() == 0
+    user.end()
+
+
+def test_ps_lists_what_is_on_its_terminal(librettos, domain):
+    user = Keyboard([LIBRETTOS, "exec", "-t", "busy", "/bin/sh"], librettos.env)
+    user.read_until("# ")
+    user.type("sleep 500 & ps -o stat=,args=; echo done\n")
+    table = [r.split(None, 1) for r in user.read_until("\r\ndone").splitlines()]
+    assert ["Ss", "/bin/sh"] in table and ["R+", "ps -o stat=,args="] in table and ["S", "sleep 500"] in table
+    assert not [r for r in table if r[1:] == ["sleep 1000"]]
+    user.type("exit\n")
+    user.end()
+
+
+def test_who_is_there(domain):
+    head, *users = domain("w").splitlines()
+    assert " up " in head and "load average" in head and users[0].split()[:2] == ["USER", "TTY"] and len(users) == 1
+
+
+def test_pstree_draws_the_tree(domain):
+    assert re.search(r"(^init\(1\)-\+-|[|`]-)(sh|dash)\(\d+\)---sleep\(\d+\)$", domain("pstree", "-p"), re.M)
+
+
+def test_fuser_and_killall_find_users_of_files(domain):
+    pid = domain("pgrep", "-x", "sleep").split()
+    assert domain("fuser", "/tmp/out").split() == pid
+    assert domain("lsof", "-t", "/tmp/out").split() == pid
+    assert domain("killall", "-0", "sleep") == ""
 
 
 def test_free_adds_up(domain):

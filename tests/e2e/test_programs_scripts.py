@@ -40,6 +40,10 @@ def test_bash(compare):
     compare("bash shell.sh", "shell.sh", ("diffutils", "grep"))
 
 
+def test_standard_streams_and_locale(compare):
+    compare("env -u LC_ALL bash streams.sh", "streams.sh", ("perl",))
+
+
 def test_coreutils_and_findutils(compare):
     compare("bash files.sh", "files.sh",
             ("findutils", "diffutils", "tar", "gzip", "sed", "grep", "util-linux"))

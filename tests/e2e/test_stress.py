@@ -1,8 +1,10 @@
 """stress-ng in a domain of two processors, its classes one after the other, checking its own results.
 
 Two stressors of each class for a second; all of them for a minute with LIBRETTOS_TEST_LONG=1, or as long as
-LIBRETTOS_STRESS_SECONDS says. Left out are stressors of what the kernel does not
-have (System V and POSIX message queues, ptrace, real-time policies): docs/processes.md and docs/io.md name them.
+LIBRETTOS_STRESS_SECONDS says. Left out are stressors of what the kernel does not have (ptrace, namespaces, ...):
+docs/processes.md and docs/io.md name them. "resources" is left out, too: when it is stopped before it has all its
+children it signals process numbers out of memory it never filled (stress-ng 0.15.06, on Linux as well), and may hit
+any process.
 """
 import json
 import os
@@ -25,9 +27,8 @@ CLASSES = {
     "signals": ["sigsegv", "sigfd", "sigpending", "sigq", "sigsuspend", "sigchld", "sigrt", "signest"],
     "files": ["hdd", "dentry", "dir", "rename", "link", "flock", "lockf", "seek", "fallocate", "getdent", "utime"],
     "shared memory": ["shm", "mmapfork"],
+    "scheduling": ["schedpolicy", "affinity", "ioprio", "yield", "resched"],
 }
-# sockpair opens all the files it may before it does anything, and the kernel keeps the objects of closed ones.
-LIMITED = ["prlimit", "--nofile=4096", "stress-ng"]
 SMALL = ["--vm-bytes", "32M", "--mmap-bytes", "16M", "--mremap-bytes", "8M", "--hdd-bytes", "16M",
          "--fallocate-bytes", "16M", "--shm-bytes", "1M", "--shm-objs", "8", "--memfd-bytes", "16M", "--pthread-max", "64",
          "--qsort-size", "4096"]
@@ -42,13 +43,12 @@ def free_memory(librettos):
 
 @pytest.mark.skipif(not shutil.which("stress-ng"), reason="no stress-ng")
 def test_every_class_with_its_own_checks(librettos):
-    librettos("run", "-d", "--name", "stress", "-c", 2, "-m", "384M", "--file", "/usr/bin/stress-ng", "--file",
-              "/usr/bin/prlimit", "sleep", 100000)
+    librettos("run", "-d", "--name", "stress", "-c", 2, "-m", "384M", "--file", "/usr/bin/stress-ng", "sleep", 100000)
     each = max(1, SECONDS // sum(map(len, CLASSES.values())))
     before = None
     for name, stressors in CLASSES.items():
         for stressor in stressors if SECONDS else stressors[:2]:
-            done = librettos("exec", "stress", *LIMITED, "--temp-path", "/tmp", "--verify", "--metrics-brief",
+            done = librettos("exec", "stress", "stress-ng", "--temp-path", "/tmp", "--verify", "--metrics-brief",
                              "--timeout", f"{each}s", *SMALL, f"--{stressor}", 2, timeout=60 + 3 * each, check=False)
             text = done.stdout + done.stderr
             assert done.returncode == 0, f"{name}: {stressor}: exit {done.returncode}\n{text}"

@@ -80,3 +80,13 @@ def test_the_terminal_is_as_before(keyboard):
     assert termios.tcgetattr(board.fd) == termios.tcgetattr(fresh)
     os.close(fresh)
     os.close(other)
+
+
+def test_the_streams_of_a_terminal_can_be_opened(keyboard):
+    board = keyboard("run", "-it", "--package", "coreutils", *SHELL)
+    board.read_until("# ")
+    board.line("echo a | tee /dev/stderr >/dev/null", "a\r\n")
+    board.type("(read x </dev/stdin; echo got $x >/dev/stdout)\nhello\n")
+    board.read_until("got hello\r\n")
+    board.type("exit\n")
+    assert board.wait() == 0

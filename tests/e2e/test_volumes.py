@@ -1,13 +1,15 @@
 """Directories of the host in domains: -v, as root and as an ordinary user."""
 import os
 import pwd
+import re
 import shutil
+import subprocess
 import tempfile
 import urllib.request
 
 import pytest
 
-from conftest import Librettos, run, wait_for
+from conftest import ROOT, Librettos, run, wait_for
 
 REDIS = ("redis-server", "--protected-mode", "no", "--bind", "0.0.0.0", "--save", "")
 ORDINARY = "nobody"  # who plays the ordinary user when root runs the tests
@@ -101,6 +103,30 @@ def test_read_only(volume):
     assert done.stdout == "kept\n" and done.returncode != 0
     assert done.stderr.count("Read-only file system") == 3
     assert os.listdir(volume.folder) == ["file"] and open(path).read() == "kept\n"
+
+
+def test_mount_flags_are_told(volume):
+    show = "grep ' /v ' /proc/mounts /proc/self/mountinfo"
+    done = volume("run", "--file", "/bin/grep", "-v", f"{volume.folder}:/v:ro", "/bin/sh", "-c", show)
+    mounts, info = [line.split(":", 1)[1] for line in done.stdout.splitlines()]
+    assert mounts.split()[2:4] == ["9p", "ro,nosuid,nodev,relatime"]
+    assert info.split()[5] == "ro,nosuid,nodev,relatime" and info.split()[-1] == "ro"
+
+
+def test_changes_in_the_domain_are_told_to_watches(volume):
+    """The guest tests of inotify, in a directory of a volume; three of them need what a volume does not have."""
+    program = os.path.join(volume.folder, "inotify_events")
+    subprocess.run(["gcc", "-pthread", os.path.join(ROOT, "tests/guest/inotify_events.c"), "-o", program], check=True)
+    os.chmod(program, 0o755)
+    done = volume("run", "-v", f"{volume.folder}:/tmp", "--file", f"{program}:/srv/inotify_events",
+                  "/bin/sh", "-c", "/srv/inotify_events", check=False)
+    results = dict(re.findall(r"^(?:ok|not ok) (\w+)(.*)$", done.stdout, re.M))
+    failed = {name for name, why in results.items() if why}
+    assert len(results) > 20 and failed == {
+        "making_and_removing_in_a_directory",  # mkfifo
+        "exchanging_tells_both",  # RENAME_EXCHANGE
+        "copies_inside_the_kernel_are_told",  # fallocate
+    }, done.stdout
 
 
 def test_owners_and_modes(volume):

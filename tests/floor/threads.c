@@ -326,6 +326,11 @@ int thread_set_affinity(struct thread *t, cpumask_t mask)
     return 0;
 }
 
+void thread_grace_period(void)
+{
+    /* One CPU: while this thread runs, all others sleep or have yielded. */
+}
+
 void thread_wake(struct thread *t)
 {
     if (t->state == THREAD_SLEEPING)

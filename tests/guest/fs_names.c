@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
@@ -256,6 +257,33 @@ static void a_file_without_names_is_not_linked_again(void)
     int fd = open("gone", O_RDWR);
     CHECK(unlink("gone") == 0);
     CHECK_ERRNO(linkat(fd, "", AT_FDCWD, "back", AT_EMPTY_PATH), ENOENT);
+    close(fd);
+}
+
+static void a_deleted_file_is_opened_by_its_descriptor(void)
+{
+    char path[64], target[128], text[8];
+    make("gone");
+    int fd = open("gone", O_RDWR);
+    CHECK(write(fd, "bytes", 5) == 5 && unlink("gone") == 0);
+    snprintf(path, sizeof(path), "/dev/fd/%d", fd);
+    ssize_t n = readlink(path, target, sizeof(target));
+    CHECK(n > 15 && !memcmp(target + n - 15, "/gone (deleted)", 15));
+    int other = open(path, O_RDONLY);
+    CHECK(other >= 0 && read(other, text, sizeof(text)) == 5 && !memcmp(text, "bytes", 5));
+    CHECK(lseek(fd, 0, SEEK_CUR) == 5 && lseek(other, 0, SEEK_SET) == 0); /* each its position */
+    close(other);
+    other = open(path, O_WRONLY | O_TRUNC);
+    CHECK(other >= 0 && lseek(fd, 0, SEEK_END) == 0);
+    close(other);
+    close(fd);
+    fd = memfd_create("mem", 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    CHECK(write(fd, "bytes", 5) == 5);
+    other = open(path, O_RDONLY);
+    CHECK(other >= 0 && read(other, text, sizeof(text)) == 5);
+    CHECK_ERRNO(write(other, "x", 1), EBADF);
+    close(other);
     close(fd);
 }
 
@@ -646,6 +674,7 @@ int main(void)
     CASE(a_nameless_file_gets_a_name);
     CASE(an_exclusive_nameless_file_stays_nameless);
     CASE(a_file_without_names_is_not_linked_again);
+    CASE(a_deleted_file_is_opened_by_its_descriptor);
     CASE(a_path_descriptor_only_names);
     CASE(a_path_descriptor_of_a_directory);
     CASE(a_path_descriptor_of_a_link);

@@ -56,6 +56,38 @@ static void limit_of_descriptors_holds(void)
         close(fds[--n]);
 }
 
+static long files_in_the_system(void)
+{
+    long n = -1;
+    FILE *f = fopen("/proc/sys/fs/file-nr", "r");
+    if (f) {
+        if (fscanf(f, "%ld", &n) != 1)
+            n = -1;
+        fclose(f);
+    }
+    return n;
+}
+
+static void closed_files_give_their_memory_back(void)
+{
+    enum { MANY = 15000 };
+    struct rlimit old, many;
+    CHECK(getrlimit(RLIMIT_NOFILE, &old) == 0);
+    many = old;
+    many.rlim_cur = old.rlim_max;
+    CHECK(setrlimit(RLIMIT_NOFILE, &many) == 0 && many.rlim_cur > MANY);
+    int first = open("/dev/null", O_RDONLY), last = first;
+    while (last - first < MANY && last >= 0)
+        last = open("/dev/null", O_RDONLY);
+    CHECK(last - first == MANY);
+    CHECK(files_in_the_system() > MANY);
+    CHECK(syscall(SYS_close_range, first, last, 0) == 0);
+    for (int i = 0; i < 500 && files_in_the_system() > MANY / 2; i++)
+        usleep(10000); /* it takes a moment, on Linux too */
+    CHECK(files_in_the_system() < MANY / 2);
+    CHECK(setrlimit(RLIMIT_NOFILE, &old) == 0);
+}
+
 static void open_flags_mean_what_they_say(void)
 {
     char buf[16];
@@ -293,6 +325,7 @@ int main(void)
     own_directory();
     CASE(lowest_descriptor_is_taken);
     CASE(limit_of_descriptors_holds);
+    CASE(closed_files_give_their_memory_back);
     CASE(open_flags_mean_what_they_say);
     CASE(positions_are_shared_and_separate);
     CASE(hostile_arguments_are_refused);

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -419,6 +421,62 @@ static void a_pipe_behind_a_link_is_told(void)
     done();
 }
 
+static int again(int fd, int flags)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "/dev/fd/%d", fd);
+    return open(name, flags);
+}
+
+static void opening_a_descriptor_makes_another_end(void)
+{
+    char c;
+    fresh(0);
+    int w2 = again(w, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK), r2 = again(w, O_RDONLY);
+    CHECK(w2 >= 0 && r2 >= 0);
+    CHECK(fcntl(w2, F_GETFL) & O_NONBLOCK && !(fcntl(w, F_GETFL) & O_NONBLOCK));
+    CHECK_ERRNO(read(w2, &c, 1), EBADF);
+    CHECK_ERRNO(write(r2, "x", 1), EBADF);
+    close(w);
+    close(r);
+    CHECK(write(w2, "x", 1) == 1 && read(r2, &c, 1) == 1 && c == 'x');
+    int both = again(r2, O_RDWR);
+    CHECK(both >= 0 && write(both, "y", 1) == 1 && read(both, &c, 1) == 1 && c == 'y');
+    close(both);
+    CHECK_ERRNO(read(again(r2, O_RDONLY | O_NONBLOCK), &c, 1), EAGAIN);
+    close(w2);
+    CHECK(read(r2, &c, 1) == 0);
+    CHECK_ERRNO(again(r2, O_RDONLY | O_DIRECTORY), ENOTDIR);
+    CHECK_ERRNO(again(r2, O_WRONLY | O_CREAT | O_EXCL), EEXIST);
+    close(r2);
+    CHECK_ERRNO(again(r2, O_RDONLY), ENOENT);
+}
+
+static void opening_a_descriptor_of_a_fifo(void)
+{
+    char c;
+    unlink("again");
+    CHECK(mkfifo("again", 0600) == 0);
+    r = open("again", O_RDONLY | O_NONBLOCK);
+    CHECK(r >= 0 && unlink("again") == 0);
+    w = again(r, O_WRONLY);
+    CHECK(w >= 0 && write(w, "x", 1) == 1 && read(r, &c, 1) == 1);
+    done();
+}
+
+static void what_has_no_name_cannot_be_opened_again(void)
+{
+    int pair[2], e = eventfd(0, 0), ep = epoll_create1(0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0 && e >= 0 && ep >= 0);
+    CHECK_ERRNO(again(pair[0], O_RDWR), ENXIO);
+    CHECK_ERRNO(again(e, O_RDWR), ENXIO);
+    CHECK_ERRNO(again(ep, O_RDONLY), ENXIO);
+    close(pair[0]);
+    close(pair[1]);
+    close(e);
+    close(ep);
+}
+
 int main(void)
 {
     own_directory();
@@ -444,5 +502,8 @@ int main(void)
     CASE(vmsplice_both_ways);
     CASE(splice_between_a_socket_and_a_file);
     CASE(a_pipe_behind_a_link_is_told);
+    CASE(opening_a_descriptor_makes_another_end);
+    CASE(opening_a_descriptor_of_a_fifo);
+    CASE(what_has_no_name_cannot_be_opened_again);
     return check_result();
 }

@@ -1,6 +1,7 @@
 /* /proc as programs read it: the files of a process, and those of the system. */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <mntent.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
@@ -8,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -442,6 +444,31 @@ static void versions_and_file_systems(void)
     CHECK(slurp("/proc/swaps") > 0 && !strncmp(text, "Filename", 8));
 }
 
+/* Each line of /proc/mounts has what statvfs has. */
+static void mount_flags_are_told(void)
+{
+    static const struct {
+        const char *name;
+        unsigned long flag;
+    } options[] = {{"ro", ST_RDONLY},     {"nosuid", ST_NOSUID},   {"nodev", ST_NODEV},
+                   {"noexec", ST_NOEXEC}, {"noatime", ST_NOATIME}, {"relatime", ST_RELATIME}};
+    struct mntent *m;
+    struct statvfs v;
+    int found = 0;
+    FILE *f = setmntent("/proc/self/mounts", "r");
+    CHECK(f);
+    while ((m = getmntent(f)) != NULL) {
+        if (strcmp(m->mnt_dir, "/proc") && strcmp(m->mnt_dir, "/dev") && strcmp(m->mnt_dir, "/"))
+            continue;
+        CHECK(statvfs(m->mnt_dir, &v) == 0);
+        for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+            CHECK(!hasmntopt(m, options[i].name) == !(v.f_flag & options[i].flag));
+        found++;
+    }
+    endmntent(f);
+    CHECK(found >= 2);
+}
+
 static void mounts_have_their_forms(void)
 {
     CHECK(slurp("/proc/mounts") > 0 && strstr(text, " / ") && strstr(text, "proc /proc proc rw"));
@@ -555,6 +582,7 @@ int main(int argc, char **argv)
     CASE(vmstat_and_diskstats_are_there);
     CASE(versions_and_file_systems);
     CASE(mounts_have_their_forms);
+    CASE(mount_flags_are_told);
     CASE(settings_are_numbers);
     CASE(tables_of_the_network);
     CASE(the_directory_lists_processes);

@@ -199,6 +199,130 @@ static void hogs_spread(void)
         CHECK(used[i] > sum / n / 4);
 }
 
+/* --- real time -------------------------------------------------------------------------------- */
+
+static int64_t *shared; /* between processes: when they ended and started */
+enum { STARTED = 4 };
+
+static void on_one_processor(void)
+{
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(0, &one);
+    CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+}
+
+static void become(int policy, int priority)
+{
+    struct sched_param p = {priority};
+    if (sched_setscheduler(0, policy, &p))
+        _exit(1);
+}
+
+/* Starts a child that computes for this long and then notes the time in shared[slot]. It gets its
+ * policy while it is stopped, so it queues up behind those of its priority. */
+static void launch(int slot, int policy, int priority, int64_t ns)
+{
+    struct sched_param p = {priority};
+    pid_t pid = fork();
+    if (pid == 0) {
+        raise(SIGSTOP);
+        int64_t begin = shared[STARTED + slot] = now_ns();
+        while (now_ns() - begin < ns)
+            ;
+        shared[slot] = now_ns();
+        _exit(0);
+    }
+    CHECK(waitpid(pid, NULL, WUNTRACED) == pid && sched_setscheduler(pid, policy, &p) == 0);
+    CHECK(kill(pid, SIGCONT) == 0);
+}
+
+/* The parent of each case runs above all, so that its children begin together. */
+static void begin_real_time(void)
+{
+    on_one_processor();
+    shared[0] = shared[1] = shared[2] = 0;
+    become(SCHED_FIFO, 50);
+}
+
+static void end_real_time(int children)
+{
+    for (int i = 0; i < children; i++)
+        CHECK(wait(NULL) > 0);
+    become(SCHED_OTHER, 0);
+}
+
+static void real_time_runs_before_the_others(void)
+{
+    begin_real_time();
+    launch(0, SCHED_OTHER, 0, 50000000);
+    launch(1, SCHED_FIFO, 10, 300000000);
+    end_real_time(2);
+    CHECK(shared[1] < shared[0]);
+}
+
+static void higher_priorities_run_first(void)
+{
+    begin_real_time();
+    launch(0, SCHED_FIFO, 10, 20000000);
+    launch(1, SCHED_RR, 20, 50000000);
+    launch(2, SCHED_FIFO, 30, 100000000);
+    end_real_time(3);
+    CHECK(shared[2] < shared[1] && shared[1] < shared[0]);
+}
+
+static void fifo_goes_on_until_it_sleeps(void)
+{
+    begin_real_time();
+    launch(0, SCHED_FIFO, 10, 250000000);
+    launch(1, SCHED_FIFO, 10, 1000000);
+    end_real_time(2);
+    CHECK(shared[0] < shared[1]);
+}
+
+static void round_robin_takes_turns(void)
+{
+    begin_real_time();
+    launch(0, SCHED_RR, 10, 350000000);
+    launch(1, SCHED_RR, 10, 1000000);
+    end_real_time(2);
+    CHECK(shared[1] < shared[0]);
+}
+
+/* Whoever is of less importance gives way, on whatever processor. */
+static void real_time_takes_all_processors(void)
+{
+    if (hogs < 4) /* two for each processor */
+        return;
+    start_hogs();
+    become(SCHED_FIFO, 50);
+    shared[0] = shared[1] = 0;
+    launch(0, SCHED_FIFO, 10, 300000000);
+    launch(1, SCHED_FIFO, 20, 300000000);
+    end_real_time(2);
+    stop_hogs();
+    CHECK(shared[STARTED + 0] < shared[1] && shared[STARTED + 1] < shared[0]);
+}
+
+static void real_time_leaves_a_little(void)
+{
+    begin_real_time();
+    launch(0, SCHED_FIFO, 10, 1500000000);
+    launch(1, SCHED_OTHER, 0, 1000000);
+    end_real_time(2);
+    CHECK(shared[1] < shared[0]);
+}
+
+static void a_real_time_sleeper_wakes_at_once(void)
+{
+    start_hogs();
+    become(SCHED_FIFO, 10);
+    int64_t late = typical(sleep_lateness);
+    become(SCHED_OTHER, 0);
+    stop_hogs();
+    CHECK(late < SOON / 2);
+}
+
 int main(void)
 {
     hogs = 2 * (int)sysconf(_SC_NPROCESSORS_ONLN);
@@ -209,5 +333,13 @@ int main(void)
     CASE(hogs_share_one_processor);
     CASE(nice_hogs_get_less);
     CASE(hogs_spread);
+    shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CASE(real_time_takes_all_processors);
+    CASE(real_time_runs_before_the_others);
+    CASE(higher_priorities_run_first);
+    CASE(fifo_goes_on_until_it_sleeps);
+    CASE(round_robin_takes_turns);
+    CASE(real_time_leaves_a_little);
+    CASE(a_real_time_sleeper_wakes_at_once);
     return check_result();
 }

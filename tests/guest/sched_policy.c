@@ -50,6 +50,73 @@ static void policies_are_kept_and_inherited(void)
     CHECK(in_child(batch_and_idle) == 0);
 }
 
+/* Policy and priority of ourselves, from /proc. */
+static void stat_has(int policy, int priority)
+{
+    int shown, rt, is;
+    char line[512];
+    FILE *f = fopen("/proc/self/stat", "r");
+    CHECK(f && fgets(line, sizeof(line), f));
+    fclose(f);
+    CHECK(sscanf(strrchr(line, ')') + 1,
+                 " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %d %*d %*d %*d %*u "
+                 "%*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d %*d %d %d",
+                 &shown, &rt, &is) == 3);
+    CHECK(is == policy && rt == priority && shown == (priority ? -1 - priority : 20));
+}
+
+static void real_time(void)
+{
+    struct sched_param p = {0}, ten = {10}, zero = {0};
+    struct timespec t;
+    CHECK(sched_setscheduler(0, SCHED_FIFO, &ten) == 0 && sched_getscheduler(0) == SCHED_FIFO);
+    CHECK(sched_getparam(0, &p) == 0 && p.sched_priority == 10);
+    stat_has(SCHED_FIFO, 10);
+    CHECK(sched_rr_get_interval(0, &t) == 0 && !t.tv_sec && !t.tv_nsec);
+    p.sched_priority = 20;
+    CHECK(sched_setparam(0, &p) == 0 && sched_getscheduler(0) == SCHED_FIFO);
+    CHECK_ERRNO(sched_setparam(0, &zero), EINVAL);
+    CHECK(sched_setscheduler(0, SCHED_RR, &p) == 0 && sched_rr_get_interval(0, &t) == 0);
+    CHECK(!t.tv_sec && t.tv_nsec == 100000000);
+    stat_has(SCHED_RR, 20);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(sched_getscheduler(0) != SCHED_RR || sched_getparam(0, &p) || p.sched_priority != 20);
+    CHECK(child_status(pid) == 0);
+    CHECK(sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &ten) == 0);
+    CHECK(sched_getscheduler(0) == (SCHED_FIFO | SCHED_RESET_ON_FORK));
+    pid = fork();
+    if (pid == 0)
+        _exit(sched_getscheduler(0) != SCHED_OTHER || sched_getparam(0, &p) || p.sched_priority);
+    CHECK(child_status(pid) == 0);
+    CHECK(sched_setscheduler(0, SCHED_OTHER, &zero) == 0 && sched_getscheduler(0) == SCHED_OTHER);
+    stat_has(SCHED_OTHER, 0);
+}
+
+static void real_time_is_kept_and_inherited(void)
+{
+    CHECK(in_child(real_time) == 0);
+}
+
+static void real_time_by_limit(void)
+{
+    struct sched_param five = {5}, six = {6}, zero = {0};
+    struct rlimit limit = {5, 5};
+    if (setrlimit(RLIMIT_RTPRIO, &limit) && errno == EPERM)
+        return; /* in a container root may not raise it */
+    CHECK(setresuid(USER, USER, USER) == 0);
+    CHECK_ERRNO(sched_setscheduler(0, SCHED_RR, &six), EPERM);
+    CHECK(sched_setscheduler(0, SCHED_RR, &five) == 0);
+    CHECK_ERRNO(sched_setparam(0, &six), EPERM);
+    CHECK(sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &zero) == 0);
+    CHECK_ERRNO(sched_setscheduler(0, SCHED_OTHER, &zero), EPERM);
+}
+
+static void a_limit_gives_real_time(void)
+{
+    CHECK(in_child(real_time_by_limit) == 0);
+}
+
 static void no_right_to_real_time(void)
 {
     struct sched_param one = {1};
@@ -100,6 +167,47 @@ static void affinity_decides_where(void)
     }
     CHECK(sched_setaffinity(0, sizeof(old), &old) == 0);
     CHECK_ERRNO(syscall(SYS_getcpu, 8, NULL, NULL), EFAULT);
+}
+
+static int io_priority(int which, int who)
+{
+    return (int)syscall(SYS_ioprio_get, which, who);
+}
+static long set_io_priority(int which, int who, int class, int level)
+{
+    return syscall(SYS_ioprio_set, which, who, class << 13 | level);
+}
+enum { PROCESS = 1, GROUP, OWNER };
+enum { NONE, REALTIME, BEST_EFFORT, IDLE };
+
+static void io_priorities(void)
+{
+    CHECK(set_io_priority(PROCESS, 0, BEST_EFFORT, 6) == 0);
+    CHECK(io_priority(PROCESS, 0) == (BEST_EFFORT << 13 | 6));
+    CHECK(io_priority(PROCESS, getpid()) == (BEST_EFFORT << 13 | 6));
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(io_priority(PROCESS, 0) != (BEST_EFFORT << 13 | 6));
+    CHECK(child_status(pid) == 0);
+    CHECK(setpgid(0, 0) == 0 && io_priority(GROUP, 0) == (BEST_EFFORT << 13 | 6));
+    CHECK(set_io_priority(GROUP, getpid(), REALTIME, 0) == 0); /* root */
+    CHECK(io_priority(PROCESS, 0) == REALTIME << 13);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, NONE, 1), EINVAL);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, 4, 0), EINVAL);
+    CHECK_ERRNO(set_io_priority(4, 0, IDLE, 0), EINVAL);
+    CHECK_ERRNO(set_io_priority(0, 0, IDLE, 0), EINVAL);
+    CHECK_ERRNO(io_priority(7, 0), EINVAL);
+    CHECK_ERRNO(io_priority(PROCESS, 99999), ESRCH);
+    CHECK_ERRNO(set_io_priority(PROCESS, 99999, IDLE, 0), ESRCH);
+    CHECK(setresuid(USER, USER, USER) == 0);
+    CHECK_ERRNO(set_io_priority(PROCESS, 0, REALTIME, 4), EPERM);
+    CHECK_ERRNO(set_io_priority(PROCESS, getppid(), IDLE, 0), EPERM);
+    CHECK(set_io_priority(PROCESS, 0, IDLE, 0) == 0 && io_priority(PROCESS, 0) == IDLE << 13);
+}
+
+static void io_priorities_are_kept(void)
+{
+    CHECK(in_child(io_priorities) == 0);
 }
 
 static void niceness(void)
@@ -345,7 +453,10 @@ int main(void)
     own_directory();
     CASE(policies_are_checked);
     CASE(policies_are_kept_and_inherited);
+    CASE(real_time_is_kept_and_inherited);
+    CASE(a_limit_gives_real_time);
     CASE(real_time_needs_a_right);
+    CASE(io_priorities_are_kept);
     CASE(affinity_is_checked);
     CASE(affinity_decides_where);
     CASE(nice_values_only_grow_for_users);

@@ -1,58 +1,22 @@
 /* Handlers: their flags, stacks and masks, and what becomes of the calls they interrupt. */
 #define _GNU_SOURCE
-#include <poll.h>
 #include <semaphore.h>
 #include <setjmp.h>
-#include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "child.h"
+#include "disturb.h"
 
 #ifndef SS_AUTODISARM
 #define SS_AUTODISARM (1U << 31)
 #endif
 
-static volatile int seen;
 static stack_t in_handler;
 static int altstack_errno;
-
-static void count(int signo)
-{
-    (void)signo;
-    seen++;
-}
-
-static void handle(int flags)
-{
-    struct sigaction sa = {.sa_handler = count, .sa_flags = flags};
-    sigaction(SIGUSR1, &sa, NULL);
-    seen = 0;
-}
-
-static void (*let_go)(void); /* ends a restarted call */
-
-/* Signals this process once it sleeps, and ends its call once it sleeps again. */
-static pid_t disturb(void)
-{
-    pid_t me = getpid(), pid = fork();
-    if (pid == 0) {
-        until_asleep(me);
-        kill(me, SIGUSR1);
-        if (let_go) {
-            usleep(20000);
-            until_asleep(me);
-            let_go();
-        }
-        _exit(0);
-    }
-    return pid;
-}
 
 static int fds[2];
 
@@ -118,31 +82,6 @@ static void futexes_restart(void)
     CHECK(sem_wait(shared_sem) == 0 && seen == 1);
     CHECK(child_status(pid) == 0);
     munmap(shared_sem, 4096);
-}
-
-/* Calls that never restart, whatever SA_RESTART says: signal(7). */
-static void calls_with_timeouts_do_not_restart(void)
-{
-    struct pollfd pfd = {.fd = -1};
-    struct timeval tv = {20, 0};
-    let_go = NULL;
-    handle(SA_RESTART);
-    pid_t pid = disturb();
-    CHECK_ERRNO(poll(&pfd, 1, 20000), EINTR);
-    CHECK(child_status(pid) == 0);
-    pid = disturb();
-    CHECK_ERRNO(select(0, NULL, NULL, NULL, &tv), EINTR);
-    CHECK(child_status(pid) == 0);
-    int ep = epoll_create1(0);
-    struct epoll_event ev;
-    pid = disturb();
-    CHECK_ERRNO(epoll_wait(ep, &ev, 1, 20000), EINTR);
-    CHECK(child_status(pid) == 0);
-    close(ep);
-    pid = disturb();
-    CHECK_ERRNO(pause(), EINTR);
-    CHECK(child_status(pid) == 0);
-    CHECK(seen == 4);
 }
 
 static void flock_restarts(void)
@@ -382,7 +321,6 @@ int main(int argc, char **argv)
     CASE(sockets_restart);
     CASE(waits_restart);
     CASE(futexes_restart);
-    CASE(calls_with_timeouts_do_not_restart);
     CASE(flock_restarts);
     CASE(ignored_signals_interrupt_nothing);
     CASE(stop_and_continue_interrupt_no_sleep);

@@ -1,6 +1,7 @@
 /* Pseudo-terminals, controlling terminals and job control. */
 #define _GNU_SOURCE
 #include <poll.h>
+#include <stdbool.h>
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -226,10 +227,25 @@ static void on_winch(int signo)
     winched++;
 }
 
+/* Number and foreground group of our terminal, from /proc. */
+static void stat_has_terminal(unsigned dev, int group)
+{
+    unsigned tty;
+    int foreground;
+    FILE *f = fopen("/proc/self/stat", "r");
+    CHECK(f && fscanf(f, "%*d (%*[^)]) %*c %*d %*d %*d %u %d", &tty, &foreground) == 2);
+    fclose(f);
+    CHECK(tty == dev && foreground == group);
+}
+
 static void session_with_tty(void)
 {
+    struct stat st;
     CHECK(setsid() == getpid());
+    stat_has_terminal(0, -1);
     CHECK(ioctl(slave, TIOCSCTTY, 0) == 0 && ioctl(slave, TIOCSCTTY, 0) == 0);
+    CHECK(fstat(slave, &st) == 0);
+    stat_has_terminal((unsigned)st.st_rdev, getpid());
     CHECK(tcgetpgrp(slave) == getpid() && tcgetsid(slave) == getpid());
     int fd = open("/dev/tty", O_RDWR);
     CHECK(fd >= 0 && tcgetpgrp(fd) == getpid());
@@ -247,6 +263,119 @@ static void member_with_tty(void)
 {
     CHECK_ERRNO(ioctl(slave, TIOCSCTTY, 0), EPERM); /* not a leader */
     CHECK_ERRNO(tcgetpgrp(slave), ENOTTY);
+}
+
+static short master_events(void)
+{
+    struct pollfd p = {.fd = master, .events = POLLIN | POLLPRI};
+    CHECK(poll(&p, 1, 0) >= 0);
+    return p.revents;
+}
+
+/* Types a key and waits until output goes on (or not): on Linux keys take a moment. */
+static void key_starts(const char *key, bool on)
+{
+    struct pollfd p = {.fd = slave, .events = POLLOUT};
+    type(key);
+    for (int i = 0; i < 500 && poll(&p, 1, 0) != on; i++)
+        usleep(10000);
+    CHECK(poll(&p, 1, 0) == on);
+}
+
+static void output_is_stopped_by_keys_and_calls(void)
+{
+    char c;
+    open_pair();
+    CHECK(fcntl(slave, F_SETFL, O_NONBLOCK) == 0 && fcntl(master, F_SETFL, O_NONBLOCK) == 0);
+    key_starts("\023", false); /* ^S */
+    CHECK_ERRNO(write(slave, "x", 1), EAGAIN);
+    key_starts("\021", true);
+    CHECK(write(slave, "x", 1) == 1);
+    expect("x");
+    CHECK(tcflow(slave, TCOOFF) == 0);
+    CHECK_ERRNO(write(slave, "y", 1), EAGAIN);
+    CHECK(tcflow(slave, TCOON) == 0 && write(slave, "y", 1) == 1);
+    expect("y");
+    CHECK(tcflow(slave, TCIOFF) == 0);
+    expect("\023");
+    CHECK(tcflow(slave, TCION) == 0);
+    expect("\021");
+    CHECK_ERRNO(ioctl(slave, TCXONC, 4), EINVAL);
+    type("lost\n");
+    expect("lost");
+    CHECK(tcflush(slave, TCIFLUSH) == 0);
+    CHECK_ERRNO(read(slave, &c, 1), EAGAIN);
+    CHECK_ERRNO(ioctl(slave, TCFLSH, 3), EINVAL);
+    struct termios t;
+    CHECK(tcgetattr(slave, &t) == 0);
+    t.c_iflag &= ~IXON;
+    CHECK(tcsetattr(slave, TCSANOW, &t) == 0);
+    key_starts("\023", true);
+    CHECK(write(slave, "x", 1) == 1);
+    close_pair();
+}
+
+static void start_keys_wake_a_stopped_writer(void)
+{
+    open_pair();
+    key_starts("\023", false);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(write(slave, "late", 4) == 4 ? 0 : 1);
+    until_asleep(pid);
+    CHECK(master_events() == 0);
+    type("\021");
+    expect("late");
+    CHECK(child_status(pid) == 0);
+    close_pair();
+}
+
+/* The next read of the master is this status, alone. */
+static void status_is(int status)
+{
+    unsigned char buf[8];
+    CHECK(master_events() == (POLLIN | POLLPRI));
+    CHECK(read(master, buf, sizeof(buf)) == 1 && buf[0] == status);
+}
+
+static void packet_mode_tells_the_master(void)
+{
+    char buf[16];
+    int on = 1, off = 0, is = -1;
+    struct termios t;
+    open_pair();
+    CHECK(ioctl(master, TIOCPKT, &on) == 0 && ioctl(master, TIOCGPKT, &is) == 0 && is == 1);
+    CHECK_ERRNO(ioctl(slave, TIOCPKT, &on), ENOTTY);
+    CHECK(fcntl(master, F_SETFL, O_NONBLOCK) == 0);
+    CHECK_ERRNO(read(master, buf, sizeof(buf)), EAGAIN);
+    CHECK(write(slave, "data", 4) == 4 && master_events() == POLLIN);
+    CHECK(read(master, buf, 3) == 3 && buf[0] == TIOCPKT_DATA && !memcmp(buf + 1, "da", 2));
+    CHECK(read(master, buf, sizeof(buf)) == 3 && buf[0] == TIOCPKT_DATA && buf[1] == 't');
+
+    CHECK(tcflow(slave, TCOOFF) == 0);
+    status_is(TIOCPKT_STOP);
+    CHECK(tcflow(slave, TCOON) == 0);
+    status_is(TIOCPKT_START);
+    CHECK(tcflush(slave, TCIFLUSH) == 0);
+    status_is(TIOCPKT_FLUSHREAD);
+    CHECK(tcflush(slave, TCIOFLUSH) == 0);
+    status_is(TIOCPKT_FLUSHREAD | TIOCPKT_FLUSHWRITE);
+    CHECK(tcgetattr(slave, &t) == 0 && t.c_iflag & IXON);
+    t.c_iflag &= ~IXON;
+    CHECK(tcsetattr(slave, TCSANOW, &t) == 0);
+    status_is(TIOCPKT_NOSTOP);
+    t.c_lflag &= ~ECHO;
+    CHECK(tcsetattr(slave, TCSANOW, &t) == 0 && master_events() == 0); /* nothing that matters */
+    t.c_iflag |= IXON;
+    CHECK(tcsetattr(slave, TCSANOW, &t) == 0);
+    CHECK(write(slave, "x", 1) == 1);
+    status_is(TIOCPKT_DOSTOP); /* before what is written */
+    CHECK(read(master, buf, sizeof(buf)) == 2 && buf[0] == TIOCPKT_DATA && buf[1] == 'x');
+
+    CHECK(ioctl(master, TIOCPKT, &off) == 0 && write(slave, "x", 1) == 1);
+    CHECK(read(master, buf, sizeof(buf)) == 1 && buf[0] == 'x');
+    CHECK_ERRNO(ioctl(master, TIOCPKT, NULL), EFAULT);
+    close_pair();
 }
 
 static void leaders_take_terminals(void)
@@ -525,6 +654,9 @@ int main(void)
     CASE(a_closed_side_is_noticed);
     CASE(nonblocking_sides_do_not_wait);
     CASE(a_writer_waits_for_its_reader);
+    CASE(output_is_stopped_by_keys_and_calls);
+    CASE(start_keys_wake_a_stopped_writer);
+    CASE(packet_mode_tells_the_master);
     CASE(leaders_take_terminals);
     CASE(opening_takes_the_terminal);
     CASE(sizes_are_told);

@@ -197,6 +197,12 @@ static bool next_pid(uint64_t *pid)
     return true;
 }
 
+static int reopen(struct file *f, unsigned flags, struct file **out)
+{
+    *out = file_alloc(f->ops, NULL, flags);
+    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
+}
+
 static void dynamic_directories(void **state)
 {
     (void)state;
@@ -213,14 +219,21 @@ static void dynamic_directories(void **state)
     assert_int_equal(look(root(), "/proc/7/root", LOOKUP_FOLLOW | LOOKUP_DIRECTORY), 0);
     assert_int_equal(look(root(), "/proc/7/root/..", 0), 0);
 
-    magic_file = file_alloc(NULL, NULL, OPEN_RDWR); /* a pipe, say */
+    static const struct file_ops pipe_ops = {.name = "pipe", .reopen = reopen}, no_ops = {0};
+    magic_file = file_alloc(&pipe_ops, NULL, OPEN_RDWR);
     struct file *f;
     assert_int_equal(vfs_open(root(), NULL, "/proc/7/file", OPEN_RDONLY, 0, &f), 0);
-    assert_ptr_equal(f, magic_file);
+    assert_ptr_not_equal(f, magic_file);
+    assert_int_equal(f->flags, OPEN_RDONLY);
     file_put(f);
-    assert_int_equal(vfs_open(root(), NULL, "/proc/7/file", OPEN_WRONLY | OPEN_CREAT, 0, &f), 0);
-    assert_ptr_equal(f, magic_file);
+    unsigned flags = OPEN_WRONLY | OPEN_CREAT | OPEN_NONBLOCK;
+    assert_int_equal(vfs_open(root(), NULL, "/proc/7/file", flags, 0, &f), 0);
+    assert_int_equal(f->flags, OPEN_WRONLY | OPEN_NONBLOCK);
     file_put(f);
+    assert_int_equal(try_open(root(), "/proc/7/file", OPEN_DIRECTORY), -ENOTDIR);
+    assert_int_equal(try_open(root(), "/proc/7/file", OPEN_PATH), -ENXIO);
+    magic_file->ops = &no_ops;
+    assert_int_equal(try_open(root(), "/proc/7/file", OPEN_RDONLY), -ENXIO);
     assert_int_equal(look(root(), "/proc/7/file", LOOKUP_FOLLOW), -ENXIO);
     assert_int_equal(look(root(), "/proc/7/file/x", 0), -ENOTDIR);
     assert_int_equal(try_open(root(), "/proc/7/file", OPEN_NOFOLLOW), -ELOOP);
