@@ -9,6 +9,7 @@
 #include "linux/netlink_socket.h"
 #include "linux/process.h"
 #include "linux/sock.h"
+#include "net/nd.h"
 #include "net/neigh.h"
 #include "net/view.h"
 
@@ -267,6 +268,10 @@ static int change_address(const struct nlmsghdr *h, bool add)
     if (n->shared)
         return -EOPNOTSUPP; /* its addresses are the network server's */
     a.prefix = i->ifa_prefixlen;
+    uint32_t flags = i->ifa_flags;
+    find_u32(h, sizeof(*i), IFA_FLAGS, &flags);
+    if (!(flags & IFA_F_NODAD))
+        a.state = (uint8_t)nd_first_state(n, &a.addr);
     return add ? new_address(n, h, &a) : netif_del_addr(n, &a.addr);
 }
 

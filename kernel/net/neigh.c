@@ -336,9 +336,9 @@ static void send_queued(struct neighbour *nb, struct pkt *list)
 static void learn(struct neighbour *nb, const uint8_t *mac, unsigned flags)
 {
     bool known = nb->state >= NEIGH_STALE;
-    bool differs = !known || !mac_equal(nb->header.b, mac);
+    bool differs = mac && (!known || !mac_equal(nb->header.b, mac));
 
-    if (nb->state == NEIGH_PERMANENT)
+    if (nb->state == NEIGH_PERMANENT || (!mac && !known))
         return;
     if (known && differs && !(flags & LEARN_OVERRIDE)) {
         if (nb->state == NEIGH_REACHABLE)
@@ -360,7 +360,7 @@ static void learn(struct neighbour *nb, const uint8_t *mac, unsigned flags)
         nb->router = false;
 }
 
-void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t mac[MAC_LEN],
+void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t *mac,
                      unsigned flags)
 {
     struct neighbour *nb = lookup(n, addr, flags & LEARN_CREATE);

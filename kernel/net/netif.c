@@ -161,6 +161,7 @@ int netif_add_addr_full(struct netif *n, const struct netif_addr *want)
     if (!e)
         return -ENOMEM;
     *e = *want;
+    e->added = time_now();
     spin_lock_bh(&net_config_lock);
     int err = find_addr(n, &want->addr) ? -EEXIST : 0;
     if (!err) {
@@ -174,8 +175,8 @@ int netif_add_addr_full(struct netif *n, const struct netif_addr *want)
         kfree(e);
         return err;
     }
-    if (!ip_is_v4(&want->addr) && !(n->flags & NETIF_LOOPBACK))
-        nd_address_added(n, &want->addr);
+    if (!(n->flags & NETIF_LOOPBACK))
+        nd_address_added(n, want);
     return 0;
 }
 
@@ -184,7 +185,7 @@ int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix)
     struct netif_addr e = {
         .addr = *a,
         .prefix = prefix,
-        .state = ADDR_PREFERRED,
+        .state = (uint8_t)nd_first_state(n, a),
         .origin = ADDR_STATIC,
         .valid_until = NSEC_NEVER,
         .preferred_until = NSEC_NEVER,

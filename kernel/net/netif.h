@@ -86,6 +86,7 @@ struct netif_addr {
     uint8_t state;                       /* enum addr_state */
     uint8_t origin;                      /* enum addr_origin */
     nsec_t valid_until, preferred_until; /* NSEC_NEVER: for ever */
+    nsec_t added;                        /* set when it is added */
 };
 
 enum addr_state { ADDR_PREFERRED, ADDR_OPTIMISTIC, ADDR_DEPRECATED };
@@ -209,7 +210,7 @@ void netif_announce(struct netif *n);
 /* Add and remove addresses of the interface; connected routes come and go with them. -EEXIST,
  * -EADDRNOTAVAIL, -EINVAL, -ENOMEM. Any context but hard interrupts. */
 int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix);
-int netif_add_addr_full(struct netif *n, const struct netif_addr *a); /* a->link is ignored */
+int netif_add_addr_full(struct netif *n, const struct netif_addr *a); /* link, added are ignored */
 int netif_del_addr(struct netif *n, const struct ip_addr *a);
 
 /* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are

@@ -49,6 +49,7 @@ static void add_addr(struct view *v, struct netif *n, const struct netif_addr *a
         struct ip_addr m = ip_mask(e->prefix);
         e->broadcast = a->addr.w[3] | ~m.w[3];
     }
+    v->own |= 1ull << (a->addr.b[15] & 63) | 1ull << (e->broadcast >> 24 & 63);
 }
 
 /* Inserts in order: longer prefixes first, then lower metrics, then as they came. */
@@ -167,6 +168,20 @@ const struct view_addr *view_local(const struct view *v, const struct netif *n,
             return &v->addrs[i];
     }
     return NULL;
+}
+
+bool view_is_forged(const struct view *v, const struct netif *n, const struct ip_addr *src)
+{
+    bool may_be_ours = (n->flags & NETIF_LOOPBACK) || n->shared || n->tap;
+
+    for (int i = 0; i < v->naddrs; i++) {
+        const struct view_addr *a = &v->addrs[i];
+        /* Whoever has the address that is optimistic here says so from it (RFC 4862 5.4.4). */
+        if ((!may_be_ours && a->state != ADDR_OPTIMISTIC && ip_equal(&a->addr, src)) ||
+            (a->broadcast && ip_is_v4(src) && a->broadcast == src->w[3]))
+            return true;
+    }
+    return false;
 }
 
 const struct view_route *view_route(const struct view *v, const struct netif *n,
