@@ -5,7 +5,7 @@
 #include "net/netif_impl.h"
 #include "net/stats.h"
 #include "net/transmit.h"
-#include "net/view.h"
+#include "net/watch.h"
 
 spinlock_t net_config_lock = SPINLOCK_INIT;
 struct list netif_list = LIST_INIT(netif_list);
@@ -114,6 +114,8 @@ int netif_set_up(struct netif *n, bool up)
     bool was = n->flags & NETIF_UP;
     n->flags = up ? n->flags | NETIF_UP : n->flags & ~NETIF_UP;
     netif_update_running(n);
+    if (up != was)
+        net_watch_link(n);
     int err = view_publish();
     spin_unlock_bh(&net_config_lock);
     if (!err && up && !was && !(n->flags & NETIF_LOOPBACK))

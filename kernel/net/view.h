@@ -17,6 +17,8 @@ struct view_addr {
     uint32_t broadcast; /* IPv4: of the subnet; 0: none */
     uint8_t prefix;     /* bits of 128 */
     uint8_t state;      /* enum addr_state */
+    /* As they were when this view was made. */
+    nsec_t valid_until, preferred_until;
 };
 
 struct view_route {
