@@ -143,6 +143,8 @@ struct netif {
     const struct netif_tap *tap; /* NULL: nobody; set once */
     struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
+    /* Until when a router is thought about that speaks IGMPv2, MLDv1 alone. */
+    nsec_t old_mcast_router[2];
     /* The first address of each family, for a quick look at the destination of what comes in. */
     uint32_t main_v4;
     struct ip_addr main_v6;

@@ -6,6 +6,8 @@ import time
 import pytest
 
 from outside import GUEST, MAC, Peer, agent, lab, peer  # noqa: F401 (fixtures)
+from scapy.contrib.igmp import IGMP
+from scapy.contrib.igmpv3 import IGMPv3, IGMPv3mq, IGMPv3mr
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Raw
@@ -399,3 +401,93 @@ def test_826_damaged_packets(peer, agent, field):
     raw = bytes(frame)
     assert not peer.answers(Raw(raw), Raw(raw[:14 + 20]), of=ARP)
     assert known(agent, "10.78.0.242") is None
+
+
+# ---- IGMP ----
+
+GROUP, GROUP_MAC, V3_ROUTERS = "239.7.7.7", "01:00:5e:07:07:07", "224.0.0.22"
+IS_INCLUDE, IS_EXCLUDE, TO_INCLUDE, TO_EXCLUDE, ALLOW, BLOCK = range(1, 7)
+
+
+@pytest.fixture
+def member(agent):
+    """member(option, *addresses): sets a membership of a socket that is closed at the end."""
+    agent("g = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)")
+    agent('g.bind(("0.0.0.0", 701))')
+
+    def change(option, *addresses):
+        agent(f'g.setsockopt(0, {option}, b"".join(map(socket.inet_aton, {addresses!r})))')
+    yield change
+    agent("g.close()")
+
+
+def records(frames, group=GROUP):
+    """(type, sources) of the IGMPv3 reports about the group among these frames."""
+    found = []
+    for f in frames:
+        if IGMPv3mr in f:
+            assert f.dst == "01:00:5e:00:00:16" and f[IP].dst == V3_ROUTERS and f[IP].ttl == 1 and f[IP].options
+            found += [(r.rtype, sorted(r.srcaddrs)) for r in f[IGMPv3mr].records if r.maddr == group]
+    return found
+
+
+def reported(peer, wanted, seconds=3):
+    return peer.expect(lambda f: wanted in records([f]), seconds, f"report {wanted}")
+
+
+def test_3376_5_1_changes_are_reported(peer, member):
+    for option, addresses, wanted in (
+            (35, (GROUP, GUEST), (TO_EXCLUDE, [])), (38, (GROUP, GUEST, peer.ip), (BLOCK, [peer.ip])),
+            (37, (GROUP, GUEST, peer.ip), (ALLOW, [peer.ip])), (36, (GROUP, GUEST), (TO_INCLUDE, [])),
+            (39, (GROUP, GUEST, peer.ip), (ALLOW, [peer.ip])), (39, (GROUP, GUEST, "10.78.0.99"), (ALLOW, ["10.78.0.99"])),
+            (40, (GROUP, GUEST, peer.ip), (BLOCK, [peer.ip])), (40, (GROUP, GUEST, "10.78.0.99"), (BLOCK, ["10.78.0.99"]))):
+        member(option, *addresses)
+        assert wanted in records(peer.answers()), wanted
+
+
+def test_3376_5_1_report_comes_again(peer, member):
+    member(35, GROUP, GUEST)
+    reported(peer, (TO_EXCLUDE, []))
+    reported(peer, (IS_EXCLUDE, []))
+
+
+def query(peer, message, to="224.0.0.1"):
+    mac = "01:00:5e:00:00:01" if to == "224.0.0.1" else GROUP_MAC
+    return Ether(src=peer.mac, dst=mac) / IP(src=peer.ip, dst=to, ttl=1, tos=0xc0) / message
+
+
+def v3_query(group="0.0.0.0"):
+    return IGMPv3(type=0x11, mrcode=1) / IGMPv3mq(gaddr=group)
+
+
+def test_3376_5_2_queries_are_answered(peer, member):
+    member(39, GROUP, GUEST, peer.ip)
+    reported(peer, (IS_INCLUDE, [peer.ip]))  # the second of the change
+    for frame in (query(peer, v3_query()), query(peer, v3_query(GROUP), GROUP)):
+        peer.send(frame)
+        reported(peer, (IS_INCLUDE, [peer.ip]))
+    damaged = query(peer, v3_query())
+    damaged[IGMPv3].chksum = 1
+    peer.send(damaged, query(peer, v3_query("239.7.7.8"), "239.7.7.8"))
+    assert not records(peer.frames(0.5))
+
+
+def test_3376_6_3_sources_are_filtered(peer, member, agent):
+    member(39, GROUP, GUEST, peer.ip)
+    agent("g.settimeout(3)")
+    head = Ether(src=peer.mac, dst=GROUP_MAC)
+    peer.send(head / IP(src="10.78.0.99", dst=GROUP) / UDP(sport=5, dport=701) / b"other",
+              head / IP(src=peer.ip, dst=GROUP) / UDP(sport=5, dport=701) / b"wanted")
+    assert agent("g.recv(10)") == b"wanted"
+
+
+def test_3376_7_2_1_older_routers(peer, member, agent):
+    """Last: from now on it speaks as they do, for minutes."""
+    member(35, GROUP, GUEST)
+    reported(peer, (IS_EXCLUDE, []))
+    peer.send(query(peer, IGMP(type=0x11, mrcode=1)))
+    report = peer.expect(lambda f: IGMP in f and f[IGMP].gaddr == GROUP, 3, "version 2 report")
+    assert report[IGMP].type == 0x16 and report[IP].dst == GROUP and report.dst == GROUP_MAC
+    member(36, GROUP, GUEST)
+    leave = peer.expect(lambda f: IGMP in f and f[IGMP].type == 0x17, 3, "leave")
+    assert leave[IP].dst == "224.0.0.2" and leave[IGMP].gaddr == GROUP

@@ -9,7 +9,8 @@ import pytest
 from conftest import wait_for
 from outside import GUEST6, GUEST_LINK6, MAC, agent, lab, peer  # noqa: F401 (fixtures)
 from scapy.layers.inet import UDP
-from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS,
+from scapy.layers.inet6 import (ICMPv6DestUnreach, ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6MLDone,
+                                ICMPv6MLQuery, ICMPv6MLQuery2, ICMPv6MLReport, ICMPv6MLReport2, ICMPv6ND_NA, ICMPv6ND_NS,
                                 ICMPv6ND_RA, ICMPv6ND_Redirect, ICMPv6NDOptDstLLAddr, ICMPv6NDOptMTU,
                                 ICMPv6NDOptPrefixInfo, ICMPv6NDOptSrcLLAddr, ICMPv6PacketTooBig, ICMPv6ParamProblem,
                                 IPv6, IPv6ExtHdrFragment, in6_chksum)
@@ -584,3 +585,72 @@ def test_4862_5_4_later_claims_are_not_believed(peer, agent):
     peer.answers(advert(peer, GUEST6, dst=ALL_NODES, O=1), advert(peer, GUEST6, src=GUEST6, dst=ALL_NODES, O=1))
     assert GUEST6 in addresses(agent)
     assert len(replies(peer, peer.v6() / ping())) == 1
+
+
+# ---- MLD ----
+
+GROUP, GROUP_MAC = "ff05::7:7", "33:33:00:07:00:07"
+IS_INCLUDE, IS_EXCLUDE, TO_INCLUDE, TO_EXCLUDE, ALLOW, BLOCK = range(1, 7)
+
+
+@pytest.fixture
+def member(agent):
+    """member(option, source): MCAST_JOIN_GROUP and its kin, of a socket that is closed at the end."""
+    agent("import struct")
+    agent("g = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)")
+    agent('six = lambda a: struct.pack("=HHI16s104x", 10, 0, 0, socket.inet_pton(10, a))')
+
+    def change(option, *addresses):
+        agent(f'g.setsockopt(41, {option}, struct.pack("=I4x", 2) + b"".join(map(six, {addresses!r})))')
+    yield change
+    agent("g.close()")
+
+
+def records(frames):
+    found = []
+    for f in frames:
+        if ICMPv6MLReport2 in f:
+            assert f[IPv6].dst == "ff02::16" and f[IPv6].hlim == 1 and f[IPv6].nh == 0 and f[IPv6].src == GUEST_LINK6
+            found += [(r.rtype, sorted(r.sources)) for r in f[ICMPv6MLReport2].records if r.dst == GROUP]
+    return found
+
+
+def reported(peer, wanted, seconds=3):
+    return peer.expect(lambda f: wanted in records([f]), seconds, f"report {wanted}")
+
+
+def query(peer, message, hlim=1, src=None):
+    return Ether(src=peer.mac, dst=ALL_NODES_MAC) / IPv6(src=src or peer.link6, dst=ALL_NODES, hlim=hlim) / message
+
+
+def test_3810_6_1_changes_are_reported(peer, member):
+    for option, addresses, wanted in (
+            (42, (GROUP,), (TO_EXCLUDE, [])), (43, (GROUP, peer.ip6), (BLOCK, [peer.ip6])),
+            (44, (GROUP, peer.ip6), (ALLOW, [peer.ip6])), (45, (GROUP,), (TO_INCLUDE, [])),
+            (46, (GROUP, peer.ip6), (ALLOW, [peer.ip6])), (47, (GROUP, peer.ip6), (BLOCK, [peer.ip6]))):
+        member(option, *addresses)
+        assert wanted in records(peer.answers()), wanted
+
+
+def test_3810_6_2_queries_are_answered(peer, member):
+    member(42, GROUP)
+    reported(peer, (IS_EXCLUDE, []))  # the second of the change
+    peer.send(query(peer, ICMPv6MLQuery2(mladdr="::", mrd=100)))
+    reported(peer, (IS_EXCLUDE, []))
+    for wrong in (query(peer, ICMPv6MLQuery2(mladdr="::", mrd=100), hlim=2),
+                  query(peer, ICMPv6MLQuery2(mladdr="::", mrd=100), src=peer.ip6),
+                  query(peer, ICMPv6MLQuery2(mladdr="ff05::7:8", mrd=100))):
+        peer.send(wrong)
+    assert not records(peer.frames(0.5))
+
+
+def test_3810_8_2_1_older_routers(peer, member):
+    """Last: from now on it speaks as they do, for minutes."""
+    member(42, GROUP)
+    reported(peer, (IS_EXCLUDE, []))
+    peer.send(query(peer, ICMPv6MLQuery(mladdr="::", mrd=100)))
+    report = peer.expect(lambda f: ICMPv6MLReport in f and f[ICMPv6MLReport].mladdr == GROUP, 3, "version 1 report")
+    assert report[IPv6].dst == GROUP and report.dst == GROUP_MAC
+    member(45, GROUP)
+    done = peer.expect(lambda f: ICMPv6MLDone in f, 3, "done")
+    assert done[IPv6].dst == "ff02::2" and done[ICMPv6MLDone].mladdr == GROUP
