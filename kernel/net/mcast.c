@@ -27,7 +27,7 @@ struct group {
 /* With room for all sources of a group. */
 struct group_filter {
     struct mcast_filter f;
-    struct ip_addr room[MCAST_SOURCES];
+    struct ip_addr sources[MCAST_SOURCES];
 };
 
 bool mcast_filter_has(const struct mcast_filter *f, const struct ip_addr *source)
@@ -59,11 +59,10 @@ static bool listed(const struct group *g, const struct source *s)
 
 static void filter_of(const struct group *g, struct group_filter *out)
 {
-    out->f.exclude = g->excluders > 0;
-    out->f.count = 0;
+    out->f = (struct mcast_filter){.exclude = g->excluders > 0, .sources = out->sources};
     for (unsigned i = 0; i < g->nsources; i++) {
         if (listed(g, &g->sources[i]))
-            out->f.sources[out->f.count++] = g->sources[i].addr;
+            out->sources[out->f.count++] = g->sources[i].addr;
     }
 }
 

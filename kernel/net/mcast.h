@@ -13,13 +13,9 @@
 struct mcast_filter {
     bool exclude;
     unsigned count;
-    struct ip_addr sources[];
+    const struct ip_addr *sources;
 };
 
-static inline size_t mcast_filter_size(unsigned count)
-{
-    return sizeof(struct mcast_filter) + count * sizeof(struct ip_addr);
-}
 bool mcast_filter_has(const struct mcast_filter *f, const struct ip_addr *source);
 static inline bool mcast_filter_allows(const struct mcast_filter *f, const struct ip_addr *source)
 {

@@ -9,7 +9,8 @@ struct membership {
     struct list link; /* socket->groups, under the socket's lock */
     struct ip_addr group;
     int ifindex;
-    struct mcast_filter filter; /* with its sources behind it */
+    struct mcast_filter filter;
+    struct ip_addr sources[]; /* the filter's */
 };
 
 static struct mutex changes; /* one at a time, of all sockets */
@@ -56,8 +57,7 @@ static struct membership *make(const struct ip_addr *group, int ifindex, bool ex
     if (m) {
         m->group = *group;
         m->ifindex = ifindex;
-        m->filter.exclude = exclude;
-        m->filter.count = count;
+        m->filter = (struct mcast_filter){exclude, count, m->sources};
     }
     return m;
 }
@@ -133,11 +133,11 @@ static struct membership *with_source(const struct membership *m, const struct i
     if (!c)
         return NULL;
     for (unsigned i = 0; i < m->filter.count; i++) {
-        if (add || !ip_equal(&m->filter.sources[i], source))
-            c->filter.sources[count++] = m->filter.sources[i];
+        if (add || !ip_equal(&m->sources[i], source))
+            c->sources[count++] = m->sources[i];
     }
     if (add)
-        c->filter.sources[count++] = *source;
+        c->sources[count++] = *source;
     c->filter.count = count;
     return c;
 }
