@@ -8,13 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "udpframe.h"
+
 #define CLIENTS 512 /* at a time; the one silent for longest makes room */
 #define FIRST_CLIENT_PORT 40000u
 #define BATCH 64
-#define IP_HEADER 20u
-#define UDP_HEADER 8u
-#define HEADERS (ETH_HEADER + IP_HEADER + UDP_HEADER)
-#define PAYLOAD_MAX (SWITCH_MTU - IP_HEADER - UDP_HEADER)
 
 struct udprelay {
     struct watch watch;
@@ -30,7 +28,7 @@ struct udprelay {
         socklen_t len; /* 0: free */
         uint64_t used;
     } clients[CLIENTS];
-    uint8_t frame[HEADERS + PAYLOAD_MAX + 1];
+    uint8_t frame[UDPFRAME_HEADERS + UDPFRAME_PAYLOAD + 1];
 };
 
 /* The slot of a client: its own, or the one unused for longest. */
@@ -52,54 +50,6 @@ static unsigned client_slot(struct udprelay *r, const struct sockaddr_storage *a
     return slot;
 }
 
-static void put16(uint8_t *p, unsigned v)
-{
-    p[0] = (uint8_t)(v >> 8);
-    p[1] = (uint8_t)v;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    put16(p, v >> 16);
-    put16(p + 2, v & 0xffff);
-}
-
-static unsigned get16(const uint8_t *p)
-{
-    return (unsigned)p[0] << 8 | p[1];
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-/* Headers around the n bytes of payload in r->frame. UDP without a checksum: it crosses no wire. */
-static void make_headers(struct udprelay *r, unsigned slot, size_t n)
-{
-    uint8_t *eth = r->frame, *ip = eth + ETH_HEADER, *udp = ip + IP_HEADER;
-    uint32_t sum = 0;
-
-    memset(r->frame, 0, HEADERS);
-    memcpy(eth, r->guest.mac, 6);
-    memcpy(eth + 6, r->guest.gateway_mac, 6);
-    put16(eth + 12, 0x0800);
-    ip[0] = 0x45;
-    put16(ip + 2, (unsigned)(IP_HEADER + UDP_HEADER + n));
-    put16(ip + 6, 0x4000); /* don't fragment */
-    ip[8] = 64;
-    ip[9] = IPPROTO_UDP;
-    put32(ip + 12, r->guest.gateway);
-    put32(ip + 16, r->guest.ip);
-    for (unsigned i = 0; i < IP_HEADER; i += 2)
-        sum += get16(ip + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-    put16(ip + 10, ~(sum + (sum >> 16)) & 0xffff);
-    put16(udp, FIRST_CLIENT_PORT + slot);
-    put16(udp + 2, r->guest.port);
-    put16(udp + 4, (unsigned)(UDP_HEADER + n));
-}
-
 static void ready(struct watch *w, uint32_t events)
 {
     struct udprelay *r = (struct udprelay *)((char *)w - offsetof(struct udprelay, watch));
@@ -108,36 +58,40 @@ static void ready(struct watch *w, uint32_t events)
     for (int i = 0; i < BATCH; i++) {
         struct sockaddr_storage from = {0};
         socklen_t len = sizeof(from);
-        ssize_t n = recvfrom(w->fd, r->frame + HEADERS, PAYLOAD_MAX + 1, MSG_DONTWAIT,
+        ssize_t n = recvfrom(w->fd, r->frame + UDPFRAME_HEADERS, UDPFRAME_PAYLOAD + 1, MSG_DONTWAIT,
                              (struct sockaddr *)&from, &len);
         if (n < 0)
             break; /* nothing more, or an ICMP error about an answer: of no interest */
-        if ((size_t)n > PAYLOAD_MAX)
+        if ((size_t)n > UDPFRAME_PAYLOAD)
             continue;
-        make_headers(r, client_slot(r, &from, len), (size_t)n);
-        switch_input(r->sw, r->via, r->frame, HEADERS + (size_t)n);
+        udpframe_headers(
+            r->frame,
+            &(struct udpframe){
+                .from_mac = r->guest.gateway_mac,
+                .to_mac = r->guest.mac,
+                .from = r->guest.gateway,
+                .to = r->guest.ip,
+                .from_port = (uint16_t)(FIRST_CLIENT_PORT + client_slot(r, &from, len)),
+                .to_port = r->guest.port,
+            },
+            (size_t)n);
+        switch_input(r->sw, r->via, r->frame, UDPFRAME_HEADERS + (size_t)n);
     }
     switch_flush(r->sw);
 }
 
 bool udprelay_answer(struct udprelay *r, const uint8_t *frame, size_t n)
 {
-    const uint8_t *ip = frame + ETH_HEADER;
+    struct udpframe u;
+    const uint8_t *payload = udpframe_parse(frame, n, &u, &n);
 
-    if (n < HEADERS || get16(frame + 12) != 0x0800 || ip[0] >> 4 != 4 || ip[9] != IPPROTO_UDP)
+    if (!payload || u.from != r->guest.ip || u.to != r->guest.gateway ||
+        memcmp(u.from_mac, r->guest.mac, 6) != 0)
         return false;
-    size_t header = (ip[0] & 15u) * 4u, total = get16(ip + 2);
-    if (header < IP_HEADER || total < header + UDP_HEADER || total > n - ETH_HEADER ||
-        (get16(ip + 6) & 0x3fff) /* a fragment */ || get32(ip + 12) != r->guest.ip ||
-        get32(ip + 16) != r->guest.gateway || memcmp(frame + 6, r->guest.mac, 6) != 0)
+    unsigned slot = u.to_port - FIRST_CLIENT_PORT;
+    if (u.from_port != r->guest.port || slot >= CLIENTS || !r->clients[slot].len)
         return false;
-    const uint8_t *udp = ip + header;
-    size_t length = get16(udp + 4);
-    unsigned slot = get16(udp + 2) - FIRST_CLIENT_PORT;
-    if (get16(udp) != r->guest.port || slot >= CLIENTS || !r->clients[slot].len ||
-        length < UDP_HEADER || length > total - header)
-        return false;
-    sendto(r->watch.fd, udp + UDP_HEADER, length - UDP_HEADER, MSG_DONTWAIT | MSG_NOSIGNAL,
+    sendto(r->watch.fd, payload, n, MSG_DONTWAIT | MSG_NOSIGNAL,
            (const struct sockaddr *)&r->clients[slot].addr, r->clients[slot].len);
     r->clients[slot].used = ++r->clock;
     return true;

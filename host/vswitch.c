@@ -13,6 +13,7 @@
 #include "netport.h"
 #include "synack.h"
 #include "udprelay.h"
+#include "vdhcp.h"
 
 #define RESUME_MS 2
 #define LISTEN_BACKLOG 1024
@@ -235,6 +236,13 @@ static bool slirp_deliver(struct switch_port *port, const uint8_t *frame, size_t
     for (int i = 0; i < UDP_FORWARDS; i++)
         if (v->relays[i] && udprelay_answer(v->relays[i], frame, n))
             return true;
+    uint8_t lease[VDHCP_MAX];
+    size_t length;
+    if (vdhcp_answer(frame, n, lease, &length)) {
+        if (length)
+            switch_input(&v->sw, &v->slirp_port, lease, length);
+        return true;
+    }
     uint8_t copy[SYNACK_MAX];
     slirp_input(v->slirp, synack_without_repeated_mss(&v->synacks, frame, n, copy), (int)n);
     v->resolved |= tells_address(frame, n);

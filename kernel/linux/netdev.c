@@ -1,11 +1,14 @@
 /* Questions about network interfaces by ioctl: SIOCGIFCONF and its kin. Of setting there is up and
- * down; addresses are set by netlink and the boot arguments. */
+ * down, and what a DHCP server knows of its client (SIOCSARP); addresses are set by netlink and the
+ * boot arguments. */
+#include <linux/if_arp.h>
 #include <linux/sockios.h>
 
 #include "linux/process.h"
 #include "linux/sock.h"
 #include "net/ip.h"
-#include "net/netif.h"
+#include "net/neigh.h"
+#include "net/view.h"
 
 #define CAP_NET_ADMIN_N 12
 
@@ -149,9 +152,49 @@ static long set_flags(struct netif *n, unsigned flags)
     return up == !!(n->flags & NETIF_UP) ? 0 : netif_set_up(n, up);
 }
 
+/* The interface that an ARP entry is for: the named one, or that of the route. */
+static struct netif *arp_netif(const struct arpreq *r, const struct ip_addr *a)
+{
+    char name[sizeof(r->arp_dev)];
+    str_copy(name, r->arp_dev, sizeof(name));
+    if (name[0])
+        return netif_by_name(name);
+    const struct view_route *route = view_route(net_view(), NULL, a);
+    return route && ip_is_any(&route->gateway) ? route->netif : NULL;
+}
+
+/* SIOCSARP: a neighbour's address, to be verified when it has been used. */
+static long set_arp(uaddr_t arg)
+{
+    struct arpreq r;
+    uint32_t v4;
+    if (copy_from_user(&r, arg, sizeof(r)))
+        return -EFAULT;
+    if (!capable(CAP_NET_ADMIN_N))
+        return -EPERM;
+    if (r.arp_pa.sa_family != AF_INET_N)
+        return -EPFNOSUPPORT;
+    if (r.arp_ha.sa_family != ARPHRD_ETHER || r.arp_ha.sa_data[0] & 1)
+        return -EINVAL;
+    if (r.arp_flags != ATF_COM)
+        return -EOPNOTSUPP; /* no permanent and no published entries */
+    memcpy(&v4, r.arp_pa.sa_data + 2, sizeof(v4));
+    struct ip_addr a = ip_from_v4(v4);
+    net_batch_begin();
+    struct netif *n = arp_netif(&r, &a);
+    if (n)
+        neighbour_learn(n, &a, (const uint8_t *)r.arp_ha.sa_data, LEARN_CREATE | LEARN_OVERRIDE);
+    net_batch_end();
+    return n ? 0 : -ENODEV;
+}
+
 long netdev_ioctl(unsigned cmd, uaddr_t arg)
 {
     struct ifreq_k r;
+    if (cmd == SIOCSARP)
+        return set_arp(arg);
+    if (cmd == SIOCGARP || cmd == SIOCDARP)
+        return -EOPNOTSUPP; /* netlink tells the neighbours */
     if (cmd == SIOCGIFCONF)
         return get_conf(arg);
     if (cmd < SIOCADDRT || cmd > SIOCDEVPRIVATE + 15)

@@ -1,6 +1,7 @@
 /*
  * Netlink sockets: requests are answered at once, within the send; the answers wait in the socket's
- * queue. There are no notifications. The protocols are in netlink_route.c and netlink_diag.c.
+ * queue, and so do the notifications of the groups that it is a member of. The protocols are in
+ * netlink_route.c, netlink_rule.c, netlink_notify.c and netlink_diag.c.
  */
 #include "linux/netlink_socket.h"
 
@@ -16,12 +17,15 @@
 /* Each answer is a datagram of one message: no reader's buffer is too small for it. */
 struct answer {
     struct list link;
+    unsigned group; /* 0: it is for this socket alone */
     size_t len;
     uint8_t data[];
 };
 
 struct netlink {
-    struct list link; /* in `all` */
+    struct list link;        /* in `all` */
+    struct list member_link; /* in `members`, while it has groups */
+    uint64_t groups;         /* bit n: group n + 1; under members_lock */
     unsigned proto;
     uint8_t type;
     spinlock_t lock;
@@ -38,6 +42,8 @@ struct netlink {
 
 static struct mutex all_lock;
 static struct list all = LIST_INIT(all);
+static spinlock_t members_lock = SPINLOCK_INIT; /* bh; before a socket's lock */
+static struct list members = LIST_INIT(members);
 
 static struct netlink *netlink_of(const struct file *f)
 {
@@ -75,9 +81,12 @@ void *netlink_begin(struct netlink_message *m, unsigned type, unsigned flags, si
     memset(m->data, 0, sizeof(m->data));
     struct nlmsghdr *h = (void *)m->data;
     h->nlmsg_type = (uint16_t)type;
-    h->nlmsg_flags = (uint16_t)(flags | (netlink_is_dump(m->request) ? NLM_F_MULTI : 0));
-    h->nlmsg_seq = m->request->nlmsg_seq;
-    h->nlmsg_pid = m->to->port;
+    h->nlmsg_flags = (uint16_t)flags;
+    if (m->to) {
+        h->nlmsg_flags |= netlink_is_dump(m->request) ? NLM_F_MULTI : 0;
+        h->nlmsg_seq = m->request->nlmsg_seq;
+        h->nlmsg_pid = m->to->port;
+    }
     m->len = NLMSG_HDRLEN + NLMSG_ALIGN(body);
     return m->data + NLMSG_HDRLEN;
 }
@@ -97,25 +106,44 @@ void netlink_attr_u32(struct netlink_message *m, unsigned type, uint32_t v)
     netlink_attr(m, type, &v, sizeof(v));
 }
 
-void netlink_send_message(struct netlink_message *m)
+/* Queues a copy, unless more than `limit` bytes wait already. */
+static void enqueue(struct netlink *to, const struct netlink_message *m, size_t limit)
 {
-    struct netlink *to = m->to;
-    ((struct nlmsghdr *)(void *)m->data)->nlmsg_len = (uint32_t)m->len;
     struct answer *a = kmalloc(sizeof(*a) + m->len);
     if (a) {
         a->len = m->len;
+        a->group = m->group;
         memcpy(a->data, m->data, m->len);
     }
-    spin_lock(&to->lock);
-    if (a && to->queued + sizeof(*a) + m->len <= QUEUE_MAX) {
+    spin_lock_bh(&to->lock);
+    if (a && to->queued + sizeof(*a) + m->len <= limit) {
         list_push_back(&to->queue, &a->link);
         to->queued += sizeof(*a) + m->len;
         a = NULL;
-    } else {
+    } else if (!(m->group && to->flag_options >> NETLINK_NO_ENOBUFS & 1)) {
         to->overrun = true;
     }
-    spin_unlock(&to->lock);
+    spin_unlock_bh(&to->lock);
     kfree(a);
+}
+
+void netlink_send_message(struct netlink_message *m)
+{
+    struct netlink *member;
+    ((struct nlmsghdr *)(void *)m->data)->nlmsg_len = (uint32_t)m->len;
+    if (m->to) {
+        enqueue(m->to, m, QUEUE_MAX);
+        return;
+    }
+    spin_lock_bh(&members_lock);
+    list_for_each (member, &members, member_link) {
+        /* As on Linux, without a port it gets nothing. */
+        if (!member->port || !(member->groups >> (m->group - 1) & 1))
+            continue;
+        enqueue(member, m, member->rcvbuf);
+        wake_up_key(&member->wait, POLL_IN | POLL_RDNORM);
+    }
+    spin_unlock_bh(&members_lock);
 }
 
 const void *netlink_find(const struct nlmsghdr *h, size_t body, unsigned type, size_t len)
@@ -195,14 +223,24 @@ static ssize_t netlink_send(struct file *f, struct sock_msg *m)
 
 static struct answer *take_answer(struct netlink *nl, bool peek)
 {
-    spin_lock(&nl->lock);
+    spin_lock_bh(&nl->lock);
     struct answer *a = list_empty(&nl->queue) ? NULL : list_first(&nl->queue, struct answer, link);
     if (a && !peek) {
         list_remove(&a->link);
         nl->queued -= sizeof(*a) + a->len;
     }
-    spin_unlock(&nl->lock);
+    spin_unlock_bh(&nl->lock);
     return a;
+}
+
+/* Something was lost: told once, before what is left. */
+static bool take_overrun(struct netlink *nl)
+{
+    spin_lock_bh(&nl->lock);
+    bool overrun = nl->overrun;
+    nl->overrun = false;
+    spin_unlock_bh(&nl->lock);
+    return overrun;
 }
 
 static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
@@ -213,21 +251,22 @@ static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
     bool peek = m->flags & SOCK_MSG_PEEK;
     nsec_t deadline = nl->rcv_timeout ? time_now() + nl->rcv_timeout : NSEC_NEVER;
     struct answer *a;
+    if (take_overrun(nl))
+        return -ENOBUFS;
     mutex_lock(&f->pos_lock);
     while (!(a = take_answer(nl, peek))) {
         mutex_unlock(&f->pos_lock);
-        if (nl->overrun) {
-            nl->overrun = false;
-            return -ENOBUFS;
-        }
         if (m->flags & SOCK_MSG_DONTWAIT)
             return -EAGAIN;
-        int err = wait_event_timeout(&nl->wait, !list_empty(&nl->queue), deadline);
+        int err = wait_event_timeout(&nl->wait, !list_empty(&nl->queue) || nl->overrun, deadline);
         if (err)
             return err == -ETIMEDOUT ? -EAGAIN : err;
+        if (take_overrun(nl))
+            return -ENOBUFS;
         mutex_lock(&f->pos_lock);
     }
     size_t n = MIN(a->len, m->uio->resid), len = a->len;
+    unsigned group = a->group;
     int err = uio_write(m->uio, a->data, n);
     if (!peek)
         kfree(a);
@@ -235,7 +274,8 @@ static ssize_t netlink_recv(struct file *f, struct sock_msg *m)
     if (n < len)
         m->out_flags |= SOCK_MSG_TRUNC;
     if (m->want_name) {
-        struct sockaddr_nl from = {.nl_family = AF_NETLINK_N};
+        struct sockaddr_nl from = {.nl_family = AF_NETLINK_N,
+                                   .nl_groups = group && group <= 32 ? 1u << (group - 1) : 0};
         memcpy(&m->name, &from, sizeof(from));
         m->name_len = sizeof(from);
     }
@@ -255,14 +295,43 @@ static ssize_t netlink_read(struct file *f, struct uio *u, uint64_t *pos)
     return netlink_recv(f, &(struct sock_msg){.uio = u, .flags = flags});
 }
 
+static void set_groups(struct netlink *nl, uint64_t groups)
+{
+    if (groups)
+        netlink_route_watch();
+    spin_lock_bh(&members_lock);
+    if (groups && !nl->groups)
+        list_push_back(&members, &nl->member_link);
+    else if (!groups && nl->groups)
+        list_remove(&nl->member_link);
+    nl->groups = groups;
+    spin_unlock_bh(&members_lock);
+}
+
+/* NETLINK_ADD_MEMBERSHIP, NETLINK_DROP_MEMBERSHIP. */
+static int change_membership(struct netlink *nl, int group, bool add)
+{
+    if (nl->proto != NETLINK_ROUTE)
+        return -EOPNOTSUPP;
+    if (group < 1 || group > RTNLGRP_MAX)
+        return -EINVAL;
+    uint64_t bit = 1ull << (group - 1);
+    set_groups(nl, add ? nl->groups | bit : nl->groups & ~bit);
+    return 0;
+}
+
 static int netlink_bind(struct file *f, const struct sockaddr_k *addr, uint32_t len)
 {
     const struct sockaddr_nl *a = (const void *)addr;
     if (len < sizeof(*a) || addr->family != AF_NETLINK_N)
         return -EINVAL;
-    if (a->nl_groups)
-        return -EOPNOTSUPP; /* there are no notifications */
-    return set_port(netlink_of(f), a->nl_pid);
+    struct netlink *nl = netlink_of(f);
+    if (a->nl_groups && nl->proto != NETLINK_ROUTE)
+        return -EOPNOTSUPP; /* of sockets there are no notifications */
+    int err = set_port(nl, a->nl_pid);
+    if (!err)
+        set_groups(nl, (nl->groups & ~0xffffffffull) | a->nl_groups);
+    return err;
 }
 
 static int netlink_connect(struct file *f, const struct sockaddr_k *addr, uint32_t len)
@@ -283,7 +352,10 @@ static int netlink_connect(struct file *f, const struct sockaddr_k *addr, uint32
 
 static int netlink_name(struct file *f, struct sockaddr_k *out, uint32_t *len, bool peer)
 {
-    struct sockaddr_nl a = {.nl_family = AF_NETLINK_N, .nl_pid = peer ? 0 : netlink_of(f)->port};
+    const struct netlink *nl = netlink_of(f);
+    struct sockaddr_nl a = {.nl_family = AF_NETLINK_N,
+                            .nl_pid = peer ? 0 : nl->port,
+                            .nl_groups = peer ? 0 : (uint32_t)nl->groups};
     memcpy(out, &a, sizeof(a));
     *len = sizeof(a);
     return 0;
@@ -311,8 +383,8 @@ static int netlink_shutdown(struct file *f, int how)
 }
 
 #define SOL_NETLINK_N 270
-/* Kept: NETLINK_EXT_ACK, though there are no texts to add. */
-#define NETLINK_FLAGS (1ull << NETLINK_EXT_ACK)
+/* NETLINK_EXT_ACK is kept, though there are no texts to add. */
+#define NETLINK_FLAGS (1ull << NETLINK_EXT_ACK | 1ull << NETLINK_NO_ENOBUFS)
 
 static int netlink_setopt(struct file *f, int level, int name, const void *val, uint32_t len)
 {
@@ -328,6 +400,9 @@ static int netlink_setopt(struct file *f, int level, int name, const void *val, 
         nl->flag_options = (nl->flag_options & ~(1ull << name)) | (uint64_t) !!v << name;
         return 0;
     }
+    if (level == SOL_NETLINK_N &&
+        (name == NETLINK_ADD_MEMBERSHIP || name == NETLINK_DROP_MEMBERSHIP))
+        return change_membership(nl, v, name == NETLINK_ADD_MEMBERSHIP);
     uint32_t twice = (uint32_t)MAX(MIN(v, 1 << 21), 2304) * 2;
     if (level == SOL_SOCKET_N && (name == 7 || name == 32)) /* SO_SNDBUF, SO_SNDBUFFORCE */
         nl->sndbuf = twice;
@@ -371,6 +446,11 @@ static int netlink_getopt(struct file *f, int level, int name, void *val, uint32
     if (level == SOL_SOCKET_N && is_timeout_option(name))
         return timeout_option_get(is_recv_timeout(name) ? nl->rcv_timeout : nl->snd_timeout, val,
                                   len);
+    if (level == SOL_NETLINK_N && name == NETLINK_LIST_MEMBERSHIPS) {
+        memcpy(val, &nl->groups, MIN(*len, (uint32_t)sizeof(nl->groups)));
+        *len = sizeof(nl->groups);
+        return 0;
+    }
     if (level == SOL_SOCKET_N)
         err = socket_level(nl, name, &v);
     else if (level == SOL_NETLINK_N && name >= 0 && name < 64 && NETLINK_FLAGS >> name & 1)
@@ -386,7 +466,8 @@ static unsigned netlink_poll(struct file *f, struct poll_table *pt)
 {
     struct netlink *nl = netlink_of(f);
     poll_register(pt, &nl->wait);
-    return POLL_OUT | POLL_WRNORM | (list_empty(&nl->queue) ? 0 : POLL_IN | POLL_RDNORM);
+    return POLL_OUT | POLL_WRNORM | (list_empty(&nl->queue) ? 0 : POLL_IN | POLL_RDNORM) |
+           (nl->overrun ? POLL_ERR : 0);
 }
 
 static long netlink_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
@@ -399,6 +480,7 @@ static long netlink_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 static void netlink_release(struct file *f)
 {
     struct answer *a;
+    set_groups(netlink_of(f), 0);
     mutex_lock(&all_lock);
     list_remove(&netlink_of(f)->link);
     mutex_unlock(&all_lock);

@@ -9,8 +9,7 @@
 #include "linux/netlink_socket.h"
 #include "linux/process.h"
 #include "linux/sock.h"
-#include "net/neigh.h"
-#include "net/view.h"
+#include "net/nd.h"
 
 #define CAP_NET_ADMIN_N 12
 #define METRIC_V6 1024u /* of a route over IPv6 that names none */
@@ -77,12 +76,11 @@ static void link_stats(struct netlink_message *m, struct netif *n)
     netlink_attr(m, IFLA_STATS64, &out, sizeof(out));
 }
 
-static bool add_link(struct netif *n, void *arg)
+void netlink_put_link(struct netlink_message *m, unsigned type, struct netif *n)
 {
     static const uint8_t everybody[MAC_LEN] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     static const uint8_t nobody[MAC_LEN];
-    struct netlink_message *m = arg;
-    struct ifinfomsg *i = netlink_begin(m, RTM_NEWLINK, 0, sizeof(*i));
+    struct ifinfomsg *i = netlink_begin(m, type, 0, sizeof(*i));
     bool loopback = n->flags & NETIF_LOOPBACK, running = n->flags & NETIF_RUNNING;
     uint8_t state = loopback ? OPER_UNKNOWN : running ? OPER_UP : OPER_DOWN, mode = 0;
     i->ifi_type = loopback ? 772 /* ARPHRD_LOOPBACK */ : 1 /* ARPHRD_ETHER */;
@@ -98,6 +96,11 @@ static bool add_link(struct netif *n, void *arg)
     netlink_attr(m, IFLA_BROADCAST, loopback ? nobody : everybody, MAC_LEN);
     link_stats(m, n);
     netlink_send_message(m);
+}
+
+static bool add_link(struct netif *n, void *arg)
+{
+    netlink_put_link(arg, RTM_NEWLINK, n);
     return true;
 }
 
@@ -175,14 +178,11 @@ static uint32_t seconds_left(nsec_t until)
     return until > now ? (uint32_t)MIN((until - now) / NSEC_PER_SEC, INT32_MAX) : 0;
 }
 
-static bool add_address(const struct netif_addr *a, void *arg)
+void netlink_put_address(struct netlink_message *m, unsigned type, struct netif *n,
+                         const struct netif_addr *a)
 {
-    struct address_walk *w = arg;
-    struct netif *n = w->netif;
     bool v4 = ip_is_v4(&a->addr);
-    if (!family_fits(w->family, &a->addr))
-        return true;
-    struct ifaddrmsg *i = netlink_begin(w->m, RTM_NEWADDR, 0, sizeof(*i));
+    struct ifaddrmsg *i = netlink_begin(m, type, 0, sizeof(*i));
     bool permanent = a->valid_until == NSEC_NEVER;
     uint32_t flags = (permanent ? IFA_F_PERMANENT : 0) |
                      (a->state == ADDR_OPTIMISTIC ? IFA_F_OPTIMISTIC : 0) |
@@ -192,20 +192,27 @@ static bool add_address(const struct netif_addr *a, void *arg)
     i->ifa_flags = (uint8_t)flags;
     i->ifa_scope = (uint8_t)address_scope(n, &a->addr);
     i->ifa_index = (uint32_t)n->index;
-    attr_addr(w->m, IFA_ADDRESS, &a->addr);
+    attr_addr(m, IFA_ADDRESS, &a->addr);
     if (v4) {
         uint32_t host = a->prefix ? ~__builtin_bswap32(~0u << (32 - MIN(a->prefix, 32))) : ~0u;
         uint32_t broadcast = ip_v4(&a->addr) | host;
-        attr_addr(w->m, IFA_LOCAL, &a->addr);
+        attr_addr(m, IFA_LOCAL, &a->addr);
         if (n->flags & NETIF_BROADCAST)
-            netlink_attr(w->m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
-        netlink_attr(w->m, IFA_LABEL, n->name, strlen(n->name) + 1);
+            netlink_attr(m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+        netlink_attr(m, IFA_LABEL, n->name, strlen(n->name) + 1);
     }
-    netlink_attr_u32(w->m, IFA_FLAGS, flags);
+    netlink_attr_u32(m, IFA_FLAGS, flags);
     struct ifa_cacheinfo life = {.ifa_prefered = seconds_left(a->preferred_until),
                                  .ifa_valid = seconds_left(a->valid_until)};
-    netlink_attr(w->m, IFA_CACHEINFO, &life, sizeof(life));
-    netlink_send_message(w->m);
+    netlink_attr(m, IFA_CACHEINFO, &life, sizeof(life));
+    netlink_send_message(m);
+}
+
+static bool add_address(const struct netif_addr *a, void *arg)
+{
+    struct address_walk *w = arg;
+    if (family_fits(w->family, &a->addr))
+        netlink_put_address(w->m, RTM_NEWADDR, w->netif, a);
     return true;
 }
 
@@ -267,6 +274,10 @@ static int change_address(const struct nlmsghdr *h, bool add)
     if (n->shared)
         return -EOPNOTSUPP; /* its addresses are the network server's */
     a.prefix = i->ifa_prefixlen;
+    uint32_t flags = i->ifa_flags;
+    find_u32(h, sizeof(*i), IFA_FLAGS, &flags);
+    if (!(flags & IFA_F_NODAD))
+        a.state = (uint8_t)nd_first_state(n, &a.addr);
     return add ? new_address(n, h, &a) : netif_del_addr(n, &a.addr);
 }
 
@@ -292,21 +303,21 @@ static unsigned route_protocol(const struct view_route *r)
 }
 
 /* A route's destination is of IPv4 if its mask covers the prefix of mapped addresses. */
-static bool route_is_v4(const struct view_route *r)
+bool netlink_route_is_v4(const struct view_route *r)
 {
     return r->prefix >= 96 && ip_is_v4(&r->value);
 }
 
-static bool add_route(const struct view_route *r, void *arg)
+bool netlink_route_is_hidden(const struct view_route *r)
 {
-    struct route_walk *w = arg;
-    struct netlink_message *m = w->m;
-    bool v4 = route_is_v4(r), gateway = !ip_is_any(&r->gateway);
-    if (w->family != AF_UNSPEC_N && w->family != (v4 ? AF_INET_N : AF_INET6_N))
-        return true;
-    if (v4 && r->origin == ROUTE_CONNECTED && r->netif->flags & NETIF_LOOPBACK)
-        return true; /* Linux has it in its table of local addresses */
-    struct rtmsg *t = netlink_begin(m, RTM_NEWROUTE, 0, sizeof(*t));
+    return netlink_route_is_v4(r) && r->origin == ROUTE_CONNECTED &&
+           r->netif->flags & NETIF_LOOPBACK;
+}
+
+void netlink_put_route(struct netlink_message *m, unsigned type, const struct view_route *r)
+{
+    bool v4 = netlink_route_is_v4(r), gateway = !ip_is_any(&r->gateway);
+    struct rtmsg *t = netlink_begin(m, type, 0, sizeof(*t));
     t->rtm_family = v4 ? AF_INET_N : AF_INET6_N;
     t->rtm_dst_len = (uint8_t)(v4 ? r->prefix - 96 : r->prefix);
     t->rtm_table = RT_TABLE_MAIN;
@@ -325,6 +336,14 @@ static bool add_route(const struct view_route *r, void *arg)
     if (v4 && !gateway && src)
         attr_addr(m, RTA_PREFSRC, &src->addr);
     netlink_send_message(m);
+}
+
+static bool add_route(const struct view_route *r, void *arg)
+{
+    struct route_walk *w = arg;
+    unsigned family = netlink_route_is_v4(r) ? AF_INET_N : AF_INET6_N;
+    if ((w->family == AF_UNSPEC_N || w->family == family) && !netlink_route_is_hidden(r))
+        netlink_put_route(w->m, RTM_NEWROUTE, r);
     return true;
 }
 
@@ -440,7 +459,7 @@ static bool match_route(const struct view_route *v, void *arg)
     struct route_search *s = arg;
     const struct route_request *r = s->r;
     if (v->origin == ROUTE_CONNECTED || v->prefix != ip_prefix_bits(&r->dst, r->prefix) ||
-        !ip_equal(&v->value, &r->dst) || route_is_v4(v) != ip_is_v4(&r->dst))
+        !ip_equal(&v->value, &r->dst) || netlink_route_is_v4(v) != ip_is_v4(&r->dst))
         return true;
     if ((r->netif && r->netif != v->netif) ||
         (r->has_gateway && !ip_equal(&r->gateway, &v->gateway)))
@@ -498,22 +517,26 @@ static unsigned neighbour_state(const struct neighbour *nb)
     return states[READ_ONCE(nb->state)];
 }
 
-static bool add_neighbour(const struct neighbour *nb, void *arg)
+void netlink_put_neighbour(struct netlink_message *m, unsigned type, const struct neighbour *nb)
 {
-    struct route_walk *w = arg;
     unsigned state = neighbour_state(nb);
-    if (!family_fits(w->family, &nb->addr))
-        return true;
-    struct ndmsg *d = netlink_begin(w->m, RTM_NEWNEIGH, 0, sizeof(*d));
+    struct ndmsg *d = netlink_begin(m, type, 0, sizeof(*d));
     d->ndm_family = ip_is_v4(&nb->addr) ? AF_INET_N : AF_INET6_N;
     d->ndm_ifindex = nb->netif->index;
     d->ndm_state = (uint16_t)state;
     d->ndm_flags = nb->router ? NTF_ROUTER : 0;
     d->ndm_type = RTN_UNICAST;
-    attr_addr(w->m, NDA_DST, &nb->addr);
+    attr_addr(m, NDA_DST, &nb->addr);
     if (state & ~(unsigned)(NUD_INCOMPLETE | NUD_FAILED))
-        netlink_attr(w->m, NDA_LLADDR, nb->header.b, MAC_LEN);
-    netlink_send_message(w->m);
+        netlink_attr(m, NDA_LLADDR, nb->header.b, MAC_LEN);
+    netlink_send_message(m);
+}
+
+static bool add_neighbour(const struct neighbour *nb, void *arg)
+{
+    struct route_walk *w = arg;
+    if (family_fits(w->family, &nb->addr))
+        netlink_put_neighbour(w->m, RTM_NEWNEIGH, nb);
     return true;
 }
 
@@ -562,6 +585,8 @@ int netlink_route_request(struct netlink_message *m, const struct nlmsghdr *h)
         return get_routes(m, h);
     case RTM_GETNEIGH:
         return get_neighbours(m, h);
+    case RTM_GETRULE:
+        return netlink_rule_request(m, h);
     default:
         return change(h);
     }

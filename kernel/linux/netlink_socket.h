@@ -1,6 +1,6 @@
 /*
  * Netlink sockets: what the socket itself (netlink.c) and the protocols behind it (netlink_route.c,
- * netlink_diag.c) share.
+ * netlink_rule.c, netlink_notify.c, netlink_diag.c) share.
  */
 #ifndef LINUX_NETLINK_SOCKET_H
 #define LINUX_NETLINK_SOCKET_H
@@ -8,15 +8,17 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 
-#include "core/base.h"
+#include "net/neigh.h"
+#include "net/view.h"
 
 struct netlink;
 
 /* A message being written: the header, the protocol's own structure, attributes. Those that do not
  * fit are a mistake of ours. */
 struct netlink_message {
-    struct netlink *to;
+    struct netlink *to; /* NULL: the members of `group` */
     const struct nlmsghdr *request;
+    unsigned group; /* enum rtnetlink_groups; 0 in an answer */
     size_t len;
     uint8_t data[1024] __attribute__((aligned(8)));
 };
@@ -45,6 +47,22 @@ void netlink_for_each(void (*fn)(const struct netlink *nl, uint32_t port, unsign
  * sent by m. 0: done; a dump's end and an acknowledgement are not its business; or -errno. Thread
  * context. */
 int netlink_route_request(struct netlink_message *m, const struct nlmsghdr *h);
+int netlink_rule_request(struct netlink_message *m, const struct nlmsghdr *h);
 int netlink_diag_request(struct netlink_message *m, const struct nlmsghdr *h);
+
+/* From now on the groups of NETLINK_ROUTE are told of changes. */
+void netlink_route_watch(void);
+
+/* netlink_route.c: the messages about a thing, sent by m. type: RTM_NEW..., or RTM_DEL... of what
+ * is gone. Of addresses, a->link and a->added are not used. */
+void netlink_put_link(struct netlink_message *m, unsigned type, struct netif *n);
+void netlink_put_address(struct netlink_message *m, unsigned type, struct netif *n,
+                         const struct netif_addr *a);
+void netlink_put_route(struct netlink_message *m, unsigned type, const struct view_route *r);
+void netlink_put_neighbour(struct netlink_message *m, unsigned type, const struct neighbour *nb);
+/* Whether it is a route of IPv4. */
+bool netlink_route_is_v4(const struct view_route *r);
+/* Whether Linux has it in its table of local addresses, which is not shown. */
+bool netlink_route_is_hidden(const struct view_route *r);
 
 #endif

@@ -6,6 +6,7 @@
 #include "core/init.h"
 #include "net/dhcp.h"
 #include "net/ipimpl.h"
+#include "net/mcast.h"
 #include "net/nd.h"
 #include "net/netif_impl.h"
 #include "net/packet.h"
@@ -41,6 +42,7 @@ void net_init(void)
     neighbour_init();
     pmtu_init();
     reassembly_init();
+    mcast_init();
     raw_init();
     packet_init();
     udp_init();

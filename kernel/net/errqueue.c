@@ -82,6 +82,8 @@ void dgram_icmp_error(struct dgram_socket *d, const struct icmp_report *r, uint1
                            .offender = ip_is_any(&r->offender) ? r->src : r->offender};
     struct sock_addr to = {.ip = r->dst, .port = port};
 
+    if (r->err == -EMSGSIZE)
+        pmtu_learn(&r->dst, r->mtu);
     if (r->err == -EMSGSIZE && d->s.mtu_discover == PMTUDISC_DONT)
         return; /* the datagram will be cut */
     dgram_report(d, &e, &to, r->transport + header, r->len - header,

@@ -61,9 +61,11 @@ static int choose_source(const struct view *v, struct ip_flow *f, const struct n
     if (!ip_is_any(&f->src))
         return is_local(v, &f->src) ? 0 : -EADDRNOTAVAIL;
     if (n == netif_loopback) {
-        /* 127.0.0.2 is talked to from 127.0.0.1, our own addresses from themselves. */
-        f->src =
-            ip_is_v4(&f->dst) && ip_is_loopback(&f->dst) ? ip_from_v4(net32(0x7f000001)) : f->dst;
+        /* 127.0.0.2 and groups are talked to from 127.0.0.1, our own addresses from themselves. */
+        bool itself = !ip_is_loopback(&f->dst) && !ip_is_multicast(&f->dst);
+        f->src = itself              ? f->dst
+                 : ip_is_v4(&f->dst) ? ip_from_v4(net32(0x7f000001))
+                                     : (struct ip_addr){.w = {0, 0, 0, net32(1)}};
         return 0;
     }
     const struct view_addr *a = view_source(v, n, &f->dst);

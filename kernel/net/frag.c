@@ -161,7 +161,7 @@ struct pkt *reassemble(struct netif *n, struct pkt *p, uint32_t id, uint32_t off
 
     (void)n;
     net_count(v4 ? NET_Ip_ReasmReqds : NET_Ip6_ReasmReqds);
-    if (!p->len || (more && p->len % 8) || offset + p->len + p->l4 > 65535u + (v4 ? 0 : 40u)) {
+    if (!p->len || (more && p->len % 8) || offset + p->len + p->l4 > 65535u + (v4 ? 0 : 48u)) {
         net_drop(p, fail);
         return NULL;
     }

@@ -11,7 +11,6 @@
 #define ICMP_ECHO 8u
 #define ICMP_TIME_EXCEEDED 11u
 #define ICMP_PARAMETER 12u
-#define MAX_QUOTE 256u
 
 /* 1000 errors a second and CPU, in bursts of 50. */
 bool icmp_rate_ok(void)
@@ -79,8 +78,6 @@ void icmp_quoted(const struct icmp_report *r)
 {
     if (!view_local(net_view(), NULL, &r->src))
         return;
-    if (r->err == -EMSGSIZE)
-        pmtu_learn(&r->dst, r->mtu);
     if (r->proto == IPPROTO_TCP_N)
         tcp_icmp_error(&r->src, &r->dst, r->transport, r->err, r->mtu);
     else if (r->proto == IPPROTO_UDP_N)
@@ -202,20 +199,27 @@ void icmp4_input(struct netif *n, struct pkt *p)
     pkt_free(p);
 }
 
+/* It quotes as much as leaves it within what every path takes (RFC 1812 4.3.2.3, RFC 4443 2.4 c).
+ */
 struct pkt *icmp_error_packet(const struct pkt *p, uint8_t type, uint8_t code, uint32_t rest)
 {
-    uint32_t n = MIN(p->l4 + p->linear, MAX_QUOTE);
+    uint32_t headers = 8u + p->l4;
+    uint32_t room = ip_is_v4(&p->src) ? IP4_MIN_MTU - IP4_HEADER : IP6_MIN_MTU - IP6_HEADER;
     struct pkt *e = pkt_alloc(ETH_HEADER + IP6_HEADER + 16);
-
-    if (!e) {
-        net_count(NET_Librettos_NoMemory);
-        return NULL;
-    }
     uint8_t h[8] = {type, code};
+
     put32(h + 4, rest);
-    pkt_append(e, h, sizeof(h));
-    pkt_append(e, p->data - p->l4, n);
-    return e;
+    if (e && pkt_append(e, h, sizeof(h)) && pkt_append(e, p->data - p->l4, p->l4)) {
+        uint32_t n = MIN(p->len, room - headers);
+        if (p->linear > pkt_tailroom(e))
+            n = MIN(n, pkt_tailroom(e));
+        if (pkt_append_range(e, p, 0, n))
+            return e;
+    }
+    net_count(NET_Librettos_NoMemory);
+    if (e)
+        pkt_free(e);
+    return NULL;
 }
 
 void icmp4_error(const struct pkt *p, uint8_t type, uint8_t code, uint32_t rest)
@@ -236,7 +240,7 @@ void icmp4_error(const struct pkt *p, uint8_t type, uint8_t code, uint32_t rest)
             pkt_free(e);
         return;
     }
-    *(wire16 *)(e->data + 2) = csum_fold(csum_add(e->data, e->linear, 0));
+    *(wire16 *)(e->data + 2) = csum_fold(pkt_csum(e, 0, e->len, 0));
     net_count(NET_Icmp_OutMsgs);
     if (type == ICMP_UNREACHABLE)
         net_count(NET_Icmp_OutDestUnreachs);

@@ -92,7 +92,8 @@ static void error_input(struct pkt *p)
         break;
     case ICMP6_TOO_BIG:
         net_count(NET_Icmp6_InPktTooBigs);
-        told(p, -EMSGSIZE, MAX(get32(p->data + 4), IP6_MIN_MTU));
+        if (get32(p->data + 4) >= IP6_MIN_MTU) /* RFC 8201 4 */
+            told(p, -EMSGSIZE, get32(p->data + 4));
         break;
     case ICMP6_TIME_EXCEEDED:
         told(p, -EHOSTUNREACH, 0);
@@ -106,7 +107,7 @@ static void error_input(struct pkt *p)
     pkt_free(p);
 }
 
-void icmp6_input(struct netif *n, struct pkt *p)
+void icmp6_input(struct netif *n, struct pkt *p, bool fragmented)
 {
     net_count(NET_Icmp6_InMsgs);
     if (!pkt_make_linear(p, 8)) {
@@ -132,7 +133,10 @@ void icmp6_input(struct netif *n, struct pkt *p)
         pkt_free(p);
     } else if (type >= ND_FIRST && type <= ND_LAST) {
         net_count(NET_Icmp6_InNeighborMsgs);
-        nd_input(n, p);
+        if (fragmented) /* RFC 6980: too easy to hide from who looks for forged ones */
+            net_drop(p, NET_Librettos_NdInvalid);
+        else
+            nd_input(n, p);
     } else if (type == MLD_QUERY) {
         mld_input(n, p);
     } else if (type < 128) {
@@ -162,7 +166,7 @@ void icmp6_error(const struct pkt *p, uint8_t type, uint8_t code, uint32_t rest)
         return;
     }
     uint32_t sum = ip_pseudo_csum(&f->src, &f->dst, IPPROTO_ICMPV6_N, e->len);
-    *(wire16 *)(e->data + 2) = csum_fold(csum_add(e->data, e->linear, sum));
+    *(wire16 *)(e->data + 2) = csum_fold(pkt_csum(e, 0, e->len, sum));
     net_count(NET_Icmp6_OutMsgs);
     if (type == ICMP6_UNREACHABLE)
         net_count(NET_Icmp6_OutDestUnreachs);

@@ -113,6 +113,9 @@ void udp_input(struct pkt *p);
  * fragmentation needed / packet too big); transport points at the first 8 bytes of its header. */
 void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,
                     int err, uint32_t mtu);
+/* The path MTU that an ICMP error tells. The transport calls it, for errors about what it may have
+ * sent (RFC 5927 7): a forged one would slow us down. bh context. */
+void pmtu_learn(const struct ip_addr *dst, uint32_t mtu);
 /* What an ICMP error, or a neighbour that does not answer, says of a packet that we sent. */
 struct icmp_report {
     struct ip_addr src, dst; /* of our packet */

@@ -26,7 +26,8 @@ static inline void net_drop(struct pkt *p, enum net_stat why)
 /* Transport input for a packet that is for us. Takes ownership. Inside a batch. */
 void ip4_deliver(struct netif *n, struct pkt *p);
 void icmp4_input(struct netif *n, struct pkt *p);
-void icmp6_input(struct netif *n, struct pkt *p);
+/* fragmented: it had a fragment header, which not every message may have. */
+void icmp6_input(struct netif *n, struct pkt *p, bool fragmented);
 void igmp_input(struct netif *n, struct pkt *p);
 /* MLD queries, given by icmp6_input; p->data is the ICMPv6 header. Takes ownership. */
 void mld_input(struct netif *n, struct pkt *p);
@@ -55,7 +56,6 @@ void reassembly_init(void);
 
 /* Path MTU (RFC 1191, RFC 8201): what ICMP told, forgotten after ten minutes. */
 uint32_t pmtu_lookup(const struct ip_addr *dst, uint32_t mtu);
-void pmtu_learn(const struct ip_addr *dst, uint32_t mtu);
 void pmtu_init(void);
 
 /* Cuts a transport datagram into fragments and sends them. Takes ownership. */

@@ -70,7 +70,7 @@ static bool for_us(struct netif *n, struct pkt *p)
     return false;
 }
 
-/* RFC 1122 3.2.1.3: a source is one host's address, and loopback addresses stay inside. */
+/* RFC 1122 3.2.1.3: a source is one other host's address, and loopback addresses stay inside. */
 static bool source_ok(const struct netif *n, const struct ip_addr *src)
 {
     uint8_t first = src->b[12];
@@ -79,7 +79,7 @@ static bool source_ok(const struct netif *n, const struct ip_addr *src)
         return false;
     if (unlikely(first == 127))
         return n->flags & NETIF_LOOPBACK;
-    return true;
+    return !view_forged(net_view(), n, src);
 }
 
 static bool header_ok(struct pkt *p, unsigned *header_len)

@@ -9,6 +9,7 @@
 #define PARAM_HEADER 0u /* codes of the parameter problem message */
 #define PARAM_NEXT_HEADER 1u
 #define PARAM_OPTION 2u
+#define PARAM_INCOMPLETE 3u
 
 static bool for_us(struct netif *n, struct pkt *p)
 {
@@ -31,7 +32,7 @@ static bool source_ok(const struct netif *n, const struct ip_addr *src)
         return false;
     if (unlikely(ip_is_loopback(src)))
         return n->flags & NETIF_LOOPBACK;
-    return true;
+    return !view_forged(net_view(), n, src);
 }
 
 /* Advances behind a header of n bytes in front of data. */
@@ -78,8 +79,17 @@ static bool options_ok(struct pkt *p, uint32_t len)
     return true;
 }
 
-static void transport(struct netif *n, struct pkt *p, uint8_t proto)
+/* Where a walk along the headers is: behind p->data there is a header of type `next`, as the field
+ * at offset `said` from the IPv6 header says. */
+struct chain {
+    uint8_t next;
+    uint16_t said;
+    bool fragmented; /* it has passed a fragment header */
+};
+
+static void transport(struct netif *n, struct pkt *p, const struct chain *c)
 {
+    uint8_t proto = c->next;
     bool raw = false;
 
     p->proto = proto;
@@ -101,56 +111,84 @@ static void transport(struct netif *n, struct pkt *p, uint8_t proto)
         else
             udp_input(p);
     } else if (proto == IPPROTO_ICMPV6_N) {
-        icmp6_input(n, p);
+        icmp6_input(n, p, c->fragmented);
     } else if (raw || proto == IPPROTO_NONE_N || proto == IPPROTO_TCP_N) {
         pkt_free(p);
     } else {
         net_count(NET_Ip6_InUnknownProtos);
-        refuse(p, PARAM_NEXT_HEADER, 40);
+        refuse(p, PARAM_NEXT_HEADER, c->said);
     }
 }
 
+/* Whether a first fragment has all headers, the transport's included (RFC 7112, RFC 8200 4.5). */
+static bool has_all_headers(const struct pkt *p, uint8_t next)
+{
+    uint32_t at = 0;
+    uint8_t h[2];
+
+    while (next == IPPROTO_DSTOPTS_N || next == IPPROTO_ROUTING_N) {
+        if (!pkt_copy_out(p, at, h, sizeof(h)))
+            return false;
+        next = h[0];
+        at += 8u + h[1] * 8u;
+    }
+    uint32_t least = next == IPPROTO_TCP_N                               ? 20
+                     : next == IPPROTO_UDP_N || next == IPPROTO_ICMPV6_N ? 8
+                                                                         : 0;
+    return p->len >= at + least;
+}
+
 /* The fragment header at data. Returns the datagram if it is whole. */
-static struct pkt *fragment(struct netif *n, struct pkt *p, uint8_t *next)
+static struct pkt *fragment(struct netif *n, struct pkt *p, struct chain *c)
 {
     if (!pkt_make_linear(p, 8)) {
         net_drop(p, NET_Ip6_InTruncatedPkts);
         return NULL;
     }
-    *next = p->data[0];
-    uint16_t frag = get16(p->data + 2);
+    c->next = p->data[0];
+    uint16_t frag = get16(p->data + 2), offset = frag & 0xfff8;
     uint32_t id = get32(p->data + 4);
+    bool more = frag & 1;
     skip(p, 8);
-    if (!(frag & 0xfff9)) /* an atomic fragment (RFC 6946) */
-        return p;
-    if ((frag & 1) && p->len % 8) {
-        refuse(p, PARAM_HEADER, 4);
-        return NULL;
-    }
-    p->proto = *next;
-    p = reassemble(n, p, id, frag & 0xfff8, frag & 1);
-    if (p)
-        *next = p->proto; /* what the first fragment said */
+    if (offset || more) {
+        if (more && p->len % 8) {
+            refuse(p, PARAM_HEADER, 4);
+            return NULL;
+        }
+        if (p->l4 - IP6_HEADER - 8u + offset + p->len > 65535) {
+            refuse(p, PARAM_HEADER, p->l4 - 6u);
+            return NULL;
+        }
+        if (!offset && !has_all_headers(p, c->next)) {
+            refuse(p, PARAM_INCOMPLETE, 0);
+            return NULL;
+        }
+        p->proto = c->next;
+        p = reassemble(n, p, id, offset, more);
+        if (!p)
+            return NULL;
+        c->next = p->proto; /* what the first fragment said */
+    }                       /* else it is an atomic one (RFC 6946) */
+    c->said = (uint16_t)(p->l4 - 8u);
+    c->fragmented = true;
     return p;
 }
 
 static void walk(struct netif *n, struct pkt *p, uint8_t next)
 {
-    bool first = true;
+    struct chain c = {.next = next, .said = 6};
 
-    for (int i = 0; i < MAX_EXTENSIONS; i++, first = false) {
-        if (next == IPPROTO_FRAGMENT_N) {
-            p = fragment(n, p, &next);
+    for (int i = 0; i < MAX_EXTENSIONS; i++) {
+        if (c.next == IPPROTO_FRAGMENT_N) {
+            p = fragment(n, p, &c);
             if (!p)
                 return;
             continue;
         }
-        if (next != IPPROTO_HOPOPTS_N && next != IPPROTO_DSTOPTS_N && next != IPPROTO_ROUTING_N) {
-            transport(n, p, next);
-            return;
-        }
-        if (next == IPPROTO_HOPOPTS_N && !first) {
-            refuse(p, PARAM_NEXT_HEADER, p->l4);
+        /* Hop-by-hop options are known in the first place alone. */
+        if (c.next != IPPROTO_DSTOPTS_N && c.next != IPPROTO_ROUTING_N &&
+            !(c.next == IPPROTO_HOPOPTS_N && i == 0)) {
+            transport(n, p, &c);
             return;
         }
         uint32_t len = pkt_make_linear(p, 8) ? 8u + p->data[1] * 8u : 0;
@@ -158,7 +196,7 @@ static void walk(struct netif *n, struct pkt *p, uint8_t next)
             net_drop(p, NET_Ip6_InTruncatedPkts);
             return;
         }
-        if (next == IPPROTO_ROUTING_N) {
+        if (c.next == IPPROTO_ROUTING_N) {
             if (p->data[3]) { /* segments left: we forward nothing (RFC 5095) */
                 refuse(p, PARAM_HEADER, p->l4 + 2u);
                 return;
@@ -166,7 +204,8 @@ static void walk(struct netif *n, struct pkt *p, uint8_t next)
         } else if (!options_ok(p, len)) {
             return;
         }
-        next = p->data[0];
+        c.next = p->data[0];
+        c.said = p->l4;
         skip(p, len);
     }
     net_drop(p, NET_Librettos_Ip6ExtensionInvalid);
@@ -209,7 +248,7 @@ void ip6_input(struct netif *n, struct pkt *p)
     }
     pkt_pull(p, IP6_HEADER);
     if (likely(next == IPPROTO_TCP_N || next == IPPROTO_UDP_N))
-        transport(n, p, next);
+        transport(n, p, &(struct chain){.next = next, .said = 6});
     else
         walk(n, p, next);
 }

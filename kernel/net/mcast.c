@@ -1,100 +1,42 @@
-/*
- * Multicast membership (net/mcast.h): IGMPv2 (RFC 2236) and MLDv1 (RFC 2710) reports, which routers
- * of the later versions understand. A report is sent on joining and in answer to a query, after a
- * random time.
- */
+/* Multicast membership of interfaces (net/mcast.h): what all their members want together. */
 #include "net/mcast.h"
 
 #include "core/rand.h"
 #include "net/ipimpl.h"
 #include "net/netif_impl.h"
 
-#define IGMP_QUERY 0x11u
-#define IGMP_V2_REPORT 0x16u
-#define IGMP_LEAVE 0x17u
-#define MLD_REPORT 131u
-#define MLD_DONE 132u
 #define MAX_PROGRAMMED 64
 
+/* How many members want it, and how many of those that exclude some exclude it. */
+struct source {
+    struct ip_addr addr;
+    int includes, excludes;
+};
+
 struct group {
-    struct list link; /* netif->groups, under net_config_lock */
+    struct list link; /* netif->groups, under net_config_lock as all of it */
     struct netif *netif;
     struct ip_addr addr;
-    int users;
-    struct timer report; /* answers a query */
+    int users, excluders; /* members; those of them who want it from all but some */
+    unsigned nsources;
+    struct source *sources; /* MCAST_SOURCES, or NULL */
+    struct timer report;    /* answers a query, and says again what changed */
     struct net_garbage garbage;
 };
 
-struct membership {
-    struct list link; /* socket->groups, under the socket's lock */
-    struct ip_addr group;
-    int ifindex;
+/* With room for all sources of a group. */
+struct group_filter {
+    struct mcast_filter f;
+    struct ip_addr sources[MCAST_SOURCES];
 };
 
-/* Groups that are never reported: all hosts, all nodes, and interface-local ones. */
-static bool silent(const struct ip_addr *a)
+bool mcast_filter_has(const struct mcast_filter *f, const struct ip_addr *source)
 {
-    if (ip_is_v4(a))
-        return a->w[3] == net32(0xe0000001);
-    return (a->b[1] & 15) <= 1 || (a->b[1] == 2 && a->q[1] == __builtin_bswap64(1) &&
-                                   a->w[1] == 0 && a->b[2] == 0 && a->b[3] == 0);
-}
-
-static void igmp_send(struct netif *n, uint8_t type, const struct ip_addr *group)
-{
-    static const uint8_t router_alert[4] = {148, 4, 0, 0};
-    struct pkt *p = pkt_alloc(PKT_HEADROOM);
-    struct ip_addr dst = type == IGMP_LEAVE ? ip_from_v4(net32(0xe0000002)) : *group;
-    uint32_t src = n->main_v4, to = ip_v4(&dst), about = ip_v4(group);
-    uint8_t h[32] = {0x46, 0xc0, 0, 32, 0, 0, 0x40, 0, 1, IPPROTO_IGMP_N};
-
-    if (!p)
-        return;
-    memcpy(h + 12, &src, 4);
-    memcpy(h + 16, &to, 4);
-    memcpy(h + 20, router_alert, 4);
-    *(wire16 *)(h + 10) = csum_fold(csum_add(h, 24, 0));
-    h[24] = type;
-    memcpy(h + 28, &about, 4);
-    *(wire16 *)(h + 26) = csum_fold(csum_add(h + 24, 8, 0));
-    pkt_append(p, h, sizeof(h));
-    uint8_t mac[MAC_LEN] = {1, 0, 0x5e, dst.b[13] & 0x7f, dst.b[14], dst.b[15]};
-    ether_output(n, p, mac, ETH_TYPE_IP4);
-}
-
-static void mld_send(struct netif *n, uint8_t type, const struct ip_addr *group)
-{
-    static const struct ip_addr all_routers = {.b = {0xff, 2, [15] = 2}};
-    struct pkt *p = pkt_alloc(PKT_HEADROOM);
-    const struct view_addr *src = view_source(net_view(), n, &all_routers);
-    struct ip_addr from = {0};
-    uint8_t m[24] = {type};
-
-    if (!p)
-        return;
-    if (src && src->netif == n && ip_is_link_local(&src->addr))
-        from = src->addr;
-    memcpy(m + 8, group, 16);
-    pkt_append(p, m, sizeof(m));
-    icmp6_send(n, &from, type == MLD_DONE ? &all_routers : group, 1, true, p);
-}
-
-static void report(struct netif *n, const struct ip_addr *group, bool leave)
-{
-    if (silent(group) || (n->flags & NETIF_LOOPBACK))
-        return;
-    net_batch_begin();
-    if (ip_is_v4(group))
-        igmp_send(n, leave ? IGMP_LEAVE : IGMP_V2_REPORT, group);
-    else
-        mld_send(n, leave ? MLD_DONE : MLD_REPORT, group);
-    net_batch_end();
-}
-
-static void report_timer(struct timer *t)
-{
-    struct group *g = container_of(t, struct group, report);
-    report(g->netif, &g->addr, false);
+    for (unsigned i = 0; i < f->count; i++) {
+        if (ip_equal(&f->sources[i], source))
+            return true;
+    }
+    return false;
 }
 
 static struct group *find(struct netif *n, const struct ip_addr *addr)
@@ -108,56 +50,162 @@ static struct group *find(struct netif *n, const struct ip_addr *addr)
     return NULL;
 }
 
+/* Whether the interface lists the source: as wanted, or, where somebody wants all but some, as one
+ * that nobody wants (RFC 3376 3.2). */
+static bool listed(const struct group *g, const struct source *s)
+{
+    return g->excluders ? s->excludes == g->excluders && !s->includes : s->includes > 0;
+}
+
+static void filter_of(const struct group *g, struct group_filter *out)
+{
+    out->f = (struct mcast_filter){.exclude = g->excluders > 0, .sources = out->sources};
+    for (unsigned i = 0; i < g->nsources; i++) {
+        if (listed(g, &g->sources[i]))
+            out->sources[out->f.count++] = g->sources[i].addr;
+    }
+}
+
+static struct source *source_of(struct group *g, const struct ip_addr *addr)
+{
+    for (unsigned i = 0; i < g->nsources; i++) {
+        if (ip_equal(&g->sources[i].addr, addr))
+            return &g->sources[i];
+    }
+    return NULL;
+}
+
+static int make_sources(struct group *g, const struct mcast_filter *f)
+{
+    unsigned more = 0;
+
+    for (unsigned i = 0; i < f->count; i++)
+        more += !source_of(g, &f->sources[i]);
+    if (g->nsources + more > MCAST_SOURCES)
+        return -ENOBUFS;
+    if (more && !g->sources && !(g->sources = kmalloc(MCAST_SOURCES * sizeof(*g->sources))))
+        return -ENOMEM;
+    for (unsigned i = 0; i < f->count; i++) {
+        if (!source_of(g, &f->sources[i]))
+            g->sources[g->nsources++] = (struct source){.addr = f->sources[i]};
+    }
+    return 0;
+}
+
+/* Counts a member in (1) or out (-1); its sources are there. */
+static void count(struct group *g, const struct mcast_filter *f, int one)
+{
+    g->users += one;
+    g->excluders += f->exclude ? one : 0;
+    for (unsigned i = 0; i < f->count; i++) {
+        struct source *s = source_of(g, &f->sources[i]);
+        *(f->exclude ? &s->excludes : &s->includes) += one;
+        if (!s->includes && !s->excludes)
+            *s = g->sources[--g->nsources];
+    }
+}
+
+static void report_timer(struct timer *t)
+{
+    struct group *g = container_of(t, struct group, report);
+    struct group_filter f;
+
+    spin_lock_bh(&net_config_lock);
+    filter_of(g, &f);
+    spin_unlock_bh(&net_config_lock);
+    if (f.f.exclude || f.f.count)
+        mcast_report_state(g->netif, &g->addr, &f.f);
+}
+
 static void free_group(struct net_garbage *garbage)
 {
     struct group *g = container_of(garbage, struct group, garbage);
 
     timer_cancel_sync(&g->report);
+    kfree(g->sources);
     kfree(g);
 }
 
+static struct group *make_group(struct netif *n, const struct ip_addr *addr)
+{
+    struct group *g = kzalloc(sizeof(*g));
+
+    if (!g)
+        return NULL;
+    g->netif = n;
+    g->addr = *addr;
+    g->garbage.free = free_group;
+    timer_init(&g->report, report_timer);
+    return g;
+}
+
+/* The state before and after a change. */
+struct change {
+    struct group_filter before, after;
+    bool first;         /* the group is new */
+    struct group *gone; /* or was given up by the last */
+};
+
+/* net_config_lock held. */
+static int apply(struct netif *n, const struct ip_addr *addr, const struct mcast_filter *old,
+                 const struct mcast_filter *new, struct change *c)
+{
+    struct group *g = find(n, addr);
+    int err = 0;
+
+    if (!g && !new)
+        return -EADDRNOTAVAIL;
+    if (!g) {
+        g = make_group(n, addr);
+        if (!g)
+            return -ENOMEM;
+        list_push_back(&n->groups, &g->link);
+        c->first = true;
+    }
+    filter_of(g, &c->before);
+    if (new)
+        err = make_sources(g, new);
+    if (new && !err)
+        count(g, new, 1);
+    if (old && !err)
+        count(g, old, -1);
+    filter_of(g, &c->after);
+    if (!g->users) {
+        list_remove(&g->link);
+        c->gone = g;
+    } else if (!mcast_silent(addr) && !err) { /* once more, lest it be lost (RFC 3376 5.1) */
+        timer_arm(&g->report, time_now() + (nsec_t)(rand_u64() % (uint64_t)NSEC_PER_SEC));
+    }
+    return err;
+}
+
+int mcast_change(struct netif *n, const struct ip_addr *addr, const struct mcast_filter *old,
+                 const struct mcast_filter *new)
+{
+    struct change c = {.first = false};
+
+    spin_lock_bh(&net_config_lock);
+    int err = apply(n, addr, old, new, &c);
+    spin_unlock_bh(&net_config_lock);
+    if (!err && (c.first || c.gone))
+        mcast_program(n);
+    if (!err)
+        mcast_report_change(n, addr, &c.before.f, &c.after.f);
+    if (c.gone)
+        net_free_later(&c.gone->garbage);
+    return err;
+}
+
+static const struct mcast_filter everybody = {.exclude = true};
+
 int mcast_join(struct netif *n, const struct ip_addr *addr)
 {
-    struct group *fresh = kzalloc(sizeof(*fresh));
-
-    if (!fresh)
-        return -ENOMEM;
-    spin_lock_bh(&net_config_lock);
-    struct group *g = find(n, addr);
-    if (g) {
-        g->users++;
-        spin_unlock_bh(&net_config_lock);
-        kfree(fresh);
-        return 0;
-    }
-    fresh->netif = n;
-    fresh->addr = *addr;
-    fresh->users = 1;
-    fresh->garbage.free = free_group;
-    timer_init(&fresh->report, report_timer);
-    list_push_back(&n->groups, &fresh->link);
-    spin_unlock_bh(&net_config_lock);
-    mcast_program(n);
-    report(n, addr, false);
-    return 0;
+    return mcast_change(n, addr, NULL, &everybody);
 }
 
 int mcast_leave(struct netif *n, const struct ip_addr *addr)
 {
-    spin_lock_bh(&net_config_lock);
-    struct group *g = find(n, addr);
-    bool last = g && --g->users == 0;
-    if (last)
-        list_remove(&g->link);
-    spin_unlock_bh(&net_config_lock);
-    if (!g)
-        return -EADDRNOTAVAIL;
-    if (last) {
-        mcast_program(n);
-        report(n, addr, true);
-        net_free_later(&g->garbage);
-    }
-    return 0;
+    return mcast_change(n, addr, &everybody, NULL);
 }
 
 bool mcast_member(struct netif *n, const struct ip_addr *group)
@@ -170,6 +218,16 @@ bool mcast_member(struct netif *n, const struct ip_addr *group)
     bool found = find(n, group) != NULL;
     spin_unlock_bh(&net_config_lock);
     return found;
+}
+
+bool mcast_wanted(struct netif *n, const struct ip_addr *group, const struct ip_addr *source)
+{
+    spin_lock_bh(&net_config_lock);
+    struct group *g = find(n, group);
+    const struct source *s = g ? source_of(g, source) : NULL;
+    bool wanted = g && (s && listed(g, s)) != (g->excluders > 0);
+    spin_unlock_bh(&net_config_lock);
+    return wanted;
 }
 
 static void group_mac(const struct ip_addr *a, uint8_t mac[MAC_LEN])
@@ -187,7 +245,9 @@ static void program_work(struct work *w)
     struct group *g;
     int count = 0;
 
+    /* All nodes and all hosts, whom routers ask. */
     group_mac(&(struct ip_addr){.b = {0xff, 2, [15] = 1}}, macs[count++]);
+    group_mac(&(struct ip_addr){.w = {0, 0, 0xffff0000u, net32(0xe0000001)}}, macs[count++]);
     spin_lock_bh(&net_config_lock);
     list_for_each (g, &n->groups, link) {
         if (count < MAX_PROGRAMMED)
@@ -214,140 +274,16 @@ void mcast_program(struct netif *n)
         work_schedule(&n->filter_work);
 }
 
-/* A router asks who is a member of the group (any: of all groups): answer within max_delay. */
-static void answer_query(struct netif *n, const struct ip_addr *group, bool v4, nsec_t max_delay)
+void mcast_report_soon(struct netif *n, const struct ip_addr *group, bool v4, nsec_t max_delay)
 {
     struct group *g;
 
     spin_lock_bh(&net_config_lock);
     list_for_each (g, &n->groups, link) {
-        if (ip_is_v4(&g->addr) != v4 || silent(&g->addr))
+        if (ip_is_v4(&g->addr) != v4 || mcast_silent(&g->addr))
             continue;
         if (ip_is_any(group) || ip_equal(&g->addr, group))
             timer_arm(&g->report, time_now() + (nsec_t)(rand_u64() % (uint64_t)(max_delay + 1)));
     }
     spin_unlock_bh(&net_config_lock);
-}
-
-void igmp_input(struct netif *n, struct pkt *p)
-{
-    net_count(NET_Librettos_IgmpReceived);
-    if (pkt_make_linear(p, 8) && csum_fold(pkt_csum(p, 0, p->len, 0)) == 0 &&
-        p->data[0] == IGMP_QUERY) {
-        struct ip_addr group = ip_from_v4(*(const wire32 *)(p->data + 4));
-        unsigned tenths = p->data[1] ? MIN(p->data[1], (uint8_t)100) : 100u;
-        answer_query(n, &group, true, tenths * (NSEC_PER_SEC / 10));
-    }
-    pkt_free(p);
-}
-
-void mld_input(struct netif *n, struct pkt *p)
-{
-    if (pkt_make_linear(p, 24) && ip_is_link_local(&p->src) && p->ttl == 1) {
-        struct ip_addr group;
-        memcpy(&group, p->data + 8, 16);
-        answer_query(n, &group, false, MIN(get16(p->data + 4), (uint16_t)10000) * NSEC_PER_MSEC);
-    }
-    pkt_free(p);
-}
-
-/* --- sockets ---------------------------------------------------------------------------------- */
-
-static struct netif *group_netif(const struct ip_addr *group, int ifindex)
-{
-    if (ifindex)
-        return netif_by_index(ifindex);
-    struct netif *n = NULL;
-    net_batch_begin();
-    const struct view *v = net_view();
-    const struct view_route *r = view_route(v, NULL, group);
-    if (r)
-        n = r->netif;
-    for (int i = 0; i < v->naddrs && !n; i++) {
-        if (!(v->addrs[i].netif->flags & NETIF_LOOPBACK))
-            n = v->addrs[i].netif;
-    }
-    net_batch_end();
-    return n;
-}
-
-static struct membership *find_membership(const struct socket *s, const struct ip_addr *group,
-                                          int ifindex)
-{
-    struct membership *m;
-
-    list_for_each (m, &s->groups, link) {
-        if (ip_equal(&m->group, group) && (!ifindex || m->ifindex == ifindex))
-            return m;
-    }
-    return NULL;
-}
-
-int mcast_socket_join(struct socket *s, const struct ip_addr *group, int ifindex)
-{
-    if (!ip_is_multicast(group))
-        return -EINVAL;
-    struct netif *n = group_netif(group, ifindex);
-    if (!n)
-        return -ENODEV;
-    struct membership *m = kzalloc(sizeof(*m));
-    if (!m)
-        return -ENOMEM;
-    m->group = *group;
-    m->ifindex = n->index;
-    int err = mcast_join(n, group);
-    if (err) {
-        kfree(m);
-        return err;
-    }
-    spin_lock_bh(&s->lock);
-    bool twice = find_membership(s, group, n->index) != NULL;
-    if (!twice)
-        list_push_back(&s->groups, &m->link);
-    spin_unlock_bh(&s->lock);
-    if (twice) {
-        mcast_leave(n, group);
-        kfree(m);
-        return -EADDRINUSE;
-    }
-    return 0;
-}
-
-static void leave(struct membership *m)
-{
-    struct netif *n = netif_by_index(m->ifindex);
-
-    if (n)
-        mcast_leave(n, &m->group);
-    kfree(m);
-}
-
-int mcast_socket_leave(struct socket *s, const struct ip_addr *group, int ifindex)
-{
-    spin_lock_bh(&s->lock);
-    struct membership *m = find_membership(s, group, ifindex);
-    if (m)
-        list_remove(&m->link);
-    spin_unlock_bh(&s->lock);
-    if (!m)
-        return -EADDRNOTAVAIL;
-    leave(m);
-    return 0;
-}
-
-void mcast_socket_leave_all(struct socket *s)
-{
-    for (;;) {
-        spin_lock_bh(&s->lock);
-        struct membership *m = list_pop_front(&s->groups, struct membership, link);
-        spin_unlock_bh(&s->lock);
-        if (!m)
-            return;
-        leave(m);
-    }
-}
-
-bool mcast_socket_wants(const struct socket *s, const struct ip_addr *group, struct netif *n)
-{
-    return find_membership(s, group, n->index) || (s->mcast_all && mcast_member(n, group));
 }

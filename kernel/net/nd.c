@@ -50,6 +50,13 @@ struct nd_state {
     int ndns;
 };
 
+/* A message that came in, in one piece. */
+struct message {
+    const struct pkt *p; /* with its addresses and hop limit */
+    const uint8_t *b;
+    uint32_t len;
+};
+
 static const struct ip_addr all_nodes = {.b = {0xff, 2, [15] = 1}};
 static const struct ip_addr all_routers = {.b = {0xff, 2, [15] = 2}};
 static const struct ip_addr unspecified;
@@ -168,16 +175,43 @@ void nd_restart(struct netif *n)
 
 /* --- addresses -------------------------------------------------------------------------------- */
 
-void nd_address_added(struct netif *n, const struct ip_addr *a)
+/* Has the sweep timer run at `when`, if it was to run later. */
+static void sweep_soon(struct nd_state *nd, nsec_t when)
+{
+    if (when != NSEC_NEVER && (!timer_armed(&nd->sweep) || nd->sweep.due > when))
+        timer_arm(&nd->sweep, when);
+}
+
+/* Asks whether another node has the address (RFC 4862 5.4.2). */
+static void look_for_duplicate(struct netif *n, const struct ip_addr *a)
 {
     struct ip_addr group = solicited_node(a);
 
-    if (n->nd) /* else when the interface comes up */
-        mcast_join(n, &group);
     net_batch_begin();
-    if ((n->flags & NETIF_UP) && n->path && !n->shared)
+    if ((n->flags & NETIF_UP) && n->path)
         send_solicit(n, &unspecified, a, &group);
     net_batch_end();
+    sweep_soon(n->nd, time_now() + DAD_TIME);
+}
+
+enum addr_state nd_first_state(const struct netif *n, const struct ip_addr *a)
+{
+    return ip_is_v4(a) || n->shared || (n->flags & NETIF_LOOPBACK) ? ADDR_PREFERRED
+                                                                   : ADDR_OPTIMISTIC;
+}
+
+void nd_address_added(struct netif *n, const struct netif_addr *a)
+{
+    struct ip_addr group = solicited_node(&a->addr);
+
+    if (!n->nd)
+        return; /* all that when the interface comes up */
+    if (!ip_is_v4(&a->addr))
+        mcast_join(n, &group);
+    if (a->state == ADDR_OPTIMISTIC)
+        look_for_duplicate(n, &a->addr);
+    else
+        sweep_soon(n->nd, a->preferred_until);
 }
 
 void nd_address_removed(struct netif *n, const struct ip_addr *a)
@@ -188,20 +222,19 @@ void nd_address_removed(struct netif *n, const struct ip_addr *a)
         mcast_leave(n, &group);
 }
 
-static void add_address(struct netif *n, const struct ip_addr *a, enum addr_origin origin,
-                        nsec_t valid, nsec_t preferred)
+static void add_address(struct netif *n, const struct ip_addr *a, uint8_t prefix,
+                        enum addr_origin origin, nsec_t valid, nsec_t preferred)
 {
     struct netif_addr e = {
         .addr = *a,
-        .prefix = 64,
-        .state = ADDR_OPTIMISTIC,
+        .prefix = prefix,
+        .state = (uint8_t)nd_first_state(n, a),
         .origin = (uint8_t)origin,
         .valid_until = valid,
         .preferred_until = preferred,
     };
 
-    if (netif_add_addr_full(n, &e) == 0 && n->nd)
-        timer_arm(&n->nd->sweep, time_now() + DAD_TIME);
+    netif_add_addr_full(n, &e);
 }
 
 static void duplicate(struct netif *n, const struct ip_addr *a)
@@ -227,6 +260,10 @@ static bool sweep_one(struct netif *n, nsec_t now, struct ip_addr *addr, bool *g
             *addr = a->addr;
             *gone = true;
             return true;
+        }
+        if (a->state == ADDR_OPTIMISTIC && now < a->added + DAD_TIME) {
+            *next = MIN(*next, a->added + DAD_TIME);
+            continue;
         }
         uint8_t state = a->preferred_until <= now ? ADDR_DEPRECATED : ADDR_PREFERRED;
         changed |= a->state != state;
@@ -269,21 +306,21 @@ static void sweep_timer(struct timer *t)
         if (dead)
             route_del(n, &unspecified, 0, &addr);
     }
-    if (next != NSEC_NEVER)
-        timer_arm(t, next);
+    sweep_soon(nd, next);
 }
 
-static bool join_group_of(const struct netif_addr *a, void *arg)
-{
-    struct ip_addr *out = arg;
+/* The addresses of an interface that comes up. */
+struct waiting {
+    struct netif_addr addrs[16];
+    unsigned count;
+};
 
-    for (int i = 0; i < 16; i++) {
-        if (ip_is_any(&out[i])) {
-            if (!ip_is_v4(&a->addr))
-                out[i] = solicited_node(&a->addr);
-            break;
-        }
-    }
+static bool take_address(const struct netif_addr *a, void *arg)
+{
+    struct waiting *w = arg;
+
+    if (w->count < ARRAY_SIZE(w->addrs))
+        w->addrs[w->count++] = *a;
     return true;
 }
 
@@ -299,15 +336,14 @@ void nd_start(struct netif *n)
         spin_init(&nd->lock);
         timer_init(&nd->solicit, solicit_timer);
         timer_init(&nd->sweep, sweep_timer);
-        /* Addresses given before the interface was up get their groups now. */
-        struct ip_addr groups[17] = {0};
-        netif_for_each_addr(n, join_group_of, groups);
+        struct waiting w = {.count = 0};
+        netif_for_each_addr(n, take_address, &w);
         n->nd = nd;
-        for (int i = 0; i < 16 && !ip_is_any(&groups[i]); i++)
-            mcast_join(n, &groups[i]);
+        for (unsigned i = 0; i < w.count; i++)
+            nd_address_added(n, &w.addrs[i]);
     }
     struct ip_addr link_local = with_identifier(&prefix, n->mac);
-    add_address(n, &link_local, ADDR_LINK_LOCAL, NSEC_NEVER, NSEC_NEVER);
+    add_address(n, &link_local, 64, ADDR_LINK_LOCAL, NSEC_NEVER, NSEC_NEVER);
     nd_restart(n);
 }
 
@@ -315,10 +351,10 @@ void nd_start(struct netif *n)
 
 /* The first option of this type with at least `size` bytes, or NULL. The whole list has been
  * checked. */
-static const uint8_t *option(const struct pkt *p, uint32_t at, uint8_t type, uint32_t size)
+static const uint8_t *option(const struct message *m, uint32_t at, uint8_t type, uint32_t size)
 {
-    while (at + 8 <= p->linear) {
-        const uint8_t *o = p->data + at;
+    while (at + 8 <= m->len) {
+        const uint8_t *o = m->b + at;
         if (o[0] == type && o[1] * 8u >= size)
             return o;
         at += o[1] * 8u;
@@ -327,30 +363,31 @@ static const uint8_t *option(const struct pkt *p, uint32_t at, uint8_t type, uin
 }
 
 /* RFC 4861 6.1.1 and the like: hop limit 255, code 0, complete, options of non-zero length. */
-static bool valid(struct pkt *p, uint32_t fixed)
+static bool valid(const struct message *m, uint32_t fixed)
 {
-    if (p->ttl != 255 || p->data[1] != 0 || p->len < fixed || !pkt_make_linear(p, p->len))
+    if (m->p->ttl != 255 || m->len < fixed || m->b[1] != 0)
         return false;
-    for (uint32_t at = fixed; at < p->linear;) {
-        if (at + 8 > p->linear || !p->data[at + 1] || at + p->data[at + 1] * 8u > p->linear)
+    for (uint32_t at = fixed; at < m->len;) {
+        if (at + 8 > m->len || !m->b[at + 1] || at + m->b[at + 1] * 8u > m->len)
             return false;
-        at += p->data[at + 1] * 8u;
+        at += m->b[at + 1] * 8u;
     }
     return true;
 }
 
-static struct ip_addr target_of(const struct pkt *p)
+static struct ip_addr target_of(const struct message *m)
 {
     struct ip_addr a;
-    memcpy(&a, p->data + 8, 16);
+    memcpy(&a, m->b + 8, 16);
     return a;
 }
 
-static void solicit_input(struct netif *n, struct pkt *p)
+static void solicit_input(struct netif *n, const struct message *m)
 {
-    struct ip_addr target = target_of(p);
+    const struct pkt *p = m->p;
+    struct ip_addr target = target_of(m);
     const struct view_addr *ours = view_local(net_view(), n, &target);
-    const uint8_t *mac = option(p, 24, OPT_SOURCE_MAC, 8);
+    const uint8_t *mac = option(m, 24, OPT_SOURCE_MAC, 8);
     bool dad = ip_is_any(&p->src);
 
     if (ip_is_multicast(&target) || (dad && (mac || !ip_is_multicast(&p->dst)))) {
@@ -372,14 +409,32 @@ static void solicit_input(struct netif *n, struct pkt *p)
     send_advert(n, &target, &p->src, flags | NA_SOLICITED);
 }
 
-static void advert_input(struct netif *n, struct pkt *p)
+/* It is no default router any more, if it was one. */
+static void forget_router(struct netif *n, const struct ip_addr *addr)
 {
-    struct ip_addr target = target_of(p);
-    const uint8_t *mac = option(p, 24, OPT_TARGET_MAC, 8);
-    uint8_t flags = p->data[4];
+    struct nd_state *nd = n->nd;
+    bool known = false;
+
+    spin_lock(&nd->lock);
+    for (int i = 0; i < MAX_ROUTERS; i++) {
+        if (nd->routers[i].until && ip_equal(&nd->routers[i].addr, addr)) {
+            nd->routers[i].until = 0;
+            known = true;
+        }
+    }
+    spin_unlock(&nd->lock);
+    if (known)
+        route_del(n, &unspecified, 0, addr);
+}
+
+static void advert_input(struct netif *n, const struct message *m)
+{
+    struct ip_addr target = target_of(m);
+    const uint8_t *mac = option(m, 24, OPT_TARGET_MAC, 8);
+    uint8_t flags = m->b[4];
     const struct view_addr *ours = view_local(net_view(), n, &target);
 
-    if (ip_is_multicast(&target) || (ip_is_multicast(&p->dst) && (flags & NA_SOLICITED))) {
+    if (ip_is_multicast(&target) || (ip_is_multicast(&m->p->dst) && (flags & NA_SOLICITED))) {
         net_count(NET_Librettos_NdInvalid);
         return;
     }
@@ -392,12 +447,14 @@ static void advert_input(struct netif *n, struct pkt *p)
             net_count(NET_Librettos_NdDuplicateAddress);
         return;
     }
-    if (!mac || (mac[2] & 1))
+    if (mac && (mac[2] & 1))
         return;
-    neighbour_learn(n, &target, mac + 2,
+    neighbour_learn(n, &target, mac ? mac + 2 : NULL,
                     (flags & NA_SOLICITED ? LEARN_SOLICITED : 0) |
                         (flags & NA_OVERRIDE ? LEARN_OVERRIDE : 0) |
                         (flags & NA_ROUTER ? LEARN_ROUTER : LEARN_HOST));
+    if (!(flags & NA_ROUTER) && n->nd)
+        forget_router(n, &target);
 }
 
 static nsec_t lifetime(uint32_t seconds)
@@ -406,9 +463,9 @@ static nsec_t lifetime(uint32_t seconds)
 }
 
 /* RFC 4862 5.5.3: a known address gets new lifetimes (not below two hours, lest a forged message
- * end it), an unknown prefix a new address. */
-static void autoconfigure(struct netif *n, const struct ip_addr *prefix, uint32_t valid_s,
-                          uint32_t preferred_s)
+ * end it), an unknown prefix a new address. The prefix is on the link only if it says so. */
+static void autoconfigure(struct netif *n, const struct ip_addr *prefix, bool on_link,
+                          uint32_t valid_s, uint32_t preferred_s)
 {
     struct ip_addr a = with_identifier(prefix, n->mac);
     struct netif_addr *e;
@@ -429,10 +486,15 @@ static void autoconfigure(struct netif *n, const struct ip_addr *prefix, uint32_
         else if (e->valid_until > floor)
             e->valid_until = floor;
         e->preferred_until = lifetime(preferred_s);
+        if (on_link && e->prefix != 64) {
+            e->prefix = 64;
+            view_publish();
+        }
     }
     spin_unlock_bh(&net_config_lock);
     if (!known && valid_s && slaac < MAX_SLAAC_ADDRS)
-        add_address(n, &a, ADDR_SLAAC, lifetime(valid_s), lifetime(preferred_s));
+        add_address(n, &a, on_link ? 64 : 128, ADDR_SLAAC, lifetime(valid_s),
+                    lifetime(preferred_s));
 }
 
 /* type 3 | 4 | prefix length | flags | valid | preferred | reserved | prefix (RFC 4861 4.6.2) */
@@ -449,7 +511,7 @@ static void prefix_option(struct netif *n, const uint8_t *o)
         struct ip_addr mask = ip_mask(64);
         prefix.q[0] &= mask.q[0];
         prefix.q[1] = 0;
-        autoconfigure(n, &prefix, valid_s, preferred_s);
+        autoconfigure(n, &prefix, o[3] & PREFIX_ON_LINK, valid_s, preferred_s);
     } else if (o[3] & PREFIX_ON_LINK) {
         if (valid_s)
             route_add(n, &prefix, o[2], NULL, 256, ROUTE_RA);
@@ -467,9 +529,9 @@ static void dns_option(struct nd_state *nd, const uint8_t *o)
     spin_unlock(&nd->lock);
 }
 
-static void router(struct netif *n, struct nd_state *nd, const struct ip_addr *addr,
-                   uint32_t seconds)
+static void remember_router(struct netif *n, const struct ip_addr *addr, uint32_t seconds)
 {
+    struct nd_state *nd = n->nd;
     int slot = -1;
 
     spin_lock(&nd->lock);
@@ -484,44 +546,49 @@ static void router(struct netif *n, struct nd_state *nd, const struct ip_addr *a
     bool known = slot >= 0 && nd->routers[slot].until;
     if (slot >= 0) {
         nd->routers[slot].addr = *addr;
-        nd->routers[slot].until = seconds ? time_now() + seconds * NSEC_PER_SEC : 0;
+        nd->routers[slot].until = time_now() + seconds * NSEC_PER_SEC;
     }
-    nd->solicits_left = 0;
     spin_unlock(&nd->lock);
-    if (slot >= 0 && seconds && !known)
+    if (slot >= 0 && !known)
         route_add(n, &unspecified, 0, addr, 1024, ROUTE_RA);
-    else if (slot >= 0 && !seconds && known)
-        route_del(n, &unspecified, 0, addr);
 }
 
-static void router_advert_input(struct netif *n, struct pkt *p)
+static void router_advert_input(struct netif *n, const struct message *m)
 {
     struct nd_state *nd = n->nd;
+    const struct ip_addr *from = &m->p->src;
 
-    if (!ip_is_link_local(&p->src)) {
+    if (!ip_is_link_local(from)) {
         net_count(NET_Librettos_NdInvalid);
         return;
     }
     net_count(NET_Librettos_RouterAdvertisements);
     if (!nd)
         return;
-    const uint8_t *mac = option(p, 16, OPT_SOURCE_MAC, 8);
+    const uint8_t *mac = option(m, 16, OPT_SOURCE_MAC, 8);
     if (mac && !(mac[2] & 1))
-        neighbour_learn(n, &p->src, mac + 2, LEARN_CREATE | LEARN_OVERRIDE | LEARN_ROUTER);
-    router(n, nd, &p->src, get16(p->data + 6));
-    for (uint32_t at = 16; at < p->linear; at += p->data[at + 1] * 8u) {
-        const uint8_t *o = p->data + at;
+        neighbour_learn(n, from, mac + 2, LEARN_CREATE | LEARN_OVERRIDE | LEARN_ROUTER);
+    spin_lock(&nd->lock);
+    nd->solicits_left = 0;
+    spin_unlock(&nd->lock);
+    uint16_t seconds = get16(m->b + 6);
+    if (seconds)
+        remember_router(n, from, seconds);
+    else
+        forget_router(n, from);
+    for (uint32_t at = 16; at < m->len; at += m->b[at + 1] * 8u) {
+        const uint8_t *o = m->b + at;
         if (o[0] == OPT_PREFIX && o[1] == 4)
             prefix_option(n, o);
         else if (o[0] == OPT_DNS && o[1] >= 3)
             dns_option(nd, o);
         else if (o[0] == OPT_MTU && o[1] == 1 && get32(o + 4) >= IP6_MIN_MTU &&
-                 get32(o + 4) < n->mtu && n->mtu != get32(o + 4)) {
+                 get32(o + 4) < n->mtu) {
             n->mtu = (uint16_t)get32(o + 4);
             view_touch();
         }
     }
-    timer_arm(&nd->sweep, time_now() + DAD_TIME);
+    sweep_soon(nd, time_now());
 }
 
 int nd_dns_servers(const struct netif *n, struct ip_addr *out, int max)
@@ -538,20 +605,39 @@ int nd_dns_servers(const struct netif *n, struct ip_addr *out, int max)
     return count;
 }
 
-void nd_input(struct netif *n, struct pkt *p)
+static void message_input(struct netif *n, const struct message *m)
 {
-    uint8_t type = p->data[0];
+    uint8_t type = m->b[0];
     uint32_t fixed = type == ND_ROUTER_SOLICIT ? 8 : type == ND_ROUTER_ADVERT ? 16 : 24;
 
-    if ((n->flags & NETIF_LOOPBACK) || !valid(p, fixed)) {
-        net_drop(p, NET_Librettos_NdInvalid);
-        return;
-    }
-    if (type == ND_SOLICIT)
-        solicit_input(n, p);
+    if ((n->flags & NETIF_LOOPBACK) || !valid(m, fixed))
+        net_count(NET_Librettos_NdInvalid);
+    else if (type == ND_SOLICIT)
+        solicit_input(n, m);
     else if (type == ND_ADVERT)
-        advert_input(n, p);
+        advert_input(n, m);
     else if (type == ND_ROUTER_ADVERT)
-        router_advert_input(n, p);
-    pkt_free(p); /* router solicitations and redirects are not for us */
+        router_advert_input(n, m);
+    /* Router solicitations are not for us, and redirects are not believed. */
+}
+
+void nd_input(struct netif *n, struct pkt *p)
+{
+    struct message m = {.p = p, .len = p->len};
+    uint8_t *copy = NULL;
+
+    if (pkt_make_linear(p, p->len)) {
+        m.b = p->data;
+    } else { /* an advertisement with many options */
+        copy = kmalloc(p->len);
+        if (!copy || !pkt_copy_out(p, 0, copy, p->len)) {
+            kfree(copy);
+            net_drop(p, NET_Librettos_NoMemory);
+            return;
+        }
+        m.b = copy;
+    }
+    message_input(n, &m);
+    kfree(copy);
+    pkt_free(p);
 }

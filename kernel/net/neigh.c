@@ -3,6 +3,7 @@
 
 #include "core/rand.h"
 #include "net/stats.h"
+#include "net/watch.h"
 
 #define BUCKETS 256u
 #define MAX_NEIGHBOURS 1024
@@ -77,6 +78,7 @@ static void set_state(struct neighbour *nb, enum neigh_state state)
     nb->updated = time_now();
     nb->probes = 0;
     WRITE_ONCE(nb->state, state);
+    net_watch_neighbour(nb, false);
 }
 
 static void solicit(struct neighbour *nb, const uint8_t *unicast)
@@ -254,6 +256,7 @@ static void unlink(struct neighbour *nb)
 {
     list_remove(&nb->link);
     spin_lock(&nb->lock);
+    net_watch_neighbour(nb, true);
     nb->dead = true;
     timer_cancel(&nb->timer);
     struct pkt *list = take_queue(nb);
@@ -336,9 +339,9 @@ static void send_queued(struct neighbour *nb, struct pkt *list)
 static void learn(struct neighbour *nb, const uint8_t *mac, unsigned flags)
 {
     bool known = nb->state >= NEIGH_STALE;
-    bool differs = !known || !mac_equal(nb->header.b, mac);
+    bool differs = mac && (!known || !mac_equal(nb->header.b, mac));
 
-    if (nb->state == NEIGH_PERMANENT)
+    if (nb->state == NEIGH_PERMANENT || (!mac && !known))
         return;
     if (known && differs && !(flags & LEARN_OVERRIDE)) {
         if (nb->state == NEIGH_REACHABLE)
@@ -360,7 +363,7 @@ static void learn(struct neighbour *nb, const uint8_t *mac, unsigned flags)
         nb->router = false;
 }
 
-void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t mac[MAC_LEN],
+void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t *mac,
                      unsigned flags)
 {
     struct neighbour *nb = lookup(n, addr, flags & LEARN_CREATE);

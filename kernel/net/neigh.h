@@ -68,8 +68,9 @@ static inline int neighbour_output(struct neighbour *nb, struct pkt *p)
 #define LEARN_ROUTER 8u    /* it says that it is a router ... */
 #define LEARN_HOST 16u     /* ... or that it is not */
 
-/* What an ARP or ND message says of a neighbour (RFC 4861 7.2.5). Inside a batch. */
-void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t mac[MAC_LEN],
+/* What an ARP or ND message says of a neighbour (RFC 4861 7.2.5); mac NULL: not its address. Inside
+ * a batch. */
+void neighbour_learn(struct netif *n, const struct ip_addr *addr, const uint8_t *mac,
                      unsigned flags);
 /* The interface's own address changed: headers are made anew. */
 void neighbour_refresh(struct netif *n);

@@ -5,7 +5,7 @@
 #include "net/netif_impl.h"
 #include "net/stats.h"
 #include "net/transmit.h"
-#include "net/view.h"
+#include "net/watch.h"
 
 spinlock_t net_config_lock = SPINLOCK_INIT;
 struct list netif_list = LIST_INIT(netif_list);
@@ -114,6 +114,8 @@ int netif_set_up(struct netif *n, bool up)
     bool was = n->flags & NETIF_UP;
     n->flags = up ? n->flags | NETIF_UP : n->flags & ~NETIF_UP;
     netif_update_running(n);
+    if (up != was)
+        net_watch_link(n);
     int err = view_publish();
     spin_unlock_bh(&net_config_lock);
     if (!err && up && !was && !(n->flags & NETIF_LOOPBACK))
@@ -161,6 +163,7 @@ int netif_add_addr_full(struct netif *n, const struct netif_addr *want)
     if (!e)
         return -ENOMEM;
     *e = *want;
+    e->added = time_now();
     spin_lock_bh(&net_config_lock);
     int err = find_addr(n, &want->addr) ? -EEXIST : 0;
     if (!err) {
@@ -174,8 +177,8 @@ int netif_add_addr_full(struct netif *n, const struct netif_addr *want)
         kfree(e);
         return err;
     }
-    if (!ip_is_v4(&want->addr) && !(n->flags & NETIF_LOOPBACK))
-        nd_address_added(n, &want->addr);
+    if (!(n->flags & NETIF_LOOPBACK))
+        nd_address_added(n, want);
     return 0;
 }
 
@@ -184,7 +187,7 @@ int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix)
     struct netif_addr e = {
         .addr = *a,
         .prefix = prefix,
-        .state = ADDR_PREFERRED,
+        .state = (uint8_t)nd_first_state(n, a),
         .origin = ADDR_STATIC,
         .valid_until = NSEC_NEVER,
         .preferred_until = NSEC_NEVER,

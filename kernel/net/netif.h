@@ -86,6 +86,7 @@ struct netif_addr {
     uint8_t state;                       /* enum addr_state */
     uint8_t origin;                      /* enum addr_origin */
     nsec_t valid_until, preferred_until; /* NSEC_NEVER: for ever */
+    nsec_t added;                        /* set when it is added */
 };
 
 enum addr_state { ADDR_PREFERRED, ADDR_OPTIMISTIC, ADDR_DEPRECATED };
@@ -142,6 +143,8 @@ struct netif {
     const struct netif_tap *tap; /* NULL: nobody; set once */
     struct list addrs;  /* struct netif_addr, under net_config_lock; see also netif_for_each_addr */
     struct list groups; /* multicast memberships (net/mcast.c), under net_config_lock */
+    /* Until when a router is thought about that speaks IGMPv2, MLDv1 alone. */
+    nsec_t old_mcast_router[2];
     /* The first address of each family, for a quick look at the destination of what comes in. */
     uint32_t main_v4;
     struct ip_addr main_v6;
@@ -209,7 +212,7 @@ void netif_announce(struct netif *n);
 /* Add and remove addresses of the interface; connected routes come and go with them. -EEXIST,
  * -EADDRNOTAVAIL, -EINVAL, -ENOMEM. Any context but hard interrupts. */
 int netif_add_addr(struct netif *n, const struct ip_addr *a, uint8_t prefix);
-int netif_add_addr_full(struct netif *n, const struct netif_addr *a); /* a->link is ignored */
+int netif_add_addr_full(struct netif *n, const struct netif_addr *a); /* link, added are ignored */
 int netif_del_addr(struct netif *n, const struct ip_addr *a);
 
 /* Hands a complete link-layer frame to the current transmit path; takes ownership. Doorbells are

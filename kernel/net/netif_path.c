@@ -16,7 +16,7 @@
 #include "net/stats.h"
 #include "net/tcp.h"
 #include "net/transmit.h"
-#include "net/view.h"
+#include "net/watch.h"
 
 #define ANNOUNCE_FIRST (50 * NSEC_PER_MSEC) /* again, after an exchange: frames may be lost */
 #define ANNOUNCE_NEXT (250 * NSEC_PER_MSEC)
@@ -33,11 +33,12 @@ void (*netif_path_hook)(struct netif *n, enum path_kind kind, enum path_reason w
 void netif_update_running(struct netif *n)
 {
     const struct net_path *path = n->path;
+    uint32_t running = path && path->link_up && (n->flags & NETIF_UP) ? NETIF_RUNNING : 0;
 
-    if (path && path->link_up && (n->flags & NETIF_UP))
-        n->flags |= NETIF_RUNNING;
-    else
-        n->flags &= ~NETIF_RUNNING;
+    if ((n->flags & NETIF_RUNNING) == running)
+        return;
+    n->flags ^= NETIF_RUNNING;
+    net_watch_link(n);
 }
 
 static int rank(const struct netif *n, const struct net_path *p)

@@ -82,11 +82,6 @@ void pkt_free_list(struct pkt *list)
     }
 }
 
-static uint32_t pkt_tailroom(const struct pkt *p)
-{
-    return (uint32_t)(p->buf + PKT_BUF - (p->data + p->linear));
-}
-
 /* Drops `count` fragments from the front; their pages are no longer referenced by the packet. */
 static void frags_shift(struct pkt *p, unsigned count)
 {

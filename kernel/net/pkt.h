@@ -160,6 +160,11 @@ void pkt_loan_put(struct pkt_loan *loan);
 bool pkt_copy_out(const struct pkt *p, uint32_t off, void *buf, uint32_t n);
 /* A copy that shares the fragments' pages. Nobody is charged for it. */
 struct pkt *pkt_clone(const struct pkt *p);
+/* Bytes that can be appended to the linear part. */
+static inline uint32_t pkt_tailroom(const struct pkt *p)
+{
+    return (uint32_t)(p->buf + PKT_BUF - (p->data + p->linear));
+}
 /* Appends n bytes of another packet, sharing its pages: linear bytes are copied and must come
  * before any fragment of `to`. False if it does not fit; `to` is then to be freed. */
 bool pkt_append_range(struct pkt *to, const struct pkt *from, uint32_t off, uint32_t n);

@@ -64,11 +64,22 @@ enum { /* IPPROTO_IP */
        IP_MULTICAST_LOOP_N,
        IP_ADD_MEMBERSHIP_N,
        IP_DROP_MEMBERSHIP_N,
+       IP_UNBLOCK_SOURCE_N,
+       IP_BLOCK_SOURCE_N,
+       IP_ADD_SOURCE_MEMBERSHIP_N,
+       IP_DROP_SOURCE_MEMBERSHIP_N,
        IP_MULTICAST_ALL_N = 49,
 };
 
 /* Of both IP levels (RFC 3678). */
-enum { MCAST_JOIN_GROUP_N = 42, MCAST_LEAVE_GROUP_N = 45 };
+enum {
+    MCAST_JOIN_GROUP_N = 42,
+    MCAST_BLOCK_SOURCE_N,
+    MCAST_UNBLOCK_SOURCE_N,
+    MCAST_LEAVE_GROUP_N,
+    MCAST_JOIN_SOURCE_GROUP_N,
+    MCAST_LEAVE_SOURCE_GROUP_N,
+};
 
 enum { /* IPPROTO_IPV6 */
        IPV6_UNICAST_HOPS_N = 16,
@@ -379,26 +390,73 @@ static int membership_v4(struct socket *s, bool join, const void *val, uint32_t 
     return err ? err : change_membership(s, join, &group, ifindex);
 }
 
+/* A sockaddr_storage of the level's family. */
+static int storage_addr(const uint8_t *b, int level, struct ip_addr *out)
+{
+    uint16_t family;
+    uint32_t v4;
+
+    memcpy(&family, b, sizeof(family));
+    if (family != (level == SOL_IP_LEVEL ? 2 : 10))
+        return level == SOL_IP_LEVEL ? -EINVAL : -EADDRNOTAVAIL;
+    memcpy(&v4, b + 4, sizeof(v4));
+    memcpy(out, b + 8, sizeof(*out));
+    if (level == SOL_IP_LEVEL)
+        *out = ip_from_v4(v4);
+    return 0;
+}
+
 /* struct group_req {ifindex, padding, sockaddr_storage} (RFC 3678 5.1). */
 static int membership_any(struct socket *s, int level, bool join, const void *val, uint32_t len)
 {
     const uint8_t *b = val;
     struct ip_addr group;
-    uint16_t family;
-    uint32_t v4;
     int ifindex;
 
     if (len < 136)
         return -EINVAL;
     memcpy(&ifindex, b, sizeof(ifindex));
-    memcpy(&family, b + 8, sizeof(family));
-    if (family != (level == SOL_IP_LEVEL ? 2 : 10))
-        return level == SOL_IP_LEVEL ? -EINVAL : -EADDRNOTAVAIL;
-    memcpy(&v4, b + 12, sizeof(v4));
-    memcpy(&group, b + 16, sizeof(group));
-    if (level == SOL_IP_LEVEL)
-        group = ip_from_v4(v4);
-    return change_membership(s, join, &group, ifindex);
+    int err = storage_addr(b + 8, level, &group);
+    return err ? err : change_membership(s, join, &group, ifindex);
+}
+
+/* struct group_source_req: the same, and the source behind it. */
+static int source_any(struct socket *s, int level, int name, const void *val, uint32_t len)
+{
+    const uint8_t *b = val;
+    struct ip_addr group, source;
+    int ifindex;
+
+    if (len < 264)
+        return -EINVAL;
+    memcpy(&ifindex, b, sizeof(ifindex));
+    int err = storage_addr(b + 8, level, &group);
+    if (!err)
+        err = storage_addr(b + 136, level, &source);
+    return err ? err
+               : mcast_socket_source(s, &group, &source, ifindex,
+                                     name == MCAST_BLOCK_SOURCE_N || name == MCAST_UNBLOCK_SOURCE_N,
+                                     name == MCAST_BLOCK_SOURCE_N ||
+                                         name == MCAST_JOIN_SOURCE_GROUP_N);
+}
+
+/* struct ip_mreq_source {group, interface's address, source}. */
+static int source_v4(struct socket *s, int name, const void *val, uint32_t len)
+{
+    struct ip_addr group, source;
+    uint32_t words[3];
+    int ifindex;
+
+    if (len != sizeof(words))
+        return -EINVAL;
+    memcpy(words, val, sizeof(words));
+    source = ip_from_v4(words[2]);
+    int err = mreq_v4(words, 8, &group, &ifindex);
+    return err ? err
+               : mcast_socket_source(s, &group, &source, ifindex,
+                                     name == IP_BLOCK_SOURCE_N || name == IP_UNBLOCK_SOURCE_N,
+                                     name == IP_BLOCK_SOURCE_N ||
+                                         name == IP_ADD_SOURCE_MEMBERSHIP_N);
 }
 
 /* struct ipv6_mreq {group, ifindex}. */
@@ -565,6 +623,13 @@ static bool set_structured(struct socket *s, int level, int name, const void *va
         *err = bind_to_device(s, val, len);
     else if (level == SOL_IP_LEVEL && (name == IP_ADD_MEMBERSHIP_N || name == IP_DROP_MEMBERSHIP_N))
         *err = membership_v4(s, name == IP_ADD_MEMBERSHIP_N, val, len);
+    else if (level == SOL_IP_LEVEL && name >= IP_UNBLOCK_SOURCE_N &&
+             name <= IP_DROP_SOURCE_MEMBERSHIP_N)
+        *err = s->type == 1 ? -EPROTO : source_v4(s, name, val, len);
+    else if (level != SOL_SOCKET_LEVEL &&
+             (name == MCAST_BLOCK_SOURCE_N || name == MCAST_UNBLOCK_SOURCE_N ||
+              name == MCAST_JOIN_SOURCE_GROUP_N || name == MCAST_LEAVE_SOURCE_GROUP_N))
+        *err = s->type == 1 ? -EPROTO : source_any(s, level, name, val, len);
     else if (level == SOL_IP_LEVEL && name == IP_MULTICAST_IF_N)
         *err = multicast_if(s, val, len);
     else if (level == SOL_IPV6_LEVEL && (name == IPV6_JOIN_GROUP_N || name == IPV6_LEAVE_GROUP_N))

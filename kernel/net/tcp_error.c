@@ -69,10 +69,13 @@ void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const 
     }
     t = tcp_of_entry(e);
     listener = tcp_lock_both(t);
-    if (t->state != TCP_CLOSE && seq_between(seq, t->snd_una, t->snd_nxt))
+    if (t->state != TCP_CLOSE && seq_between(seq, t->snd_una, t->snd_nxt)) {
+        if (err == -EMSGSIZE)
+            pmtu_learn(dst, mtu);
         connection_error(t, listener, err < 0 ? -err : err, mtu);
-    else
+    } else {
         net_count(NET_TcpExt_OutOfWindowIcmps);
+    }
     tcp_unlock_both(t, listener);
     tcp_put(t);
 }

@@ -195,7 +195,7 @@ static void deliver_all(struct pkt *p, uint16_t sport, uint16_t dport)
     list_for_each (d, &b->list, link) {
         if (n == MAX_COPIES || score(d, p, sport, dport) < 0)
             continue;
-        if (ip_is_multicast(&p->dst) && !mcast_socket_wants(&d->s, &p->dst, p->netif))
+        if (ip_is_multicast(&p->dst) && !mcast_socket_wants(&d->s, &p->dst, &p->src, p->netif))
             continue;
         ref_get(&d->s.refs);
         to[n++] = d;
@@ -525,7 +525,8 @@ static ssize_t send_now(struct dgram_socket *d, struct uio *u, const struct sock
     if (err) {
         pkt_free(p);
     } else {
-        if (unlikely(ip_is_multicast(&dst->ip)) && s->mcast_loop)
+        /* The loopback brings it back anyway. */
+        if (unlikely(ip_is_multicast(&dst->ip)) && s->mcast_loop && d->flow.netif != netif_loopback)
             looped = own_copy(d, p, dst->port, segment);
         err = transmit(d, p, dst->port, segment);
     }

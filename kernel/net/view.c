@@ -2,11 +2,13 @@
 #include "net/view.h"
 
 #include "net/netif_impl.h"
+#include "net/watch.h"
 
 static struct view empty_view;
 static _Atomic(struct view *) current_view = &empty_view;
 static struct list routes = LIST_INIT(routes); /* struct route, under net_config_lock */
 uint32_t net_generation = 1;
+const struct net_watcher *net_watcher;
 
 const struct view *net_view(void)
 {
@@ -44,11 +46,14 @@ static void add_addr(struct view *v, struct netif *n, const struct netif_addr *a
     e->netif = n;
     e->prefix = (uint8_t)ip_prefix_bits(&a->addr, a->prefix);
     e->state = a->state;
+    e->valid_until = a->valid_until;
+    e->preferred_until = a->preferred_until;
     e->broadcast = 0;
     if (ip_is_v4(&a->addr) && a->prefix < 31 && (n->flags & NETIF_BROADCAST)) {
         struct ip_addr m = ip_mask(e->prefix);
         e->broadcast = a->addr.w[3] | ~m.w[3];
     }
+    v->own |= 1ull << (a->addr.b[15] & 63) | 1ull << (e->broadcast >> 24 & 63);
 }
 
 /* Inserts in order: longer prefixes first, then lower metrics, then as they came. */
@@ -136,6 +141,58 @@ static void fill(struct view *v)
     }
 }
 
+static bool same_addr(const struct view_addr *a, const struct view_addr *b)
+{
+    return ip_equal(&a->addr, &b->addr) && a->netif == b->netif && a->prefix == b->prefix;
+}
+
+static bool same_route(const struct view_route *a, const struct view_route *b)
+{
+    return ip_equal(&a->value, &b->value) && ip_equal(&a->gateway, &b->gateway) &&
+           a->netif == b->netif && a->prefix == b->prefix && a->metric == b->metric &&
+           a->origin == b->origin;
+}
+
+static const struct view_addr *find_addr(const struct view *v, const struct view_addr *a)
+{
+    for (int i = 0; i < v->naddrs; i++) {
+        if (same_addr(&v->addrs[i], a))
+            return &v->addrs[i];
+    }
+    return NULL;
+}
+
+static bool has_route(const struct view *v, const struct view_route *r)
+{
+    for (int i = 0; i < v->nroutes; i++) {
+        if (same_route(&v->routes[i], r))
+            return true;
+    }
+    return false;
+}
+
+/* What goes is told backwards: routes before the addresses that they are of. */
+static void tell_changes(const struct view *old, const struct view *new)
+{
+    for (int i = 0; i < old->nroutes; i++) {
+        if (!has_route(new, &old->routes[i]))
+            net_watcher->route(&old->routes[i], true);
+    }
+    for (int i = 0; i < old->naddrs; i++) {
+        if (!find_addr(new, &old->addrs[i]))
+            net_watcher->address(&old->addrs[i], true);
+    }
+    for (int i = 0; i < new->naddrs; i++) {
+        const struct view_addr *was = find_addr(old, &new->addrs[i]);
+        if (!was || was->state != new->addrs[i].state)
+            net_watcher->address(&new->addrs[i], false);
+    }
+    for (int i = 0; i < new->nroutes; i++) {
+        if (!has_route(old, &new->routes[i]))
+            net_watcher->route(&new->routes[i], false);
+    }
+}
+
 int view_publish(void)
 {
     int naddrs, nroutes;
@@ -154,6 +211,8 @@ int view_publish(void)
     v->garbage.free = view_free;
     struct view *old = atomic_exchange(&current_view, v);
     view_touch();
+    if (net_watcher)
+        tell_changes(old, v);
     if (old != &empty_view)
         net_free_later(&old->garbage);
     return 0;
@@ -167,6 +226,20 @@ const struct view_addr *view_local(const struct view *v, const struct netif *n,
             return &v->addrs[i];
     }
     return NULL;
+}
+
+bool view_is_forged(const struct view *v, const struct netif *n, const struct ip_addr *src)
+{
+    bool may_be_ours = (n->flags & NETIF_LOOPBACK) || n->shared || n->tap;
+
+    for (int i = 0; i < v->naddrs; i++) {
+        const struct view_addr *a = &v->addrs[i];
+        /* Whoever has the address that is optimistic here says so from it (RFC 4862 5.4.4). */
+        if ((!may_be_ours && a->state != ADDR_OPTIMISTIC && ip_equal(&a->addr, src)) ||
+            (a->broadcast && ip_is_v4(src) && a->broadcast == src->w[3]))
+            return true;
+    }
+    return false;
 }
 
 const struct view_route *view_route(const struct view *v, const struct netif *n,

@@ -17,6 +17,8 @@ struct view_addr {
     uint32_t broadcast; /* IPv4: of the subnet; 0: none */
     uint8_t prefix;     /* bits of 128 */
     uint8_t state;      /* enum addr_state */
+    /* As they were when this view was made. */
+    nsec_t valid_until, preferred_until;
 };
 
 struct view_route {
@@ -31,6 +33,7 @@ struct view_route {
 
 struct view {
     struct net_garbage garbage;
+    uint64_t own; /* bit n: one of our addresses, or broadcast addresses, ends in n modulo 64 */
     int naddrs, nroutes;
     struct view_addr *addrs;
     struct view_route *routes; /* longest prefix first, then lowest metric */
@@ -46,6 +49,16 @@ void view_touch(void);
 /* The entry of one of our addresses, or NULL; netif NULL: on any interface. Inside a batch. */
 const struct view_addr *view_local(const struct view *v, const struct netif *n,
                                    const struct ip_addr *a);
+/* Whether a packet that a wire brought to n says that it is from one of our addresses, or from a
+ * broadcast address. Those who share an address, or are behind us, may say the former. Inside a
+ * batch. */
+bool view_is_forged(const struct view *v, const struct netif *n, const struct ip_addr *src);
+/* The same, quickly false for nearly all. */
+static inline bool view_forged(const struct view *v, const struct netif *n,
+                               const struct ip_addr *src)
+{
+    return unlikely(v->own >> (src->b[15] & 63) & 1) && view_is_forged(v, n, src);
+}
 /* The best route to dst through netif (NULL: any), or NULL. Inside a batch. */
 const struct view_route *view_route(const struct view *v, const struct netif *n,
                                     const struct ip_addr *dst);

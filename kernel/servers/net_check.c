@@ -18,6 +18,9 @@
 #define ICMP6_REDIRECT 137u
 #define ND_OPT_SOURCE_MAC 1u
 #define ND_OPT_TARGET_MAC 2u
+#define DHCP_SERVER_PORT 67u
+#define DHCP_CLIENT_PORT 68u
+#define DHCP_CHADDR 28u        /* where a message has the client's MAC */
 #define GSO_SEGMENTS_MAX 1024u /* 64 KiB in the smallest segments that our TCP makes */
 
 static bool shared(const struct server_slot *s)
@@ -110,12 +113,24 @@ static bool nd_ok(const struct server_slot *s, const struct frame_info *f, bool 
     }
 }
 
+/* A question to DHCP servers from who has no address yet, or asks for it anew (RFC 2131 4.1): to
+ * all, and about its own MAC. */
+static bool asks_for_lease(const struct server_slot *s, const struct frame_info *f)
+{
+    const uint8_t *ip = f->h + ETH_HEADER, *message = f->h + f->l4 + 8;
+
+    return !shared(s) && f->proto == IPPROTO_UDP_N && !f->fragment && all_zero(ip + 12, 4) &&
+           get32(ip + 16) == 0xffffffff && f->src_port == DHCP_CLIENT_PORT &&
+           f->dst_port == DHCP_SERVER_PORT && f->n >= f->l4 + 8 + DHCP_CHADDR + MAC_LEN &&
+           mac_equal(message + DHCP_CHADDR, s->grants.mac);
+}
+
 static bool ip_ok(struct server_slot *s, const struct frame_info *f)
 {
     const uint8_t *ip = f->h + ETH_HEADER;
 
     if (!f->v6)
-        return own_ip4(s, ip + 12);
+        return own_ip4(s, ip + 12) || asks_for_lease(s, f);
     if (all_zero(ip + 8, 16)) /* looking for duplicates, listening to groups */
         return f->proto == IPPROTO_ICMPV6_N && !shared(s) && nd_ok(s, f, true);
     return own_ip6(s, ip + 8) && nd_ok(s, f, false);

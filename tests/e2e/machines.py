@@ -89,6 +89,7 @@ class Machine:
         self.ns = ns
         self.dir = tempfile.mkdtemp(prefix="machine-")
         self.log = os.path.join(self.dir, "console")
+        open(self.log, "w").close()  # for who looks before QEMU does
         if cmdline is None:
             cmdline = f"role=app loglevel=info net0={net0} -- " + " ".join(command)
         self.qemu = ns.popen(

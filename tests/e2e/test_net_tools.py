@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 from conftest import free_port
-from machines import HOST, PEER, wire  # noqa: F401 (wire is a fixture)
 
 TOOLS = ["ip", "ss", "ping", "tcpdump"]
 ROUTER, GUEST = "10.0.2.2", "10.0.2.15"  # of the virtual switch
@@ -67,6 +66,29 @@ def test_ip_changes_the_network(domain):
     assert "1 received" in domain("ping", "-c", 1, "127.0.0.1")
 
 
+def test_ip_monitor_tells_changes(domain):
+    text = shell(domain, "ip monitor >/tmp/seen & monitor=$!; sleep 1; "
+                         "ip addr add 198.51.100.1/24 dev eth0; ip route add 203.0.113.0/24 via 198.51.100.9; "
+                         "ip route del 203.0.113.0/24; ip addr del 198.51.100.1/24 dev eth0; "
+                         "ip link set lo down; ip link set lo up; ping -c 1 10.0.2.3 >/dev/null; "
+                         "ip -6 addr add fd00:7::7/64 dev eth0; sleep 2; kill $monitor; while read -r line; do "
+                         'echo "$line"; done </tmp/seen')
+    for wanted in (r"^2: eth0 +inet 198\.51\.100\.1/24 brd", r"^198\.51\.100\.0/24 dev eth0",
+                   r"^203\.0\.113\.0/24 via 198\.51\.100\.9 dev eth0", r"^Deleted 203\.0\.113\.0/24 via",
+                   r"^Deleted 198\.51\.100\.0/24 dev", r"^Deleted 2: eth0 +inet 198\.51\.100\.1/24",
+                   r"^1: lo: <LOOPBACK>", r"^1: lo: <LOOPBACK,UP,LOWER_UP>",
+                   r"^10\.0\.2\.3 dev eth0 lladdr \S+ (REACHABLE|STALE)",
+                   r"inet6 fd00:7::7/64 scope global optimistic", r"inet6 fd00:7::7/64 scope global *$"):
+        assert re.search(wanted, text, re.M), f"{wanted}: {text}"
+
+
+def test_ip_rule_lists_the_three(domain):
+    assert re.sub(r"\s+", " ", domain("ip", "rule")) == (
+        "0: from all lookup local 32766: from all lookup main 32767: from all lookup default ")
+    assert "lookup default" not in domain("ip", "-6", "rule")
+    assert "not supported" in domain("ip", "rule", "add", "from", "192.0.2.1", "table", "7", check=False)
+
+
 def test_ping(domain):
     text = domain("ping", "-c", 3, "-i", "0.2", ROUTER)
     assert "3 packets transmitted, 3 received, 0% packet loss" in text and "WARNING" not in text, text
@@ -111,32 +133,3 @@ def test_ss_lists_sockets(librettos):
         text = ss("-tin")
         assert re.search(r"ESTAB +0 +0 +\S+:6379 ", text) and re.search(r"\bcubic\b", text), text
     assert re.search(r"TCP: +\d+ \(estab", ss("-s"))
-
-
-LEASE = """#!/bin/sh
-[ "$1" = bound ] || exit 0
-ip addr add "$ip/24" dev "$interface" && ip route add default via "$router"
-ip addr show dev "$interface"; ip route; ping -c 1 "$router"
-"""
-
-
-def test_dhcp_client(wire, tmp_path):  # noqa: F811
-    """A DHCP client of Debian's, over packet sockets, on an interface without an address."""
-    missing = [t for t in ["busybox", "ip", "ping"] if not shutil.which(t)]
-    if missing:
-        pytest.skip(f"not installed: {missing}")
-    script = tmp_path / "lease"
-    script.write_text(LEASE)
-    script.chmod(0o755)
-    ns = wire.namespace()
-    ns.tap()
-    peer = ns.popen(*PEER, "dhcp", "tap0", HOST, "10.78.0.77", stdout=subprocess.PIPE, text=True)
-    assert peer.stdout.readline() == "ready\n"
-    command = ["busybox", "udhcpc", "-i", "eth0", "-f", "-q", "-n", "-s", "/lease"]
-    files = [f"{script}:/lease", *(shutil.which(t) for t in ["ip", "ping", "sh"])]
-    machine = wire.machine(ns, command, files, net0="fd00:78::2/64", make_tap=False)
-    assert machine.qemu.wait(timeout=40) == 0, machine.console
-    text = machine.console
-    assert "lease of 10.78.0.77 obtained" in text, text
-    assert "inet 10.78.0.77/24" in text and f"default via {HOST} dev eth0" in text, text
-    assert "1 received" in text, text

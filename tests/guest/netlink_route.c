@@ -288,6 +288,107 @@ static void addresses_come_and_go(void)
     close(s), close(fd);
 }
 
+static int membership(int fd, int option, int group)
+{
+    return setsockopt(fd, SOL_NETLINK, option, &group, sizeof(group));
+}
+
+static void groups_are_joined(void)
+{
+    int fd = open_socket(NETLINK_ROUTE);
+    struct sockaddr_nl n = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK}, got;
+    uint32_t list[4] = {0};
+    socklen_t len = sizeof(got);
+    CHECK(bind(fd, (void *)&n, sizeof(n)) == 0);
+    CHECK(getsockname(fd, (void *)&got, &len) == 0 && got.nl_groups == RTMGRP_LINK);
+    CHECK(membership(fd, NETLINK_ADD_MEMBERSHIP, RTNLGRP_IPV4_IFADDR) == 0);
+    CHECK(membership(fd, NETLINK_ADD_MEMBERSHIP, RTNLGRP_BRVLAN) == 0);
+    CHECK(membership(fd, NETLINK_DROP_MEMBERSHIP, RTNLGRP_LINK) == 0);
+    CHECK(membership(fd, NETLINK_DROP_MEMBERSHIP, RTNLGRP_LINK) == 0);
+    CHECK_ERRNO(membership(fd, NETLINK_ADD_MEMBERSHIP, 0), EINVAL);
+    CHECK_ERRNO(membership(fd, NETLINK_ADD_MEMBERSHIP, 1000), EINVAL);
+    len = sizeof(list);
+    CHECK(getsockopt(fd, SOL_NETLINK, NETLINK_LIST_MEMBERSHIPS, list, &len) == 0 && len >= 8);
+    CHECK(list[0] == 1u << (RTNLGRP_IPV4_IFADDR - 1) && list[1] == 1);
+    len = sizeof(got);
+    CHECK(getsockname(fd, (void *)&got, &len) == 0 && got.nl_groups == RTMGRP_IPV4_IFADDR);
+    close(fd);
+}
+
+/* The next notification, its type; 0: there is none. */
+static int notified(int fd, int flags)
+{
+    struct sockaddr_nl from;
+    socklen_t len = sizeof(from);
+    ssize_t n = recvfrom(fd, answers, sizeof(answers), flags, (void *)&from, &len);
+    if (n < 0) {
+        CHECK(errno == EAGAIN);
+        return 0;
+    }
+    struct nlmsghdr *h = (void *)answers;
+    CHECK((size_t)n >= h->nlmsg_len && from.nl_pid == 0);
+    CHECK(from.nl_groups == RTMGRP_IPV4_IFADDR);
+    return h->nlmsg_type;
+}
+
+static void changes_are_told(void)
+{
+    int fd = open_socket(NETLINK_ROUTE), told = open_socket(NETLINK_ROUTE);
+    struct sockaddr_nl member = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR};
+    struct in_addr want = {.s_addr = inet_addr("198.51.100.8")};
+    CHECK(membership(told, NETLINK_ADD_MEMBERSHIP, RTNLGRP_IPV4_IFADDR) == 0);
+    /* Without an address it is told nothing. */
+    CHECK(change_address(fd, RTM_NEWADDR, NLM_F_CREATE, "198.51.100.8", 32, 1) == 0);
+    CHECK(change_address(fd, RTM_DELADDR, 0, "198.51.100.8", 32, 1) == 0);
+    CHECK(notified(told, MSG_DONTWAIT) == 0);
+    CHECK(bind(told, (void *)&member, sizeof(member)) == 0);
+    CHECK(change_address(fd, RTM_NEWADDR, NLM_F_CREATE, "198.51.100.8", 32, 1) == 0);
+    struct pollfd p = {.fd = told, .events = POLLIN};
+    CHECK(poll(&p, 1, 1000) == 1 && p.revents == POLLIN);
+    CHECK(notified(told, 0) == RTM_NEWADDR);
+    struct nlmsghdr *h = (void *)answers;
+    struct ifaddrmsg *i = NLMSG_DATA(h);
+    CHECK(i->ifa_family == AF_INET && i->ifa_prefixlen == 32 && i->ifa_index == 1);
+    void *local = find(h, sizeof(*i), IFA_LOCAL);
+    CHECK(local && !memcmp(local, &want, sizeof(want)));
+    CHECK(change_address(fd, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, "198.51.100.8", 32, 1) ==
+          EEXIST);
+    CHECK(change_address(fd, RTM_DELADDR, 0, "198.51.100.8", 32, 1) == 0);
+    CHECK(notified(told, 0) == RTM_DELADDR);
+    CHECK(membership(told, NETLINK_DROP_MEMBERSHIP, RTNLGRP_IPV4_IFADDR) == 0);
+    CHECK(change_address(fd, RTM_NEWADDR, NLM_F_CREATE, "198.51.100.8", 32, 1) == 0);
+    CHECK(change_address(fd, RTM_DELADDR, 0, "198.51.100.8", 32, 1) == 0);
+    CHECK(notified(told, MSG_DONTWAIT) == 0);
+    close(fd), close(told);
+}
+
+/* What a slow reader loses it is told of, once; what it has is still there. */
+static void losses_are_told(void)
+{
+    int fd = open_socket(NETLINK_ROUTE), small = 4096, one = 1, count = 0;
+    int told[2] = {open_socket(NETLINK_ROUTE), open_socket(NETLINK_ROUTE)};
+    struct sockaddr_nl member = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR};
+    for (int i = 0; i < 2; i++) {
+        CHECK(setsockopt(told[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof(small)) == 0);
+        CHECK(bind(told[i], (void *)&member, sizeof(member)) == 0);
+    }
+    CHECK(setsockopt(told[1], SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof(one)) == 0);
+    for (int i = 0; i < 200; i++)
+        CHECK(change_address(fd, i % 2 ? RTM_DELADDR : RTM_NEWADDR, i % 2 ? 0 : NLM_F_CREATE,
+                             "198.51.100.9", 32, 1) == 0);
+    struct pollfd p = {.fd = told[0], .events = POLLIN};
+    CHECK(poll(&p, 1, 0) == 1 && p.revents == (POLLIN | POLLERR));
+    CHECK_ERRNO(recv(told[0], answers, sizeof(answers), 0), ENOBUFS);
+    while (notified(told[0], MSG_DONTWAIT))
+        count++;
+    CHECK(count > 2 && count < 200);
+    CHECK(change_address(fd, RTM_NEWADDR, NLM_F_CREATE, "198.51.100.9", 32, 1) == 0);
+    CHECK(notified(told[0], 0) == RTM_NEWADDR);
+    CHECK(notified(told[1], 0) == RTM_NEWADDR);
+    CHECK(change_address(fd, RTM_DELADDR, 0, "198.51.100.9", 32, 1) == 0);
+    close(fd), close(told[0]), close(told[1]);
+}
+
 static void wrong_addresses_are_refused(void)
 {
     int fd = open_socket(NETLINK_ROUTE);
@@ -584,6 +685,9 @@ int main(void)
     CASE(requests_are_acknowledged);
     CASE(addresses_are_dumped);
     CASE(addresses_come_and_go);
+    CASE(groups_are_joined);
+    CASE(changes_are_told);
+    CASE(losses_are_told);
     CASE(wrong_addresses_are_refused);
     CASE(routes_come_and_go);
     CASE(wrong_routes_are_refused);

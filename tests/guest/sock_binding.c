@@ -334,6 +334,12 @@ static void all_members_get_a_copy(void)
     int a = member(0), b = member(port_of(a)), c = speaker();
     CHECK(send4(c, "239.1.2.3", port_of(a)) == 1 && gets(a) && gets(b));
     CHECK(!gets(a) && !gets(b)); /* one */
+    struct sockaddr_in from;
+    socklen_t len = sizeof(from);
+    char byte;
+    CHECK(send4(c, "239.1.2.3", port_of(a)) == 1 && gets(b));
+    CHECK(recvfrom(a, &byte, 1, 0, (void *)&from, &len) == 1);
+    CHECK(from.sin_addr.s_addr == htonl(INADDR_LOOPBACK));
     close(a), close(b), close(c);
 }
 

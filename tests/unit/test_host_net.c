@@ -16,6 +16,8 @@
 #include <unistd.h>
 
 #include "host/netport.h"
+#include "host/udpframe.h"
+#include "host/vdhcp.h"
 #include "host/vswitch.h"
 
 /* ---- the switch alone ---- */
@@ -245,6 +247,73 @@ static void put_arp(uint8_t *f, const uint8_t mac[6], uint32_t from, uint32_t to
     to = htonl(to);
     memcpy(f + 28, &from, 4);
     memcpy(f + 38, &to, 4);
+}
+
+/* A DHCP message of the first domain: a question of this kind that names this address. */
+static size_t put_dhcp(uint8_t *f, const uint8_t mac[6], uint8_t kind, uint32_t wanted)
+{
+    static const uint8_t all[6] = {255, 255, 255, 255, 255, 255};
+    uint8_t *m = f + UDPFRAME_HEADERS;
+
+    memset(m, 0, 252);
+    memcpy(m, (uint8_t[]){1, 1, 6, 0, 1, 2, 3, 4}, 8);
+    memcpy(m + 28, mac, 6);
+    memcpy(m + 236, (uint8_t[]){0x63, 0x82, 0x53, 0x63, 53, 1, kind, 50, 4}, 9);
+    put32(m + 245, wanted);
+    m[249] = 255;
+    udpframe_headers(
+        f,
+        &(struct udpframe){
+            .from_mac = mac, .to_mac = all, .to = 0xffffffff, .from_port = 68, .to_port = 67},
+        250);
+    return UDPFRAME_HEADERS + 250;
+}
+
+/* Its DHCP server leases the address that a domain has been granted, and no other. */
+static void the_granted_address_is_leased(void **state)
+{
+    static const struct {
+        uint8_t kind, answer; /* DHCPDISCOVER and so on; 0: none */
+        uint32_t wanted;
+    } cases[] = {
+        {1, 2, 0x0a000299}, {3, 5, 0x0a00020f}, {3, 6, 0x0a000210}, {8, 5, 0}, {7, 0, 0x0a00020f}};
+    struct lan *l = *state;
+    uint8_t f[400], mac[6], r[VDHCP_MAX];
+
+    vnet_mac(l->host[0], mac);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        size_t length = 1, n = put_dhcp(f, mac, cases[i].kind, cases[i].wanted);
+        assert_true(vdhcp_answer(f, n, r, &length));
+        if (!cases[i].answer) {
+            assert_int_equal(length, 0);
+            continue;
+        }
+        const uint8_t *m = r + UDPFRAME_HEADERS;
+        assert_in_range(length, UDPFRAME_HEADERS + 240, VDHCP_MAX);
+        assert_int_equal(m[242], cases[i].answer);
+        bool lease = cases[i].answer != 6 && cases[i].kind != 8;
+        assert_int_equal(get32(m + 16), lease ? 0x0a00020f : 0);
+        assert_memory_equal(m + 28, mac, 6);
+        assert_int_equal(get32(m + 4), 0x01020304);
+    }
+    /* Cut off anywhere, it is no question, or one without what is behind. */
+    for (size_t n = put_dhcp(f, mac, 1, 0); n > 0; n--) {
+        size_t length = 0;
+        vdhcp_answer(f, n - 1, r, &length);
+        assert_int_equal(length, 0);
+    }
+    mac[5] ^= 0x80; /* nobody's */
+    size_t length;
+    assert_false(vdhcp_answer(f, put_dhcp(f, mac, 1, 0), r, &length));
+    /* Through the switch. */
+    vnet_mac(l->host[0], mac);
+    static uint8_t got[70000];
+    send_on(l->fd[0], f, put_dhcp(f, mac, 1, 0));
+    size_t n = receive(l, 0, got, sizeof(got));
+    while (n && !(get16(got + 12) == 0x0800 && get16(got + 36) == 68)) /* router advertisements */
+        n = receive(l, 0, got, sizeof(got));
+    assert_true(n > 0);
+    assert_int_equal(get32(got + UDPFRAME_HEADERS + 16), 0x0a00020f);
 }
 
 static void the_gateway_answers_arp(void **state)
@@ -757,6 +826,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(survives_a_flood_of_addresses),
         cmocka_unit_test(ports_run_out),
         T(the_gateway_answers_arp),
+        T(the_granted_address_is_leased),
         T(a_frame_for_a_domain_that_ended_does_not_leave),
         T(big_frames_go_between_domains),
         T(an_impossible_length_breaks_only_that_port),

@@ -217,6 +217,40 @@ static void test_nd_solicitation_is_answered(void **state)
     b[14 + 7] = 254; /* hop limit: it passed a router */
     wire_receive(&wire, b, n);
     assert_int_equal(wire.count, 0);
+    b[14 + 7] = 255;
+    memmove(b + 62, b + 54, n - 54); /* behind a fragment header (RFC 6980) */
+    memcpy(b + 54, (uint8_t[]){58, 0, 0, 0, 0, 0, 0, 9}, 8);
+    b[14 + 6] = 44;
+    put16(b + 18, (uint16_t)(n - 54 + 8));
+    wire_receive(&wire, b, n + 8);
+    assert_int_equal(wire.count, 0);
+}
+
+static bool reachable(const struct neighbour *nb, void *arg)
+{
+    if (ip_equal(&nb->addr, arg) && nb->state == NEIGH_REACHABLE)
+        memset(arg, 0, sizeof(nb->addr));
+    return true;
+}
+
+/* RFC 4861 7.2.5: a solicited advertisement may leave out the address that is known. */
+static void test_nd_advertisement_without_an_address(void **state)
+{
+    struct ip_addr a = addr("2001:db8::9");
+    uint8_t b[128];
+
+    (void)state;
+    wire_receive(&wire, b,
+                 nd_frame(b, 135, 0, "2001:db8::9", "ff02::1:ff00:1", "2001:db8::1", 1, peer_mac));
+    neighbour_for_each(reachable, &a);
+    assert_false(ip_is_any(&a));
+    nd_frame(b, 136, 0x40, "2001:db8::9", "2001:db8::1", "2001:db8::9", 2, peer_mac);
+    put16(b + 18, 24);
+    fix_transport(b + 54, 24, "2001:db8::9", "2001:db8::1", IPPROTO_ICMPV6_N, 2);
+    wire_receive(&wire, b, 54 + 24);
+    neighbour_for_each(reachable, &a);
+    assert_true(ip_is_any(&a));
+    wire_clear(&wire);
 }
 
 static void test_nd_options_of_length_zero(void **state)
@@ -295,6 +329,81 @@ static bool has_addr(const char *text)
     return found;
 }
 
+/* An advertisement with a prefix of these flags, its second option. */
+static uint32_t prefix_advert(uint8_t *b, uint8_t flags)
+{
+    uint32_t n = router_advert(b, 0, 3600, 1800);
+
+    b[54 + 19] = flags;
+    fix_transport(b + 54, n - 54, "fe80::99", "ff02::1", IPPROTO_ICMPV6_N, 2);
+    return n;
+}
+
+static bool on_link(const char *text)
+{
+    struct ip_addr a = addr(text);
+    net_batch_begin();
+    const struct view_route *r = view_route(net_view(), eth, &a);
+    bool found = r && ip_is_any(&r->gateway);
+    net_batch_end();
+    return found;
+}
+
+/* RFC 5942 4: an address does not make its prefix on the link, the prefix's own flag does. */
+static void test_prefix_that_is_not_on_the_link(void **state)
+{
+    uint8_t b[256];
+    struct ip_addr a = addr("2001:db8:5::ff:fe00:1");
+
+    (void)state;
+    wire_receive(&wire, b, prefix_advert(b, 0x40));
+    assert_true(has_addr("2001:db8:5::ff:fe00:1"));
+    assert_false(on_link("2001:db8:5::7"));
+    wire_receive(&wire, b, prefix_advert(b, 0xc0));
+    assert_true(on_link("2001:db8:5::7"));
+    assert_int_equal(netif_del_addr(eth, &a), 0);
+    wire_clear(&wire);
+}
+
+/* More options than a packet's linear part holds. */
+static void test_long_router_advertisement(void **state)
+{
+    uint8_t b[1600];
+    uint32_t n = router_advert(b, 0, 3600, 1800);
+    struct ip_addr a = addr("2001:db8:5::ff:fe00:1");
+
+    (void)state;
+    memmove(b + 54 + 16 + 800, b + 54 + 16, n - 54 - 16);
+    for (uint32_t at = 54 + 16; at < 54 + 16 + 800; at += 8)
+        memcpy(b + at, (uint8_t[]){99, 1, 0, 0, 0, 0, 0, 0}, 8);
+    n += 800;
+    put16(b + 18, (uint16_t)(n - 54));
+    fix_transport(b + 54, n - 54, "fe80::99", "ff02::1", IPPROTO_ICMPV6_N, 2);
+    wire_receive(&wire, b, n);
+    assert_true(has_addr("2001:db8:5::ff:fe00:1"));
+    assert_int_equal(netif_del_addr(eth, &a), 0);
+    wire_clear(&wire);
+}
+
+static void test_router_that_is_a_host_now(void **state)
+{
+    uint8_t b[256];
+
+    (void)state;
+    wire_receive(&wire, b, router_advert(b, 1800, 3600, 1800));
+    net_batch_begin();
+    assert_non_null(view_route(net_view(), eth, &(struct ip_addr){.b = {0x20, 2}}));
+    net_batch_end();
+    wire_receive(&wire, b,
+                 nd_frame(b, 136, 0, "fe80::99", "2001:db8::1", "fe80::99", 2, peer2_mac));
+    net_batch_begin();
+    assert_null(view_route(net_view(), eth, &(struct ip_addr){.b = {0x20, 2}}));
+    net_batch_end();
+    struct ip_addr a = addr("2001:db8:5::ff:fe00:1");
+    assert_int_equal(netif_del_addr(eth, &a), 0);
+    wire_clear(&wire);
+}
+
 static void test_router_advertisement(void **state)
 {
     struct socket *s = udp6();
@@ -335,12 +444,20 @@ static void test_duplicate_address_is_given_up(void **state)
     (void)state;
     assert_int_equal(netif_add_addr_full(eth, &a), 0);
     assert_true(has_addr("2001:db8::dd"));
+    a.addr = addr("2001:db8::de");
+    assert_int_equal(netif_add_addr(eth, &a.addr, 64), 0);
     settle();
     assert_true(wire.count >= 1); /* the question went out */
     wire_clear(&wire);
     wire_receive(&wire, b,
                  nd_frame(b, 136, 0x20, "2001:db8::dd", "ff02::1", "2001:db8::dd", 2, peer_mac));
     assert_false(has_addr("2001:db8::dd"));
+    /* A second later it is ours. */
+    floor_advance(SEC);
+    wire_receive(&wire, b,
+                 nd_frame(b, 136, 0x20, "2001:db8::9", "ff02::1", "2001:db8::de", 2, peer_mac));
+    assert_true(has_addr("2001:db8::de"));
+    assert_int_equal(netif_del_addr(eth, &a.addr), 0);
     wire_clear(&wire);
 }
 
@@ -419,18 +536,23 @@ static void test_ip6_extension_headers(void **state)
         uint8_t type, header[8];
         bool accepted;
         int icmp_type, icmp_code; /* -1: silence */
+        uint32_t pointer;
     } cases[] = {
-        {0, {17, 0, 1, 4, 0, 0, 0, 0}, true, -1, 0},
-        {60, {17, 0, 1, 4, 0, 0, 0, 0}, true, -1, 0},
-        {60, {17, 0, 0x1e, 4, 0, 0, 0, 0}, true, -1, 0},  /* unknown: skip */
-        {60, {17, 0, 0x5e, 4, 0, 0, 0, 0}, false, -1, 0}, /* unknown: discard */
-        {60, {17, 0, 0x9e, 4, 0, 0, 0, 0}, false, 4, 2},  /* unknown: discard and tell */
-        {60, {17, 0, 1, 9, 0, 0, 0, 0}, false, 4, 0},     /* option past the end */
-        {60, {17, 9, 1, 4, 0, 0, 0, 0}, false, -1, 0},    /* header past the end */
-        {43, {17, 0, 0, 0, 0, 0, 0, 0}, true, -1, 0},     /* routing, nothing left */
-        {43, {17, 0, 0, 1, 0, 0, 0, 0}, false, 4, 0},
-        {60, {0, 0, 1, 4, 0, 0, 0, 0}, false, 4, 1},  /* hop-by-hop not first */
-        {44, {17, 0, 0, 0, 1, 2, 3, 4}, true, -1, 0}, /* atomic fragment */
+        {0, {17, 0, 1, 4, 0, 0, 0, 0}, true, -1, 0, 0},
+        {60, {17, 0, 1, 4, 0, 0, 0, 0}, true, -1, 0, 0},
+        {60, {17, 0, 0x1e, 4, 0, 0, 0, 0}, true, -1, 0, 0},  /* unknown: skip */
+        {60, {17, 0, 0x5e, 4, 0, 0, 0, 0}, false, -1, 0, 0}, /* unknown: discard */
+        {60, {17, 0, 0x9e, 4, 0, 0, 0, 0}, false, 4, 2, 42}, /* unknown: discard and tell */
+        {60, {17, 0, 1, 9, 0, 0, 0, 0}, false, 4, 0, 42},    /* option past the end */
+        {60, {17, 9, 1, 4, 0, 0, 0, 0}, false, -1, 0, 0},    /* header past the end */
+        {43, {17, 0, 0, 0, 0, 0, 0, 0}, true, -1, 0, 0},     /* routing, nothing left */
+        {43, {17, 0, 0, 1, 0, 0, 0, 0}, false, 4, 0, 42},
+        {60, {0, 0, 1, 4, 0, 0, 0, 0}, false, 4, 1, 40},        /* hop-by-hop not first */
+        {60, {200, 0, 1, 4, 0, 0, 0, 0}, false, 4, 1, 40},      /* unknown behind it */
+        {200, {17, 0, 0, 0, 0, 0, 0, 0}, false, 4, 1, 6},       /* unknown at once */
+        {44, {17, 0, 0xff, 0xf8, 0, 0, 0, 1}, false, 4, 0, 42}, /* beyond 64 KiB */
+        {44, {6, 0, 0, 1, 0, 0, 0, 2}, false, 4, 0, 4},         /* not a multiple of eight */
+        {44, {17, 0, 0, 0, 1, 2, 3, 4}, true, -1, 0, 0},        /* atomic fragment */
     };
 
     (void)state;
@@ -452,6 +574,7 @@ static void test_ip6_extension_headers(void **state)
             uint32_t l4 = check_frame(wire.sent[0]);
             assert_int_equal(wire.sent[0]->b[l4], cases[i].icmp_type);
             assert_int_equal(wire.sent[0]->b[l4 + 1], cases[i].icmp_code);
+            assert_int_equal(get32(wire.sent[0]->b + l4 + 4), cases[i].pointer);
         }
         wire_clear(&wire);
     }
@@ -461,6 +584,37 @@ static void test_ip6_extension_headers(void **state)
     memcpy(b + 22, &mapped, 16);
     wire_receive(&wire, b, n);
     assert_int_equal(sock_recv(receiver6, buf, sizeof(buf), NULL, 0), -EAGAIN);
+    /* A first fragment without the whole of the TCP header (RFC 7112). */
+    memset(b + 54, 0, 16);
+    b[20] = 44;
+    put16(b + 18, 16);
+    memcpy(b + 22, plain + 22, 16);
+    memcpy(b + 54, (uint8_t[]){6, 0, 0, 1, 0, 0, 0, 3}, 8);
+    wire_receive(&wire, b, 70);
+    assert_int_equal(wire.count, 1);
+    assert_int_equal(get16(wire.sent[0]->b + check_frame(wire.sent[0])), 0x0403);
+    wire_clear(&wire);
+}
+
+/* What a wire brings is from us only if it is forged. */
+static void test_own_source_is_refused(void **state)
+{
+    static const char *const forged4[] = {"10.0.0.1", "10.0.0.255"};
+    uint8_t b[128], buf[64];
+    uint32_t n;
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(forged4); i++) {
+        wire_receive(&wire, b, udp_frame(b, forged4[i], 7, "10.0.0.1", 5000, "hello", 5));
+        assert_int_equal(sock_recv(receiver4, buf, sizeof(buf), NULL, 0), -EAGAIN);
+    }
+    n = udp_frame(b, "2001:db8::1", 7, "2001:db8::1", 5000, "hello", 5);
+    wire_receive(&wire, b, n);
+    assert_int_equal(sock_recv(receiver6, buf, sizeof(buf), NULL, 0), -EAGAIN);
+    eth->shared = true; /* there it is another domain's */
+    wire_receive(&wire, b, n);
+    eth->shared = false;
+    assert_int_equal(sock_recv(receiver6, buf, sizeof(buf), NULL, 0), 5);
     wire_clear(&wire);
 }
 
@@ -764,6 +918,11 @@ static void test_path_mtu(void **state)
         assert_int_equal(sock_connect(s, v6 ? "2001:db8::2" : "10.0.0.2", 9), 0);
         assert_int_equal(sock_send(s, data, 1400, NULL, 0), 1400);
         assert_int_equal(wire.count, 1);
+        /* RFC 5927 7: about what no socket of ours can have sent. */
+        wire.sent[0]->b[v6 ? 54 : 34] ^= 1;
+        icmp_about(wire.sent[0], v6, v6 ? 2 : 3, v6 ? 0 : 4, 1300);
+        assert_int_equal(get_int(s, v6 ? 41 : 0, v6 ? 24 : 14), 1500);
+        wire.sent[0]->b[v6 ? 54 : 34] ^= 1;
         icmp_about(wire.sent[0], v6, v6 ? 2 : 3, v6 ? 0 : 4, 1300);
         wire_clear(&wire);
         assert_int_equal(get_int(s, v6 ? 41 : 0, v6 ? 24 : 14), 1300);
@@ -780,7 +939,7 @@ static void test_path_mtu(void **state)
         assert_int_equal(wire.count, 1);
         /* Absurdly small, or about a packet we never sent from an address of ours. */
         icmp_about(wire.sent[0], v6, v6 ? 2 : 3, v6 ? 0 : 4, 20);
-        assert_int_equal(get_int(s, v6 ? 41 : 0, v6 ? 24 : 14), v6 ? 1280 : 576);
+        assert_int_equal(get_int(s, v6 ? 41 : 0, v6 ? 24 : 14), v6 ? 1500 : 576);
         wire_clear(&wire);
         s->ops->close(s);
         floor_advance(700 * SEC);
@@ -918,13 +1077,18 @@ int main(void)
         cmocka_unit_test(test_neighbour_moves),
         cmocka_unit_test(test_damaged_arp_is_ignored),
         cmocka_unit_test(test_nd_solicitation_is_answered),
+        cmocka_unit_test(test_nd_advertisement_without_an_address),
         cmocka_unit_test(test_nd_options_of_length_zero),
         cmocka_unit_test(test_nd_resolution),
+        cmocka_unit_test(test_prefix_that_is_not_on_the_link),
+        cmocka_unit_test(test_long_router_advertisement),
+        cmocka_unit_test(test_router_that_is_a_host_now),
         cmocka_unit_test(test_router_advertisement),
         cmocka_unit_test(test_duplicate_address_is_given_up),
         cmocka_unit_test(test_ip4_header_checks),
         cmocka_unit_test(test_ip4_options),
         cmocka_unit_test(test_ip6_extension_headers),
+        cmocka_unit_test(test_own_source_is_refused),
         cmocka_unit_test(test_reassembly),
         cmocka_unit_test(test_overlapping_fragments_are_refused),
         cmocka_unit_test(test_reassembly_times_out),

@@ -303,6 +303,42 @@ static void nobody_sends_as_another(void **state)
     forget_all();
 }
 
+/* A DHCP client has no address yet: its question to all goes out, if it is about its own MAC. */
+static void lease_is_asked_for(void **state)
+{
+    static const struct {
+        const char *src, *dst;
+        uint16_t from, to;
+        uint8_t chaddr; /* last byte of app 0's MAC there */
+        bool ok;
+    } cases[] = {
+        {"0.0.0.0", "255.255.255.255", 68, 67, 0, true},
+        {"0.0.0.0", "255.255.255.255", 68, 67, 9, false},
+        {"0.0.0.0", "255.255.255.255", 68, 53, 0, false},
+        {"0.0.0.0", "255.255.255.255", 67, 68, 0, false},
+        {"0.0.0.0", "10.0.0.2", 68, 67, 0, false},
+        {"10.0.0.9", "255.255.255.255", 68, 67, 0, false},
+    };
+    static const uint8_t all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    uint8_t b[600], message[300];
+
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint64_t before = counts(0)->drop_ip;
+        memset(message, 1, sizeof(message));
+        memcpy(message + 28, apps[0].mac, 6);
+        message[33] ^= cases[i].chaddr;
+        uint32_t n = udp_frame(b, cases[i].src, cases[i].from, cases[i].dst, cases[i].to, message,
+                               sizeof(message));
+        memcpy(b, all, 6);
+        memcpy(b + 6, apps[0].mac, 6);
+        app_send(&apps[0], b, n);
+        assert_int_equal(wire.count, cases[i].ok);
+        assert_int_equal(counts(0)->drop_ip - before, !cases[i].ok);
+        forget_all();
+    }
+}
+
 static void neighbour_discovery_is_checked(void **state)
 {
     static const struct {
@@ -587,6 +623,7 @@ int main(void)
         cmocka_unit_test(shared_domains_reach_each_other),
         cmocka_unit_test(icmp_finds_whom_it_is_about),
         cmocka_unit_test(nobody_sends_as_another),
+        cmocka_unit_test(lease_is_asked_for),
         cmocka_unit_test(neighbour_discovery_is_checked),
         cmocka_unit_test(offloads_are_checked_and_done),
         cmocka_unit_test(fragments_follow_their_first),

@@ -231,7 +231,8 @@ static void test_multicast(void **state)
     settle();
     assert_int_equal(wire.count, 1); /* the membership report */
     check_frame(wire.sent[0]);
-    assert_int_equal(wire.sent[0]->b[14 + 24], 0x16);
+    assert_memory_equal(wire.sent[0]->b + 14 + 24, "\x22\0", 2);
+    assert_memory_equal(wire.sent[0]->b + 14 + 24 + 6, "\0\1\4\0\0\0\xe1\1\2\3", 10);
     assert_true(wire.filters >= 2);
     wire_clear(&wire);
     wire_receive(&wire, f, n);
@@ -253,6 +254,49 @@ static void test_multicast(void **state)
     wire_clear(&wire);
     assert_int_equal(sock_bind(a = udp(4), "224.0.0.251", 5353), 0);
     close_all(&a, 1);
+}
+
+/* The one record of the last report: its type, how many sources, and the first of them. */
+static void expect_record(uint8_t type, unsigned count, uint32_t first)
+{
+    settle();
+    assert_int_equal(wire.count, 1);
+    const uint8_t *record = wire.sent[0]->b + 14 + 24 + 8;
+    assert_int_equal(record[0], type);
+    assert_int_equal(get16(record + 2), count);
+    if (count)
+        assert_int_equal(get32(record + 8), first);
+    wire_clear(&wire);
+}
+
+/* What the interface wants is what its members want together (RFC 3376 3.2). */
+static void test_multicast_sources(void **state)
+{
+    enum { TO_INCLUDE = 3, TO_EXCLUDE, ALLOW, BLOCK };
+    struct socket *a = udp(4), *b = udp(4);
+    uint32_t any[2] = {net32(0xe8010203), 0};
+    uint32_t one[3] = {any[0], 0, net32(0xc0000201)}, two[3] = {any[0], 0, net32(0xc0000202)};
+
+    (void)state;
+    assert_int_equal(socket_setopt(a, 0, 39, one, sizeof(one)), 0); /* a wants the first alone */
+    expect_record(ALLOW, 1, 0xc0000201);
+    assert_int_equal(socket_setopt(b, 0, 35, any, sizeof(any)), 0); /* b wants all */
+    expect_record(TO_EXCLUDE, 0, 0);
+    assert_int_equal(socket_setopt(b, 0, 38, one, sizeof(one)), 0); /* not the first: but a does */
+    settle();
+    assert_int_equal(wire.count, 0);
+    assert_int_equal(socket_setopt(b, 0, 38, two, sizeof(two)), 0);
+    expect_record(BLOCK, 1, 0xc0000202);
+    assert_int_equal(socket_setopt(a, 0, 40, one, sizeof(one)), 0);
+    expect_record(BLOCK, 1, 0xc0000201);
+    assert_int_equal(socket_setopt(a, 0, 39, two, sizeof(two)), 0);
+    expect_record(ALLOW, 1, 0xc0000202);
+    b->ops->close(b);
+    expect_record(TO_INCLUDE, 1, 0xc0000202);
+    a->ops->close(a);
+    expect_record(BLOCK, 1, 0xc0000202);
+    floor_advance(2 * SEC);
+    assert_int_equal(wire.count, 0); /* nothing is left to be said again */
 }
 
 static void test_option_values(void **state)
@@ -415,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_receive_queue_is_bounded),
         cmocka_unit_test(test_broadcast_needs_permission),
         cmocka_unit_test(test_multicast),
+        cmocka_unit_test(test_multicast_sources),
         cmocka_unit_test(test_option_values),
         cmocka_unit_test(test_packet_info),
         cmocka_unit_test(test_blocking_receive),

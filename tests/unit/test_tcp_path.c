@@ -1,6 +1,8 @@
 /* TCP: paths that segment, IPv6, packets in pieces, path MTU, scarce memory and hostile peers. */
 #include "tcp_peer.h"
 
+#include "net/ipimpl.h"
+
 #define MSS 1448u
 #define MSS6 1428u
 
@@ -264,6 +266,8 @@ static void rfc5927_7_too_big_for_what_was_not_sent(void **state)
     drain(&peer);
     inject_too_big(&peer, 0x20000000, 900);
     assert_int_equal(tcp_of(sock)->total_retrans, 0);
+    /* Nor are later connections slowed down. */
+    assert_true(pmtu_lookup(&tcp_of(sock)->flow.dst, 1500) > 900);
     tx(&peer, ACK, 1, 1 + MSS, NULL, 0);
 }
 
