@@ -233,6 +233,7 @@ enum tcp_timer_kind {
     TIMER_DELACK,
     TIMER_KEEP,   /* keepalive, SYN-ACK for deferred accept */
     TIMER_LINGER, /* FIN-WAIT-2 of an orphan, user timeout, cork */
+    TIMER_BURST,  /* what was held back so as not to make a burst */
     TIMER_KINDS,
 };
 enum tcp_send_mode { SEND_RTO, SEND_PROBE, SEND_REORDER, SEND_PERSIST };
@@ -297,6 +298,8 @@ struct tcp {
     struct tcp_seg *unsent; /* first that was never sent, or NULL */
     uint32_t segs;          /* in the queue */
     struct list sent;       /* in flight, by time of transmission */
+    nsec_t burst_at;        /* limits bursts: what was sent for the first time since then */
+    uint32_t burst_sent;
     struct ip_flow flow;
 
     /* Congestion control and recovery */
@@ -315,7 +318,7 @@ struct tcp {
     bool ece_pending;                /* echo congestion to the peer until CWR */
     bool cwr_due;
     const struct tcp_cc *cc;
-    uint64_t cc_state[8];
+    uint64_t cc_state[9];
 
     /* RTT */
     nsec_t srtt, rttvar, rto, min_rtt, min_rtt_at, last_rtt;
@@ -329,8 +332,8 @@ struct tcp {
     nsec_t rack_sent_at, rack_rtt, rack_reo_wnd;
     uint32_t rack_end, rack_fack;
     uint8_t rack_reo_mult, rack_reo_persist;
-    uint32_t rack_reo_round;
-    bool rack_seen_reordering;
+    uint32_t rack_reo_round; /* rack_reo_widened: the round trip in which it was ends here */
+    bool rack_reo_widened, rack_seen_reordering;
     uint32_t tlp_end;
     bool tlp_active, tlp_retrans;
 

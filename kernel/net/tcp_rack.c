@@ -38,7 +38,10 @@ void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res)
 {
     if (res->reordered)
         t->rack_seen_reordering = true;
-    if (res->dsack && !seq_before(t->snd_una, t->rack_reo_round)) {
+    if (t->rack_reo_widened && !seq_before(t->snd_una, t->rack_reo_round))
+        t->rack_reo_widened = false;
+    if (res->dsack && !t->rack_reo_widened) { /* once in a round trip */
+        t->rack_reo_widened = true;
         t->rack_reo_round = t->snd_nxt;
         if (t->rack_reo_mult < 255)
             t->rack_reo_mult++;
