@@ -308,9 +308,10 @@ struct tcp {
     uint32_t reno_dups;                         /* duplicate ACKs without SACK */
     struct tcp_sack_block last_sacks[TCP_MAX_SACKS]; /* of the last ACK: known already */
     uint32_t recover;                                /* end of recovery: snd_nxt when it began */
-    uint32_t prior_cwnd, prior_ssthresh, undo_una;
+    uint32_t prior_cwnd, prior_ssthresh;
+    uint32_t retrans_low, retrans_high; /* what was sent again in the last recovery is in between */
     uint32_t undo_retrans; /* bytes retransmitted in this recovery and not yet reported duplicate */
-    bool undo_valid, undo_retrans_seen;
+    bool undo_valid;
     uint32_t retrans_tsval; /* timestamp of the first retransmission (Eifel); 0: none */
     uint32_t prr_delivered, prr_out, prr_flight; /* RFC 6937 */
     uint32_t delivered;                          /* bytes delivered, wraps */
@@ -368,7 +369,7 @@ struct tcp {
     uint32_t user_timeout_ms, notsent_lowat, window_clamp;
 
     /* TCP_INFO */
-    uint32_t total_retrans;
+    uint32_t total_retrans, dsacks; /* segments sent again; duplicates that the peer reported */
     uint64_t bytes_acked, bytes_received;
     uint32_t segs_in, segs_out;
 };
@@ -625,14 +626,12 @@ uint32_t tcp_initial_cwnd(uint32_t mss);
 /* --- tcp_sack.c ------------------------------------------------------------------------------- */
 
 struct tcp_sack_result {
-    uint32_t sacked;    /* bytes newly SACKed */
-    nsec_t newest_sent; /* RACK: the newest transmission among them, its end and state */
-    uint32_t newest_end;
-    bool newest_retrans;
+    uint32_t sacked; /* bytes newly SACKed */
     nsec_t rtt_sent; /* newest among those sent once; 0: none */
     bool dsack;
-    uint32_t dsack_bytes;
-    bool reordered; /* a segment below the highest SACKed one arrived that was sent once */
+    uint32_t dsack_end;
+    uint32_t dsack_retrans; /* bytes of it that we sent twice, not the network; 0: none */
+    bool reordered;         /* a segment below the highest SACKed one arrived that was sent once */
 };
 void tcp_sack_receive(struct tcp *t, const struct tcp_rx *r, struct tcp_sack_result *res);
 /* Writes the SACK option for what is out of order (RFC 2018, RFC 2883); bytes written, padding

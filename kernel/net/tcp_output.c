@@ -480,8 +480,14 @@ int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
     g->state |= SEG_RETRANS | SEG_EVER;
     if (!t->retrans_tsval)
         t->retrans_tsval = MAX(tcp_ts_now(t, now), 1u);
-    if (t->undo_valid)
+    if (t->undo_valid) {
+        bool first = t->retrans_low == t->retrans_high;
+
+        t->retrans_low = first || seq_before(g->seq, t->retrans_low) ? g->seq : t->retrans_low;
+        t->retrans_high =
+            first || seq_after(seg_end(g), t->retrans_high) ? seg_end(g) : t->retrans_high;
         t->undo_retrans += space;
+    }
     if (t->ca_state == CA_RECOVERY)
         t->prr_out += space;
     segments = MAX(DIV_ROUND_UP(g->len, t->mss), 1u);

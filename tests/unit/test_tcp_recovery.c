@@ -448,6 +448,23 @@ static void rfc3708_3_dsack_undoes_a_spurious_retransmit(void **state)
     assert_int_equal(t->ssthresh, UINT32_MAX);
 }
 
+/* A duplicate of something that was sent once says nothing about what was sent twice. */
+static void rfc3708_3_duplicates_of_the_network_undo_nothing(void **state)
+{
+    struct tcp *t = tcp_of(sock);
+    uint32_t cwnd;
+
+    (void)state;
+    cwnd = lose_the_first();
+    expect(&peer, ACK, 1, PLAIN_MSS, 1);
+    tx_sack(&peer, 1, 1, 2, nth(3), nth(4), nth(1), nth(5));
+    assert_int_equal(t->ca_state, CA_RECOVERY);
+    tx(&peer, ACK, 1, nth(5), NULL, 0);
+    tx_sack(&peer, 1, nth(5), 1, nth(2), nth(3));
+    assert_int_equal(t->ca_state, CA_RECOVERY);
+    assert_true(t->ssthresh < cwnd);
+}
+
 static void rfc4015_3_real_losses_are_not_undone(void **state)
 {
     struct tcp *t = tcp_of(sock);
@@ -494,20 +511,33 @@ static void rfc8985_6_2_duplicates_widen_the_window_once_in_a_round_trip(void **
         struct tcp *t = tcp_of(sock);
 
         learn_rtt();
-        flight(4);
+        flight(5);
         pass(20 * MS);
-        tx(&peer, ACK, 1, nth(4), NULL, 0);
+        tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+        expect(&peer, ACK, nth(0), MSS, 1); /* it was just late */
+        tx(&peer, ACK, 1, nth(5), NULL, 0);
         flight(4);
+        t->total_retrans = 3;
         assert_int_equal(t->rack_reo_mult, 1);
-        tx_duplicate(nth(4), 0);
+        tx_duplicate(nth(5), 0);
         assert_int_equal(t->rack_reo_mult, 2);
-        tx_duplicate(nth(5), 1);
+        tx_duplicate(nth(6), 0);
         assert_int_equal(t->rack_reo_mult, 2);
-        tx_duplicate(nth(8), 2);
+        tx_duplicate(nth(9), 0);
         assert_int_equal(t->rack_reo_mult, 3);
         disconnect(state);
         nodelay(state);
     }
+}
+
+static void rfc8985_6_2_duplicates_of_the_network_widen_nothing(void **state)
+{
+    (void)state;
+    learn_rtt();
+    flight(4);
+    tx(&peer, ACK, 1, nth(4), NULL, 0);
+    tx_duplicate(nth(4), 0);
+    assert_int_equal(tcp_of(sock)->rack_reo_mult, 1);
 }
 
 /* --- the congestion window -------------------------------------------------------------------- */
@@ -939,9 +969,11 @@ int main(void)
         P(rfc9293_3_8_1_timeout_without_any_option),
         N(rfc3522_3_2_eifel_undoes_a_spurious_fast_retransmit),
         CONN_AS(rfc3708_3_dsack_undoes_a_spurious_retransmit, nodelay_no_ts),
+        CONN_AS(rfc3708_3_duplicates_of_the_network_undo_nothing, nodelay_no_ts),
         N(rfc4015_3_real_losses_are_not_undone),
         N(rfc8985_6_2_reordering_seen_widens_the_window),
         N(rfc8985_6_2_duplicates_widen_the_window_once_in_a_round_trip),
+        N(rfc8985_6_2_duplicates_of_the_network_widen_nothing),
         N(rfc6928_2_initial_window_of_large_segments),
         N(rfc5681_3_1_slow_start_grows_by_what_is_acked),
         SIX(rfc5681_3_1_slow_start_grows_by_what_is_acked),
