@@ -2,7 +2,7 @@
 behind a network server (server path), and a Linux guest.
 
 All get the same QEMU flags, the same program files and the same address. Everything runs in a network
-namespace of the benchmark's own (see bench.py).
+namespace of the benchmark's own.
 """
 import json
 import mmap
@@ -11,6 +11,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -19,6 +20,15 @@ MAC = "52:54:00:77:00:02"
 # Under TCG "rep movsb" is slow and 5-level paging adds to every walk: without erms, smap and la57 the
 # Linux guest is at its best. Both guests get the same CPU.
 CPU = "max,-erms,-smap,-la57"
+
+
+def enter_namespace():
+    """Runs this program again in a network namespace of its own."""
+    if os.environ.get("BENCH_NAMESPACE"):
+        return
+    os.environ["BENCH_NAMESPACE"] = "1"
+    unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
+    os.execvp("unshare", unshare + ["--", sys.executable] + sys.argv)
 
 
 class Counters:

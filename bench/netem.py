@@ -20,8 +20,7 @@ import time
 from dataclasses import dataclass
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import bench  # noqa: E402
-from guests import PREFIX, Images, wait_for  # noqa: E402
+from guests import PREFIX, Images, enter_namespace, wait_for  # noqa: E402
 
 PORT = 9000
 CONGESTION = "cubic"
@@ -230,7 +229,7 @@ def main(arguments=None):
         print("\n".join(f"{name}: {words(name)}" for name in CONDITIONS))
         return
     if not options.table:
-        bench.enter_namespace()
+        enter_namespace()
         run(options, path)
     print(table(load(path)))
 
