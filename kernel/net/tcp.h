@@ -283,6 +283,8 @@ struct tcp {
     uint32_t ooo_count, ooo_bytes;
     uint32_t rcv_space_seq; /* receive buffer autotuning: `copied` at the last measurement */
     nsec_t rcv_space_at;
+    nsec_t rcv_rtt;     /* round trips seen by the receiver, smoothed; 0: none */
+    uint32_t rcv_tsecr; /* the echo that the last one was of */
     uint32_t advmss;
 
     /* Send side */
