@@ -48,6 +48,7 @@ CONDITIONS = {
     "reordering 5 %, RTT 20 ms": "delay=10 overtake=5",
     "duplication 1 %, RTT 20 ms": "delay=10 duplicate=1",
     "duplication 5 %, RTT 20 ms": "delay=10 duplicate=5",
+    "duplication 5 %, loss 1 %, RTT 20 ms": "delay=10 duplicate=5 loss=1",
     "corruption 0.1 %, RTT 20 ms": "delay=10 corrupt=0.1",
     "corruption 1 %, RTT 20 ms": "delay=10 corrupt=1",
     "1 Mbit/s, queue 10, RTT 20 ms": "rate=1 limit=10 delay=10",
@@ -166,6 +167,12 @@ def table(data):
     return "\n".join(lines)
 
 
+def loads(data):
+    """The lowest and the highest load average that a measurement was done with."""
+    seen = [cell["load"] for directions in data.values() for cell in directions.values()]
+    return f"load average {min(seen):.0f} to {max(seen):.0f}" if seen else ""
+
+
 def load(path):
     if not os.path.exists(path):
         return {}
@@ -231,7 +238,8 @@ def main(arguments=None):
     if not options.table:
         enter_namespace()
         run(options, path)
-    print(table(load(path)))
+    data = load(path)
+    print(table(data), loads(data), sep="\n\n")
 
 
 if __name__ == "__main__":
