@@ -18,7 +18,8 @@ help:
 	@echo "make guest      tests inside a domain"
 	@echo "make e2e        real programs in domains, real clients"
 	@echo "make fuzz       every fuzzer for a bounded time (FUZZ_SECONDS, default 10)"
-	@echo "make bench      side-by-side comparison with a Linux guest"
+	@echo "make bench      side-by-side comparison with a Linux guest; over bad networks too with"
+	@echo "                BENCH_ARGS=\"--rows netem\" (half an hour)"
 	@echo "make check      clang-format and clang-tidy"
 	@echo "make clean"
 

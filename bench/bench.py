@@ -9,7 +9,8 @@ Runs are alternated between the two systems, each boot serves one program, media
 rates are measured without the instruction counter, the instructions in boots of their own. It needs root
 or unprivileged user namespaces, since it makes a network namespace and a tap of its own; they go when it
 ends. Prints a table, and writes OUT/bench.json and OUT/bench.svg. The row "stalls" has a table, JSON and
-plots of its own (stalls.py).
+plots of its own (stalls.py). The row "netem", bad networks, takes half an hour and is run only when it is
+named; netem.py runs single conditions of it.
 """
 import argparse
 import json
@@ -21,24 +22,16 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from guests import GUEST_IP, HOST_IP, PREFIX, TAP, Images  # noqa: E402
+from guests import HOST_IP, PREFIX, TAP, Images, enter_namespace  # noqa: E402
 import connections  # noqa: E402
 import flood  # noqa: E402
+import netem  # noqa: E402
 import pairs  # noqa: E402
 import report  # noqa: E402
 import serverstart  # noqa: E402
 import workloads  # noqa: E402
 
 SYSTEMS = ("librettos", "server", "linux")
-
-
-def enter_namespace():
-    """Runs this program again in a network namespace of its own."""
-    if os.environ.get("BENCH_NAMESPACE"):
-        return
-    os.environ["BENCH_NAMESPACE"] = "1"
-    unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
-    os.execvp("unshare", unshare + ["--", sys.executable] + sys.argv)
 
 
 def set_up_network():
@@ -227,6 +220,9 @@ def main():
         os.environ["BUILD"] = options.build  # for the modules of the tests that stalls uses
         import stalls
         stalls.report(options.out)
+    if options.rows and "netem" in options.rows:
+        netem.main(["--build", options.build, "--out", options.out, "--runs", str(options.runs),
+                    "--seconds", str(options.seconds)])
 
 
 if __name__ == "__main__":

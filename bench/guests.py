@@ -2,7 +2,7 @@
 behind a network server (server path), and a Linux guest.
 
 All get the same QEMU flags, the same program files and the same address. Everything runs in a network
-namespace of the benchmark's own (see bench.py).
+namespace of the benchmark's own.
 """
 import json
 import mmap
@@ -11,6 +11,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -19,6 +20,15 @@ MAC = "52:54:00:77:00:02"
 # Under TCG "rep movsb" is slow and 5-level paging adds to every walk: without erms, smap and la57 the
 # Linux guest is at its best. Both guests get the same CPU.
 CPU = "max,-erms,-smap,-la57"
+
+
+def enter_namespace():
+    """Runs this program again in a network namespace of its own."""
+    if os.environ.get("BENCH_NAMESPACE"):
+        return
+    os.environ["BENCH_NAMESPACE"] = "1"
+    unshare = ["unshare", "--net"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
+    os.execvp("unshare", unshare + ["--", sys.executable] + sys.argv)
 
 
 class Counters:
@@ -71,8 +81,9 @@ class Guest:
     """A QEMU of ours on a tap: both the direct path and Linux."""
 
     def __init__(self, kernel, image, cmdline, memory, plugin=None, cpus=1, tap=TAP, mac=MAC,
-                 address=GUEST_IP):
+                 address=GUEST_IP, netdev=None):
         self.address = address
+        netdev = netdev or f"tap,ifname={tap},script=no,downscript=no,vhost=off"
         self.dir = tempfile.mkdtemp(prefix="bench-")
         self.console = os.path.join(self.dir, "console")
         args = [
@@ -82,7 +93,7 @@ class Guest:
             "-smp", str(cpus), "-m", str(memory), "-nodefaults", "-no-user-config", "-no-reboot",
             "-display", "none", "-serial", "file:" + self.console,
             "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",
-            "-netdev", f"tap,id=n0,ifname={tap},script=no,downscript=no,vhost=off",
+            "-netdev", f"{netdev},id=n0",
             "-device", f"virtio-net-pci,netdev=n0,mac={mac},disable-legacy=on",
             "-kernel", kernel, "-initrd", image, "-append", cmdline,
         ]
@@ -102,11 +113,11 @@ class Guest:
             return seconds
         raise RuntimeError(f"no answer on port {port} within {limit} s; console:\n{self.output()}")
 
-    def output(self):
+    def output(self, whole=False):
         if not os.path.exists(self.console):
             return ""  # QEMU has not got that far
         with open(self.console, errors="replace") as f:
-            return f.read()[-4000:]
+            return f.read() if whole else f.read()[-4000:]
 
     def resident_mb(self):
         return resident_mb(self.qemu.pid)
@@ -245,11 +256,15 @@ class Images:
             return guest
         if system == "linux":
             return self.start_linux(name, command, files, memory, plugin, cpus)
+        return self.start_librettos(name, command, files, memory, plugin, cpus)
+
+    def start_librettos(self, name, command, files=(), memory=512, plugin=None, cpus=1,
+                        address=GUEST_IP, **nic):
         image = self.librettos(name, command, files)
         kernel = os.path.join(self.build, "kernel.elf")
-        cmdline = (f"role=app hostname=bench net0={GUEST_IP}/{PREFIX},gw={HOST_IP} -- "
+        cmdline = (f"role=app hostname=bench net0={address}/{PREFIX},gw={HOST_IP} -- "
                    + " ".join(command))
-        return Guest(kernel, image, cmdline, memory, plugin, cpus)
+        return Guest(kernel, image, cmdline, memory, plugin, cpus, address=address, **nic)
 
     def start_linux(self, name, command, files=(), memory=512, plugin=None, cpus=1,
                     address=GUEST_IP, **nic):

@@ -8,7 +8,11 @@ $(BUILD)/mcload: tests/tools/mcload.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
 
-bench: all $(BUILD)/bench/insn.so $(BUILD)/mcload $(BUILD)/hold $(BUILD)/holdpeer $(BUILD)/kernel.other.elf
+$(BUILD)/bench/stream: bench/stream.c
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) -pthread $< -o $@
+
+bench: all $(BUILD)/bench/insn.so $(BUILD)/bench/stream $(BUILD)/impair $(BUILD)/mcload $(BUILD)/hold $(BUILD)/holdpeer $(BUILD)/kernel.other.elf
 	scripts/install-packages bench
 	bench/linux-guest/build.sh $(abspath $(BUILD))/bench/linux
 	/usr/bin/python3 bench/bench.py --build $(BUILD) $(BENCH_ARGS)

@@ -5,9 +5,14 @@ demo:
 
 TEST_TOOLS := $(BUILD)/mcload $(BUILD)/impair $(BUILD)/netecho $(BUILD)/hold $(BUILD)/holdpeer \
 	$(BUILD)/kernel.hostile.elf $(BUILD)/kernel.other.elf
-$(BUILD)/impair $(BUILD)/netecho: $(BUILD)/%: tests/tools/%.c
+$(BUILD)/netecho: tests/tools/netecho.c
 	@mkdir -p $(@D)
 	$(CC) -O2 -g $(WARN) $< -o $@
+
+# The bad network.
+$(BUILD)/impair: tests/tools/impair.c tests/tools/impair_link.c tests/tools/impair_link.h
+	@mkdir -p $(@D)
+	$(CC) -O2 -g $(WARN) $(filter %.c,$^) -o $@
 
 # What measures stalls from outside (docs/measuring.md), and its other end.
 $(BUILD)/hold: tests/tools/hold.c tests/tools/hold_record.c tests/tools/hold_wire.c

@@ -15,16 +15,16 @@
 #define CSS_ROUNDS 5
 
 struct cubic {
-    nsec_t epoch; /* start of the current curve; 0: none */
-    nsec_t round_rtt, last_round_rtt;
-    uint32_t w_max;     /* segments */
-    uint32_t origin;    /* where the curve is flat */
-    uint32_t k;         /* time to get there, 2^-10 s */
-    uint32_t w_est;     /* Reno's window in bytes */
-    uint32_t w_prior;   /* the window in bytes when it was reduced last */
-    uint32_t est_acked; /* bytes towards its next growth */
-    uint32_t credit;    /* bytes towards ours */
-    uint32_t round_end; /* HyStart++: sequence number that ends the round */
+    nsec_t epoch;                              /* start of the current curve; 0: none */
+    nsec_t round_rtt, last_round_rtt, css_rtt; /* css_rtt: of the round in which it rose */
+    uint32_t w_max;                            /* segments */
+    uint32_t origin;                           /* where the curve is flat */
+    uint32_t k;                                /* time to get there, 2^-10 s */
+    uint32_t w_est;                            /* Reno's window in bytes */
+    uint32_t w_prior;                          /* the window in bytes when it was reduced last */
+    uint32_t est_acked;                        /* bytes towards its next growth */
+    uint32_t credit;                           /* bytes towards ours */
+    uint32_t round_end;                        /* HyStart++: sequence number that ends the round */
     uint8_t samples, css_rounds;
     bool css;
 };
@@ -86,8 +86,9 @@ static void hystart(struct tcp *t, struct cubic *c, nsec_t rtt)
         if (c->round_rtt >= c->last_round_rtt + eta) {
             c->css = true;
             c->css_rounds = 0;
+            c->css_rtt = c->round_rtt;
         }
-    } else if (c->round_rtt < c->last_round_rtt) {
+    } else if (c->round_rtt < c->css_rtt) { /* it was not a queue */
         c->css = false;
     }
 }

@@ -232,6 +232,7 @@ enum tcp_timer_kind {
     TIMER_DELACK,
     TIMER_KEEP,   /* keepalive, SYN-ACK for deferred accept */
     TIMER_LINGER, /* FIN-WAIT-2 of an orphan, user timeout, cork */
+    TIMER_BURST,  /* what was held back so as not to make a burst */
     TIMER_KINDS,
 };
 enum tcp_send_mode { SEND_RTO, SEND_PROBE, SEND_REORDER, SEND_PERSIST };
@@ -281,6 +282,8 @@ struct tcp {
     uint32_t ooo_count, ooo_bytes;
     uint32_t rcv_space_seq; /* receive buffer autotuning: `copied` at the last measurement */
     nsec_t rcv_space_at;
+    nsec_t rcv_rtt;     /* round trips seen by the receiver, smoothed; 0: none */
+    uint32_t rcv_tsecr; /* the echo that the last one was of */
     uint32_t advmss;
 
     /* Send side */
@@ -296,6 +299,8 @@ struct tcp {
     struct tcp_seg *unsent; /* first that was never sent, or NULL */
     uint32_t segs;          /* in the queue */
     struct list sent;       /* in flight, by time of transmission */
+    nsec_t burst_at;        /* limits bursts: what was sent for the first time since then */
+    uint32_t burst_sent;
     struct ip_flow flow;
 
     /* Congestion control and recovery */
@@ -304,9 +309,10 @@ struct tcp {
     uint32_t reno_dups;                         /* duplicate ACKs without SACK */
     struct tcp_sack_block last_sacks[TCP_MAX_SACKS]; /* of the last ACK: known already */
     uint32_t recover;                                /* end of recovery: snd_nxt when it began */
-    uint32_t prior_cwnd, prior_ssthresh, undo_una;
+    uint32_t prior_cwnd, prior_ssthresh;
+    uint32_t retrans_low, retrans_high; /* what was sent again in the last recovery is in between */
     uint32_t undo_retrans; /* bytes retransmitted in this recovery and not yet reported duplicate */
-    bool undo_valid, undo_retrans_seen;
+    bool undo_valid;
     uint32_t retrans_tsval; /* timestamp of the first retransmission (Eifel); 0: none */
     uint32_t prr_delivered, prr_out, prr_flight; /* RFC 6937 */
     uint32_t delivered;                          /* bytes delivered, wraps */
@@ -314,7 +320,7 @@ struct tcp {
     bool ece_pending;                /* echo congestion to the peer until CWR */
     bool cwr_due;
     const struct tcp_cc *cc;
-    uint64_t cc_state[8];
+    uint64_t cc_state[9];
 
     /* RTT */
     nsec_t srtt, rttvar, rto, min_rtt, min_rtt_at, last_rtt;
@@ -328,8 +334,8 @@ struct tcp {
     nsec_t rack_sent_at, rack_rtt, rack_reo_wnd;
     uint32_t rack_end, rack_fack;
     uint8_t rack_reo_mult, rack_reo_persist;
-    uint32_t rack_reo_round;
-    bool rack_seen_reordering;
+    uint32_t rack_reo_round; /* rack_reo_widened: the round trip in which it was ends here */
+    bool rack_reo_widened, rack_seen_reordering;
     uint32_t tlp_end;
     bool tlp_active, tlp_retrans;
 
@@ -364,7 +370,7 @@ struct tcp {
     uint32_t user_timeout_ms, notsent_lowat, window_clamp;
 
     /* TCP_INFO */
-    uint32_t total_retrans;
+    uint32_t total_retrans, dsacks; /* segments sent again; duplicates that the peer reported */
     uint64_t bytes_acked, bytes_received;
     uint32_t segs_in, segs_out;
 };
@@ -626,14 +632,12 @@ uint32_t tcp_initial_cwnd(uint32_t mss);
 /* --- tcp_sack.c ------------------------------------------------------------------------------- */
 
 struct tcp_sack_result {
-    uint32_t sacked;    /* bytes newly SACKed */
-    nsec_t newest_sent; /* RACK: the newest transmission among them, its end and state */
-    uint32_t newest_end;
-    bool newest_retrans;
+    uint32_t sacked; /* bytes newly SACKed */
     nsec_t rtt_sent; /* newest among those sent once; 0: none */
     bool dsack;
-    uint32_t dsack_bytes;
-    bool reordered; /* a segment below the highest SACKed one arrived that was sent once */
+    uint32_t dsack_end;
+    uint32_t dsack_retrans; /* bytes of it that we sent twice, not the network; 0: none */
+    bool reordered;         /* a segment below the highest SACKed one arrived that was sent once */
 };
 void tcp_sack_receive(struct tcp *t, const struct tcp_rx *r, struct tcp_sack_result *res);
 /* Writes the SACK option for what is out of order (RFC 2018, RFC 2883); bytes written, padding

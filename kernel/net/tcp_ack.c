@@ -88,9 +88,8 @@ static void begin_undo(struct tcp *t)
 {
     t->prior_cwnd = t->cwnd;
     t->prior_ssthresh = t->ssthresh;
-    t->undo_una = t->snd_una;
+    t->retrans_low = t->retrans_high = t->snd_una;
     t->undo_retrans = 0;
-    t->undo_retrans_seen = false;
     t->undo_valid = true;
     t->retrans_tsval = 0;
 }
@@ -141,10 +140,8 @@ void tcp_enter_loss(struct tcp *t, nsec_t now)
     if (t->ca_state != CA_LOSS || !seq_before(t->snd_una, t->recover)) {
         if (t->ca_state < CA_RECOVERY)
             begin_undo(t);
-        if (t->ca_state != CA_LOSS) {
-            t->undo_una = t->snd_una;
+        if (t->ca_state != CA_LOSS)
             t->retrans_tsval = 0;
-        }
         t->ssthresh = t->cc->ssthresh(t);
     }
     if (t->cc->restart)
@@ -349,7 +346,7 @@ static bool spurious(struct tcp *t, const struct tcp_rx *r, const struct ack_wor
     if (w->acked && t->ts_on && r->has_ts && t->retrans_tsval &&
         seq_before(r->tsecr, t->retrans_tsval) && r->tsecr)
         return true;
-    return w->sack.dsack && t->undo_retrans_seen && t->undo_retrans == 0;
+    return w->sack.dsack_retrans && t->undo_retrans == 0;
 }
 
 static void leave_recovery(struct tcp *t)
@@ -368,10 +365,7 @@ static void recovery(struct tcp *t, const struct tcp_rx *r, struct ack_work *w)
     nsec_t now = r->now;
     bool lost = false;
 
-    if (w->sack.dsack) {
-        t->undo_retrans_seen = true;
-        t->undo_retrans -= MIN(t->undo_retrans, w->sack.dsack_bytes);
-    }
+    t->undo_retrans -= MIN(t->undo_retrans, w->sack.dsack_retrans);
     if (spurious(t, r, w))
         undo(t);
     if (t->ca_state >= CA_CWR && !seq_before(t->snd_una, t->recover) &&

@@ -11,6 +11,8 @@
 
 /* Payloads up to this are copied into the packet's linear part: one descriptor instead of two. */
 #define COPY_MAX 224u
+/* Bursts are limited in this time. */
+#define BURST_TIME NSEC_PER_MSEC
 
 void tcp_write_timestamp(uint8_t *opt, uint32_t tsval, uint32_t tsecr)
 {
@@ -344,6 +346,41 @@ static bool may_send_small(const struct tcp *t, const struct tcp_seg *g)
     return t->nodelay || !seq_after(t->snd_sml, t->snd_una);
 }
 
+/* What goes in BURST_TIME when the window is spread over the round trip. */
+static uint64_t burst_share(const struct tcp *t)
+{
+    return t->srtt ? (uint64_t)t->cwnd * BURST_TIME / (uint64_t)t->srtt : t->cwnd;
+}
+
+/* How much room is worth a packet when there is more to send: a short queue is not asked to hold a
+ * quarter of the window. */
+static uint32_t worth_sending(const struct tcp *t)
+{
+    return MIN(t->cwnd / 4, (uint32_t)MAX(burst_share(t), (uint64_t)2 * t->mss));
+}
+
+/* How much of n bytes may go now, so that ACKs that come together, or a program that writes much at
+ * once, do not make a burst: in each BURST_TIME an initial window, or twice the rate that the
+ * window amounts to (slow start doubles it). The rest goes when the time is over. */
+static uint32_t limit_burst(struct tcp *t, uint32_t n, nsec_t now)
+{
+    uint64_t max = 10 * t->mss, left;
+
+    if (now - t->burst_at >= BURST_TIME) {
+        t->burst_at = now;
+        t->burst_sent = 0;
+    }
+    if (likely(t->burst_sent + n <= max))
+        return n;
+    max = MAX(max, 2 * burst_share(t));
+    left = max > t->burst_sent ? max - t->burst_sent : 0;
+    if (n <= left)
+        return n;
+    t->cwnd_limited = true; /* it is the network that we wait for */
+    tcp_set_deadline(t, TIMER_BURST, t->burst_at + BURST_TIME);
+    return (uint32_t)left / t->mss * t->mss;
+}
+
 /* How much of the next segment may go now; 0: nothing. */
 static uint32_t send_quota(struct tcp *t, const struct tcp_seg *g)
 {
@@ -364,7 +401,7 @@ static uint32_t send_quota(struct tcp *t, const struct tcp_seg *g)
         if (pipe && room < t->mss)
             return 0;
         /* The ACK clock will make room for a larger packet soon. */
-        if (pipe && room < t->cwnd / 4 && t->ca_state == CA_OPEN && !t->tlp_active)
+        if (pipe && room < worth_sending(t) && t->ca_state == CA_OPEN && !t->tlp_active)
             return 0;
         limit = MAX(room, MIN(limit, t->mss));
     }
@@ -394,7 +431,7 @@ void tcp_push(struct tcp *t, nsec_t now)
         t->cwnd = tcp_initial_cwnd(t->mss);
 
     for (; g; g = t->unsent) {
-        uint32_t n = send_quota(t, g);
+        uint32_t n = limit_burst(t, send_quota(t, g), now);
 
         if (!n && !(g->len == 0 && t->snd_una + t->snd_wnd - g->seq < 0x80000000u))
             break;
@@ -406,6 +443,7 @@ void tcp_push(struct tcp *t, nsec_t now)
             t->snd_sml = seg_end(g);
         t->unsent = g->link.next == &t->queue ? NULL : list_first(&g->link, struct tcp_seg, link);
         t->snd_nxt = seg_end(g);
+        t->burst_sent += g->len;
         if (t->ca_state == CA_RECOVERY || t->ca_state == CA_CWR)
             t->prr_out += g->len;
         sent = true;
@@ -442,8 +480,14 @@ int tcp_retransmit(struct tcp *t, struct tcp_seg *g, uint32_t limit, nsec_t now)
     g->state |= SEG_RETRANS | SEG_EVER;
     if (!t->retrans_tsval)
         t->retrans_tsval = MAX(tcp_ts_now(t, now), 1u);
-    if (t->undo_valid)
+    if (t->undo_valid) {
+        bool first = t->retrans_low == t->retrans_high;
+
+        t->retrans_low = first || seq_before(g->seq, t->retrans_low) ? g->seq : t->retrans_low;
+        t->retrans_high =
+            first || seq_after(seg_end(g), t->retrans_high) ? seg_end(g) : t->retrans_high;
         t->undo_retrans += space;
+    }
     if (t->ca_state == CA_RECOVERY)
         t->prr_out += space;
     segments = MAX(DIV_ROUND_UP(g->len, t->mss), 1u);

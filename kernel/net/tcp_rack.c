@@ -38,7 +38,11 @@ void tcp_rack_update_window(struct tcp *t, const struct tcp_sack_result *res)
 {
     if (res->reordered)
         t->rack_seen_reordering = true;
-    if (res->dsack && !seq_before(t->snd_una, t->rack_reo_round)) {
+    if (t->rack_reo_widened && !seq_before(t->snd_una, t->rack_reo_round))
+        t->rack_reo_widened = false;
+    /* Once in a round trip; not where the network duplicates more than we ever sent again. */
+    if (res->dsack && t->dsacks <= t->total_retrans && !t->rack_reo_widened) {
+        t->rack_reo_widened = true;
         t->rack_reo_round = t->snd_nxt;
         if (t->rack_reo_mult < 255)
             t->rack_reo_mult++;
@@ -140,7 +144,7 @@ void tcp_tlp_acked(struct tcp *t, const struct tcp_rx *r, const struct tcp_sack_
 {
     if (seq_before(r->ack, t->tlp_end))
         return;
-    if (!t->tlp_retrans || res->dsack) {
+    if (!t->tlp_retrans || (res->dsack && res->dsack_end == t->tlp_end)) {
         t->tlp_active = false;
     } else if (seq_after(r->ack, t->tlp_end)) {
         t->tlp_active = false;

@@ -238,6 +238,20 @@ static void measure_mss(struct tcp *t, const struct pkt *p, uint32_t len)
         t->rcv_mss = MIN(size, t->advmss);
 }
 
+/* The time from an ACK of ours to the data that it let go (RFC 7323 4): a receiver's only samples
+ * after the handshake. A full segment, as others may have waited for the peer's program. */
+static void measure_rtt(struct tcp *t, const struct tcp_rx *r, uint32_t len)
+{
+    nsec_t rtt;
+
+    if (!r->has_ts || r->tsecr == t->rcv_tsecr || len < t->rcv_mss)
+        return;
+    t->rcv_tsecr = r->tsecr;
+    rtt = (nsec_t)(tcp_ts_now(t, r->now) - r->tsecr) << TCP_TS_SHIFT;
+    rtt = MIN(rtt, NSEC_PER_SEC); /* the peer may say anything */
+    t->rcv_rtt += t->rcv_rtt ? (rtt - t->rcv_rtt) / 8 : rtt;
+}
+
 static inline void announce(struct tcp *t)
 {
     if (!t->woken_in && tcp_readable(t) >= t->s.rcv_lowat) {
@@ -284,6 +298,7 @@ void tcp_receive_data(struct tcp *t, struct tcp_rx *r)
         len = fits;
     }
     measure_mss(t, p, len);
+    measure_rtt(t, r, len);
     if (unlikely(tcp_memory() == TCP_MEMORY_FULL) && len && t->rcv_queue.head) {
         net_count(NET_TcpExt_TCPRcvQDrop); /* the program has something to read before */
         pkt_free(p);
@@ -409,13 +424,13 @@ static void after_read(struct tcp *t)
 {
     uint32_t told = t->rcv_wup + t->rcv_wnd - t->rcv_nxt, full = tcp_full_window(t);
     uint32_t space = t->copied - t->rcv_space_seq;
-    nsec_t now;
+    nsec_t now, rtt = MAX(t->srtt, t->rcv_rtt);
 
     if (unlikely(space >= full / 2)) {
         now = time_now();
         if (net_tunables.moderate_rcvbuf && !t->s.rcvbuf_locked &&
             t->s.rcvbuf < net_tunables.rmem[2] && tcp_memory() == TCP_MEMORY_OK &&
-            now - t->rcv_space_at <= 2 * (t->srtt ? t->srtt : TCP_DELACK)) {
+            now - t->rcv_space_at <= 2 * (rtt ? rtt : TCP_DELACK)) {
             t->s.rcvbuf = MIN(t->s.rcvbuf * 2, net_tunables.rmem[2]);
             full = tcp_full_window(t);
         }

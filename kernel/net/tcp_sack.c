@@ -73,13 +73,24 @@ static bool is_dsack(const struct tcp_rx *r)
            !seq_after(b->end, r->sacks[1].end);
 }
 
+/* How much of a duplicate is our doing. The network makes duplicates too: RFC 3708 3. */
+static uint32_t sent_twice(const struct tcp *t, const struct tcp_sack_block *b)
+{
+    if (!seq_before(b->start, b->end) || seq_before(b->start, t->retrans_low) ||
+        seq_after(b->end, t->retrans_high))
+        return 0;
+    return MIN(b->end - b->start, t->max_payload);
+}
+
 void tcp_sack_receive(struct tcp *t, const struct tcp_rx *r, struct tcp_sack_result *res)
 {
     int first = 0;
 
     if (is_dsack(r)) {
+        t->dsacks++;
         res->dsack = true;
-        res->dsack_bytes = MIN(r->sacks[0].end - r->sacks[0].start, t->max_payload);
+        res->dsack_end = r->sacks[0].end;
+        res->dsack_retrans = sent_twice(t, &r->sacks[0]);
         first = 1;
     }
     for (int i = first; i < r->nsacks; i++) {

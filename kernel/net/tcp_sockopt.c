@@ -94,6 +94,7 @@ static void fill_info(struct tcp *t, struct tcp_info_abi *i)
         .segs_in = t->segs_in,
         .min_rtt = usec(t->min_rtt),
         .delivered = t->delivered / mss,
+        .dsack_dups = t->dsacks,
         .reord_seen = t->rack_seen_reordering,
         .rcv_ooopack = t->ooo_count,
         .snd_wnd = t->snd_wnd,

@@ -260,6 +260,8 @@ static void run_due(struct tcp *t, struct tcp *listener, nsec_t now)
         tcp_send_ack(t, now);
     if (take_due(t, TIMER_SEND, now))
         send_timer(t, listener, now);
+    if (t->state != TCP_CLOSE && take_due(t, TIMER_BURST, now))
+        tcp_push(t, now);
     if (t->state != TCP_CLOSE && take_due(t, TIMER_KEEP, now))
         keepalive(t, now);
     if (t->state != TCP_CLOSE && take_due(t, TIMER_LINGER, now) && t->orphan)

@@ -175,16 +175,17 @@ class Wire:
         ns("sh", "-c", "echo 2000 > /proc/sys/net/unix/max_dgram_qlen")
         near, far = os.path.join(self.folder, "near"), os.path.join(self.folder, "far")
         self.link = ns.popen(os.path.join(BUILD, "impair"), "tap0", near, far, *conditions,
-                             stdout=subprocess.PIPE, text=True)
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         wait_for(lambda: os.path.exists(near), 5, "impair")
         netdev = (f"dgram,id=n0,local.type=unix,local.path={far},"
                   f"remote.type=unix,remote.path={near}")
         return self.keep(machine(ns, image or self.image(command, files), command, netdev, **kw))
 
     def link_counts(self):
-        """Ends the bad link; returns what it did."""
+        """Ends the bad link; returns what it did, both directions together."""
         self.link.send_signal(signal.SIGTERM)
-        return json.loads(self.link.communicate(timeout=10)[0])
+        done = json.loads(self.link.communicate(timeout=10)[0])
+        return {name: n + done["to_host"][name] for name, n in done["to_guest"].items()}
 
     def end(self):
         for thing in reversed(self.things):

@@ -1,52 +1,54 @@
 /*
  * A bad network in user space: joins a tap of the host with a QEMU NIC (-netdev dgram over unix
- * sockets) and loses, reorders, duplicates and delays frames in both directions, with a seed of its
+ * sockets) and does to the frames of both directions what the conditions say, with a seed of its
  * own so that a failure can be repeated. What `tc netem` does, without needing the kernel's module
  * for it.
  *
- *   impair TAP LOCAL REMOTE [loss=P] [reorder=P] [duplicate=P] [delay=MS] [seed=N]
+ *   impair TAP LOCAL REMOTE [CONDITION...]
  *
- * P is in percent. LOCAL is the socket this program binds, REMOTE the one QEMU binds. A reordered
- * frame is held back for 2 ms. Runs until it gets SIGTERM; then it prints what it did as one line
- * of JSON.
+ * LOCAL is the socket this program binds, REMOTE the one QEMU binds. The conditions:
+ *
+ *   loss=P duplicate=P        in percent of the frames, as are all P
+ *   corrupt=P                 one bit behind the Ethernet header is wrong
+ *   delay=MS jitter=MS        each way; the delay is even between delay - jitter and delay + jitter
+ *   reorder=P                 is held back for 2 ms
+ *   overtake=P                does not wait for the delay (netem's "reorder")
+ *   rate=MBIT limit=FRAMES    a line with a queue of so many frames of 1514 bytes (256)
+ *   seed=N
+ *
+ * Without reorder and overtake frames keep their order, whatever the jitter. A line of conditions
+ * on the standard input replaces all of them; what was in flight is gone. The answer, and what is
+ * printed at the end (SIGTERM), is what was done since the last one, a line of JSON.
  */
 #define _GNU_SOURCE
+#include "impair_link.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
 #define FRAME_MAX 65600
-#define QUEUE_MAX 4096
-#define REORDER_HOLD_NS 2000000LL
-#define RETRY_NS 100000LL
+#define RETRY_NS 100000 /* the receiver's queue was full */
+#define IDLE_NS 1000000000
+#define BATCH 64
 
-struct frame {
-    long long due;
-    int to; /* 0: host, 1: guest */
-    size_t len;
-    uint8_t *data;
-};
+enum { HOST, GUEST, CONTROL, SOURCES };
 
-static struct frame queue[QUEUE_MAX]; /* sorted by due */
-static size_t queued;
-static double loss, reorder, duplicate;
-static long long delay_ns;
-static uint64_t seed = 1;
-static unsigned long forwarded, lost, reordered, duplicated, overflowed;
-static int fds[2]; /* tap, unix socket */
+static struct link links[2]; /* by where they lead */
+static int fds[SOURCES];
 static struct sockaddr_un remote = {.sun_family = AF_UNIX};
 static volatile sig_atomic_t stop;
 
@@ -56,73 +58,115 @@ static void on_signal(int signo)
     stop = 1;
 }
 
-static long long now(void)
+static int64_t now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static bool chance(double percent)
+static ssize_t emit(int to, const struct frame *f)
 {
-    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (double)(seed >> 33) / 2147483648.0 * 100.0 < percent;
+    if (to == HOST)
+        return write(fds[HOST], f->data, f->len);
+    return sendto(fds[GUEST], f->data, f->len, 0, (struct sockaddr *)&remote, sizeof(remote));
 }
 
-/* False: the guest's queue is full, it must be tried again. */
-static bool emit(const struct frame *f)
+/* Forwards what is due; when there is more to do. */
+static int64_t emit_due(int to)
 {
-    ssize_t n =
-        f->to == 0 ? write(fds[0], f->data, f->len)
-                   : sendto(fds[1], f->data, f->len, 0, (struct sockaddr *)&remote, sizeof(remote));
-    if (n < 0 && errno == EAGAIN)
-        return false;
-    if (n == (ssize_t)f->len)
-        forwarded++;
-    else
-        overflowed++;
+    struct link *l = &links[to];
+    const struct frame *f;
+
+    while ((f = link_head(l))) {
+        int64_t t = now();
+        ssize_t n;
+
+        if (f->due > t)
+            return f->due;
+        n = emit(to, f);
+        if (n < 0 && errno == EAGAIN)
+            return t + RETRY_NS;
+        link_leave(l, t, n == (ssize_t)f->len);
+    }
+    return LINK_NEVER;
+}
+
+static void receive(int from)
+{
+    static uint8_t buf[FRAME_MAX];
+    ssize_t n;
+
+    for (int i = 0; i < BATCH && (n = read(fds[from], buf, sizeof(buf))) > 0; i++)
+        link_enter(&links[!from], buf, (size_t)n, now());
+}
+
+static void report(void)
+{
+    printf("{\"to_host\": ");
+    link_print(&links[HOST]);
+    printf(", \"to_guest\": ");
+    link_print(&links[GUEST]);
+    printf("}\n");
+    fflush(stdout);
+}
+
+/* False if a word is no condition; nothing has changed then. */
+static bool set_conditions(char *const *words, int n)
+{
+    struct link_conditions is = {.limit = 256, .seed = 1};
+
+    for (int i = 0; i < n; i++)
+        if (!link_parse(&is, words[i]))
+            return false;
+    for (int to = HOST; to <= GUEST; to++) {
+        link_reset(&links[to], &is);
+        is.seed += 1000003; /* the two directions have different fates */
+    }
     return true;
 }
 
-static void enqueue(const uint8_t *data, size_t len, int to, long long due)
+static void control(void)
 {
-    if (queued == QUEUE_MAX) {
-        overflowed++;
+    char line[512], *words[32], *save, *word;
+    ssize_t len = read(fds[CONTROL], line, sizeof(line) - 1);
+    int n = 0;
+
+    if (len <= 0) { /* nobody is there to change anything */
+        fds[CONTROL] = -1;
         return;
     }
-    size_t i = queued++;
-    for (; i > 0 && queue[i - 1].due > due; i--)
-        queue[i] = queue[i - 1];
-    queue[i] = (struct frame){.due = due, .to = to, .len = len, .data = malloc(len)};
-    memcpy(queue[i].data, data, len);
+    line[len] = 0;
+    for (word = strtok_r(line, " \n", &save); word && n < 32; word = strtok_r(NULL, " \n", &save))
+        words[n++] = word;
+    report();
+    if (!set_conditions(words, n))
+        fprintf(stderr, "impair: a wrong condition, nothing is changed\n");
 }
 
-static void handle(const uint8_t *data, size_t len, int to)
+static void forward_loop(void)
 {
-    if (chance(loss)) {
-        lost++;
-        return;
-    }
-    long long due = now() + delay_ns;
-    if (chance(duplicate)) {
-        duplicated++;
-        enqueue(data, len, to, due);
-    }
-    if (chance(reorder)) {
-        reordered++;
-        due += REORDER_HOLD_NS;
-    }
-    enqueue(data, len, to, due);
-}
+    while (!stop) {
+        int64_t next = now() + IDLE_NS, wait;
+        struct pollfd p[SOURCES];
 
-static void emit_due(void)
-{
-    long long t = now();
-    size_t n = 0;
-    while (n < queued && queue[n].due <= t && emit(&queue[n]))
-        free(queue[n++].data);
-    queued -= n;
-    memmove(queue, queue + n, queued * sizeof(queue[0]));
+        for (int to = HOST; to <= GUEST; to++) {
+            int64_t t = emit_due(to);
+            next = t < next ? t : next;
+        }
+        for (int i = 0; i < SOURCES; i++)
+            p[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+        wait = next - now();
+        wait = wait > 0 ? wait : 0;
+        if (ppoll(p, SOURCES, &(struct timespec){wait / IDLE_NS, wait % IDLE_NS}, NULL) <= 0)
+            continue;
+        if (p[HOST].revents)
+            receive(HOST);
+        if (p[GUEST].revents)
+            receive(GUEST);
+        if (p[CONTROL].revents)
+            control();
+    }
 }
 
 static int open_tap(const char *name)
@@ -142,67 +186,27 @@ static int open_unix(const char *path)
     return fd >= 0 && bind(fd, (struct sockaddr *)&local, sizeof(local)) == 0 ? fd : -1;
 }
 
-static bool parse_option(const char *text)
-{
-    double value;
-    char name[16];
-    if (sscanf(text, "%15[a-z]=%lf", name, &value) != 2)
-        return false;
-    if (!strcmp(name, "loss"))
-        loss = value;
-    else if (!strcmp(name, "reorder"))
-        reorder = value;
-    else if (!strcmp(name, "duplicate"))
-        duplicate = value;
-    else if (!strcmp(name, "delay"))
-        delay_ns = (long long)(value * 1e6);
-    else if (!strcmp(name, "seed"))
-        seed = (uint64_t)value;
-    else
-        return false;
-    return true;
-}
-
-static void forward_loop(void)
-{
-    static uint8_t buf[FRAME_MAX];
-    while (!stop) {
-        struct pollfd p[2] = {{.fd = fds[0], .events = POLLIN}, {.fd = fds[1], .events = POLLIN}};
-        long long wait = queued ? queue[0].due - now() : 1000000000LL;
-        if (wait < RETRY_NS)
-            wait = RETRY_NS; /* the guest's queue was full */
-        ppoll(p, 2, &(struct timespec){wait / 1000000000LL, wait % 1000000000LL}, NULL);
-        for (int from = 0; from < 2; from++) {
-            ssize_t n;
-            for (int batch = 0; batch < 64 && (n = read(fds[from], buf, sizeof(buf))) > 0; batch++)
-                handle(buf, (size_t)n, 1 - from);
-        }
-        emit_due();
-    }
-}
-
 int main(int argc, char **argv)
 {
-    bool ok = argc >= 4;
-    for (int i = 4; i < argc; i++)
-        ok = ok && parse_option(argv[i]);
-    if (!ok) {
-        fprintf(stderr, "usage: impair TAP LOCAL REMOTE [loss=P] [reorder=P] [duplicate=P] "
-                        "[delay=MS] [seed=N]\n");
+    if (argc < 4 || !set_conditions(argv + 4, argc - 4)) {
+        fprintf(stderr, "usage: impair TAP LOCAL REMOTE [loss=P] [duplicate=P] [corrupt=P] "
+                        "[delay=MS] [jitter=MS] [reorder=P] [overtake=P] [rate=MBIT] "
+                        "[limit=FRAMES] [seed=N]\n");
         return 2;
     }
     strncpy(remote.sun_path, argv[3], sizeof(remote.sun_path) - 1);
-    fds[0] = open_tap(argv[1]);
-    fds[1] = open_unix(argv[2]);
-    if (fds[0] < 0 || fds[1] < 0) {
+    fds[HOST] = open_tap(argv[1]);
+    fds[GUEST] = open_unix(argv[2]);
+    fds[CONTROL] = STDIN_FILENO;
+    if (fds[HOST] < 0 || fds[GUEST] < 0) {
         perror("impair");
         return 1;
     }
+    prctl(PR_SET_TIMERSLACK, 1);       /* delays of a millisecond shall be that */
+    setpriority(PRIO_PROCESS, 0, -10); /* ... on a busy machine too, if we may */
     signal(SIGTERM, on_signal);
     signal(SIGINT, on_signal);
     forward_loop();
-    printf("{\"forwarded\": %lu, \"lost\": %lu, \"reordered\": %lu, \"duplicated\": %lu, "
-           "\"overflowed\": %lu}\n",
-           forwarded, lost, reordered, duplicated, overflowed);
+    report();
     return 0;
 }

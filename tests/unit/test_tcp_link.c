@@ -304,6 +304,20 @@ static void clean_link(void **state)
     assert_true(t < 2300 * MS); /* 1.7 s is the line rate */
 }
 
+/* A queue of 30 frames, a fifth of what is under way: full of bursts it would drop long before the
+ * line is. */
+static void short_queue(void **state)
+{
+    nsec_t t;
+
+    (void)state;
+    params = (struct link_params){
+        .delay = 10 * MS, .per_byte = 80, .queue = 30 * 1514 * 80}; /* 100 Mbit/s */
+    t = transfer(1, 20 << 20, 0, 60 * SEC);
+    print_message("20 MiB at 100 Mbit/s, 20 ms, a queue of 30: %lld ms\n", (long long)(t / MS));
+    assert_true(t < 3200 * MS); /* ACKs share the queue here */
+}
+
 static void long_fat_pipe(void **state)
 {
     nsec_t t;
@@ -406,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_hundred_switches, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(clean_link, link_setup, link_teardown),
+        cmocka_unit_test_setup_teardown(short_queue, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(long_fat_pipe, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(netem_1_percent, link_setup, link_teardown),
         cmocka_unit_test_setup_teardown(many_seeds, link_setup, link_teardown),

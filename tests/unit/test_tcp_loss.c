@@ -202,6 +202,17 @@ static void rfc8985_7_4_dsack_shows_a_needless_probe(void **state)
     assert_int_equal(tcp_of(sock)->ssthresh, UINT32_MAX);
 }
 
+static void rfc8985_7_4_dsack_of_something_else_ends_no_probe(void **state)
+{
+    (void)state;
+    learn_rtt();
+    flight(3);
+    pass(100 * MS);
+    expect(&peer, ACK, nth(2), MSS, 1);
+    tx_sack(&peer, 1, nth(3), 1, nth(0), nth(1)); /* the network made a second one */
+    assert_true(tcp_of(sock)->tlp_active);
+}
+
 static void rfc6298_5_timeout_and_backoff(void **state)
 {
     nsec_t at[6], t0;
@@ -332,6 +343,7 @@ static void rfc5681_3_1_slow_start_doubles(void **state)
     acked += sent;
     peer.win = 1 << 20;
     tx(&peer, ACK, 1, acked, NULL, 0);
+    pass(2 * MS); /* no burst */
     sent = drain(&peer);
     assert_in_range(sent, 19 * MSS, 21 * MSS);
 }
@@ -507,6 +519,7 @@ int main(void)
         CONN_AS(rfc8985_7_probe_with_new_data, nodelay),
         CONN_AS(rfc8985_7_4_repaired_loss_reduces_the_window, nodelay),
         CONN_AS(rfc8985_7_4_dsack_shows_a_needless_probe, nodelay),
+        CONN_AS(rfc8985_7_4_dsack_of_something_else_ends_no_probe, nodelay),
         CONN_AS(rfc6298_5_timeout_and_backoff, nodelay),
         CONN_AS(rfc5681_3_1_timeout_retransmits_the_flight_in_slow_start, nodelay),
         CONN_AS(rfc9293_3_8_3_gives_up, nodelay),

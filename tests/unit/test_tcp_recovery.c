@@ -24,11 +24,18 @@ static int reno(void **state)
     return sock->ops->setopt(sock, 6, 13, "reno", 4);
 }
 
-/* Sends n full segments. */
+/* Sends n full segments; bursts of more than ten take a few milliseconds. */
 static void flight(uint32_t n)
 {
+    uint32_t came;
+
     assert_int_equal(send_bytes(sock, buf, n * mss(), 0), n * mss());
-    assert_int_equal(drain(&peer), n * mss());
+    came = drain(&peer);
+    for (uint32_t i = 10; i < n; i += 10) {
+        pass(1 * MS);
+        came += drain(&peer);
+    }
+    assert_int_equal(came, n * mss());
 }
 
 /* Ten segments of which the first is missing, and the window there was. */
@@ -441,6 +448,23 @@ static void rfc3708_3_dsack_undoes_a_spurious_retransmit(void **state)
     assert_int_equal(t->ssthresh, UINT32_MAX);
 }
 
+/* A duplicate of something that was sent once says nothing about what was sent twice. */
+static void rfc3708_3_duplicates_of_the_network_undo_nothing(void **state)
+{
+    struct tcp *t = tcp_of(sock);
+    uint32_t cwnd;
+
+    (void)state;
+    cwnd = lose_the_first();
+    expect(&peer, ACK, 1, PLAIN_MSS, 1);
+    tx_sack(&peer, 1, 1, 2, nth(3), nth(4), nth(1), nth(5));
+    assert_int_equal(t->ca_state, CA_RECOVERY);
+    tx(&peer, ACK, 1, nth(5), NULL, 0);
+    tx_sack(&peer, 1, nth(5), 1, nth(2), nth(3));
+    assert_int_equal(t->ca_state, CA_RECOVERY);
+    assert_true(t->ssthresh < cwnd);
+}
+
 static void rfc4015_3_real_losses_are_not_undone(void **state)
 {
     struct tcp *t = tcp_of(sock);
@@ -473,6 +497,47 @@ static void rfc8985_6_2_reordering_seen_widens_the_window(void **state)
     expect_none(&peer);
     pass(10 * MS);
     expect(&peer, ACK, nth(4), MSS, 1);
+}
+
+/* The peer tells that it has had the n-th segment before. */
+static void tx_duplicate(uint32_t ack, uint32_t n)
+{
+    tx_sack(&peer, 1, ack, 1, nth(n), nth(n + 1));
+}
+
+static void rfc8985_6_2_duplicates_widen_the_window_once_in_a_round_trip(void **state)
+{
+    for (int i = 0; i < 20; i++) { /* wherever sequence numbers begin */
+        struct tcp *t = tcp_of(sock);
+
+        learn_rtt();
+        flight(5);
+        pass(20 * MS);
+        tx_sack(&peer, 1, 1, 1, nth(1), nth(5));
+        expect(&peer, ACK, nth(0), MSS, 1); /* it was just late */
+        tx(&peer, ACK, 1, nth(5), NULL, 0);
+        flight(4);
+        t->total_retrans = 3;
+        assert_int_equal(t->rack_reo_mult, 1);
+        tx_duplicate(nth(5), 0);
+        assert_int_equal(t->rack_reo_mult, 2);
+        tx_duplicate(nth(6), 0);
+        assert_int_equal(t->rack_reo_mult, 2);
+        tx_duplicate(nth(9), 0);
+        assert_int_equal(t->rack_reo_mult, 3);
+        disconnect(state);
+        nodelay(state);
+    }
+}
+
+static void rfc8985_6_2_duplicates_of_the_network_widen_nothing(void **state)
+{
+    (void)state;
+    learn_rtt();
+    flight(4);
+    tx(&peer, ACK, 1, nth(4), NULL, 0);
+    tx_duplicate(nth(4), 0);
+    assert_int_equal(tcp_of(sock)->rack_reo_mult, 1);
 }
 
 /* --- the congestion window -------------------------------------------------------------------- */
@@ -536,6 +601,7 @@ static void rfc5681_4_1_idle_connection_starts_anew(void **state)
     assert_true(t->cwnd > 25 * mss());
     pass(10 * SEC);
     assert_int_equal(send_bytes(sock, buf, 40 * mss(), 0), 40 * mss());
+    pass(5 * MS);
     assert_int_equal(drain(&peer), 10 * mss());
 }
 
@@ -550,6 +616,73 @@ static void rfc5681_4_1_idle_connection_keeps_its_window_if_told(void **state)
     assert_int_equal(send_bytes(sock, buf, 40 * mss(), 0), 40 * mss());
     net_tunables.slow_start_after_idle = true;
     assert_true(drain(&peer) > 25 * mss());
+}
+
+/* A window that opens at once is not a burst: twice its share of the round trip in a millisecond,
+ * ten segments at least. */
+static void rfc7661_4_4_2_bursts_are_limited(void **state)
+{
+    struct tcp *t = tcp_of(sock);
+
+    (void)state;
+    learn_rtt();
+    t->cwnd = 35 * mss();
+    peer.win = 1 << 20;
+    tx(&peer, ACK, 1, 1, NULL, 0);
+    assert_int_equal(send_bytes(sock, buf, 60 * mss(), 0), 60 * mss());
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(drain(&peer), 10 * mss());
+        pass(1 * MS);
+    }
+    assert_int_equal(drain(&peer), 5 * mss()); /* then it is full */
+    pass(5 * MS);
+    expect_none(&peer);
+}
+
+static void rfc7661_4_4_2_large_windows_have_large_bursts(void **state)
+{
+    struct tcp *t = tcp_of(sock);
+
+    (void)state;
+    learn_rtt();
+    t->cwnd = 200 * mss();
+    peer.win = 1 << 20;
+    tx(&peer, ACK, 1, 1, NULL, 0);
+    assert_int_equal(send_bytes(sock, buf, 90 * mss(), 0), 90 * mss());
+    assert_in_range(drain(&peer), 18 * mss(), 20 * mss());
+}
+
+/* All of n segments sent and acknowledged one by one, this much later. */
+static void slow_round_trip(uint32_t n, nsec_t rtt)
+{
+    uint32_t from = tcp_of(sock)->snd_una - peer.local_iss;
+
+    assert_int_equal(send_bytes(sock, buf, n * mss(), 0), n * mss());
+    pass(rtt);
+    assert_int_equal(drain(&peer), n * mss());
+    for (uint32_t i = 1; i <= n; i++)
+        tx(&peer, ACK, 1, from + i * mss(), NULL, 0);
+}
+
+/* The round-trip time rose, and rose, and fell a little: still a queue. */
+static void rfc9406_4_2_baseline_is_that_of_the_rise(void **state)
+{
+    static const int rtts[] = {20, 20, 30, 36, 33};
+    struct tcp *t = tcp_of(sock);
+
+    (void)state;
+    peer.win = 1 << 20;
+    learn_rtt();
+    for (unsigned i = 0; i < ARRAY_SIZE(rtts); i++) {
+        t->cwnd = 10 * mss();
+        slow_round_trip(10, rtts[i] * MS);
+    }
+    assert_in_range(t->cwnd, 12 * mss(), 13 * mss()); /* a quarter of slow start */
+    t->cwnd = 10 * mss();
+    slow_round_trip(10, 20 * MS); /* it was not one */
+    t->cwnd = 10 * mss();
+    slow_round_trip(10, 20 * MS);
+    assert_int_equal(t->cwnd, 20 * mss());
 }
 
 static void rfc5681_3_1_reno_halves(void **state)
@@ -849,8 +982,11 @@ int main(void)
         P(rfc9293_3_8_1_timeout_without_any_option),
         N(rfc3522_3_2_eifel_undoes_a_spurious_fast_retransmit),
         CONN_AS(rfc3708_3_dsack_undoes_a_spurious_retransmit, nodelay_no_ts),
+        CONN_AS(rfc3708_3_duplicates_of_the_network_undo_nothing, nodelay_no_ts),
         N(rfc4015_3_real_losses_are_not_undone),
         N(rfc8985_6_2_reordering_seen_widens_the_window),
+        N(rfc8985_6_2_duplicates_widen_the_window_once_in_a_round_trip),
+        N(rfc8985_6_2_duplicates_of_the_network_widen_nothing),
         N(rfc6928_2_initial_window_of_large_segments),
         N(rfc5681_3_1_slow_start_grows_by_what_is_acked),
         SIX(rfc5681_3_1_slow_start_grows_by_what_is_acked),
@@ -858,6 +994,9 @@ int main(void)
         N(rfc7661_4_window_that_is_not_used_does_not_grow),
         N(rfc5681_4_1_idle_connection_starts_anew),
         N(rfc5681_4_1_idle_connection_keeps_its_window_if_told),
+        N(rfc7661_4_4_2_bursts_are_limited),
+        N(rfc7661_4_4_2_large_windows_have_large_bursts),
+        N(rfc9406_4_2_baseline_is_that_of_the_rise),
         CONN_AS(rfc5681_3_1_reno_halves, reno),
         CONN_AS(rfc5681_3_1_ssthresh_is_two_segments_at_least, reno),
         N(rfc9438_4_6_cubic_keeps_seven_tenths),

@@ -110,6 +110,41 @@ static void rfc9293_3_7_4_msg_more_joins_sends(void **state)
     assert_memory_equal(last_rx.data, "onetwo", 6);
 }
 
+/* The handshake took no time, data take 20 ms: a window's worth in each round trip, read at once,
+ * is worth a larger window. */
+static void rfc7323_4_receivers_window_follows_the_round_trip(void **state)
+{
+    uint32_t seq = 1, told = tcp_of(sock)->rcv_wnd;
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        uint32_t n = MIN(tcp_of(sock)->rcv_wnd, (uint32_t)sizeof(buf)) / MSS;
+
+        for (uint32_t i = 0; i < n; i++, seq += MSS)
+            tx(&peer, ACK, seq, 1, buf, MSS);
+        assert_int_equal(recv_bytes(sock, buf, sizeof(buf), 0), n * MSS);
+        drain(&peer);
+        pass(20 * MS);
+    }
+    assert_true(tcp_of(sock)->rcv_wnd > 4 * told);
+}
+
+/* The peer sends as little as it wants: no larger window. */
+static void rfc7323_4_slow_peer_needs_no_larger_window(void **state)
+{
+    uint32_t seq = 1, told = tcp_of(sock)->rcv_wnd;
+
+    (void)state;
+    for (int round = 0; round < 60; round++) {
+        for (int i = 0; i < 4; i++, seq += MSS)
+            tx(&peer, ACK, seq, 1, buf, MSS);
+        assert_int_equal(recv_bytes(sock, buf, sizeof(buf), 0), 4 * MSS);
+        drain(&peer);
+        pass(20 * MS);
+    }
+    assert_true(tcp_of(sock)->rcv_wnd <= told);
+}
+
 static void rfc9293_3_8_6_send_window_is_respected(void **state)
 {
     (void)state;
@@ -665,6 +700,8 @@ int main(void)
         CONN(rfc9293_3_7_4_cork_holds_until_released),
         CONN(rfc9293_3_7_4_cork_ends_after_200_ms),
         CONN(rfc9293_3_7_4_msg_more_joins_sends),
+        CONN(rfc7323_4_receivers_window_follows_the_round_trip),
+        CONN(rfc7323_4_slow_peer_needs_no_larger_window),
         CONN(rfc9293_3_8_6_send_window_is_respected),
         CONN(rfc9293_3_8_6_1_zero_window_probes),
         {"rfc9293_3_8_6_1_zero_window_probes_ipv6", rfc9293_3_8_6_1_zero_window_probes, connected6,
