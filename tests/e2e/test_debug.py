@@ -151,6 +151,7 @@ def test_trace_goes_on_across_the_death_of_the_supervisor(librettos):
 
 def test_trace_shows_what_a_program_waits_in(librettos):
     librettos("run", "-d", "--name", "waits", "sleep", "1000")
+    wait_for(lambda: " S " in librettos("exec", "waits", "cat", "/proc/2/stat").stdout, 20, "sleep to sleep")
     tracer = librettos.popen("trace", "waits", stdout=subprocess.PIPE, text=True)
     assert re.fullmatch(r"2 +clock_nanosleep\(CLOCK_REALTIME, 0, 0x\w+, 0x\w+ <unfinished \.\.\.>\n",
                         tracer.stdout.readline())

@@ -82,12 +82,13 @@ def test_python_serves_a_folder(librettos, tmp_path):
     (tmp_path / "page").write_text("as it is here\n")
     port = librettos.start("web", "-v", f"{tmp_path}:/srv:ro", "/usr/bin/python3", "-m", "http.server",
                            "-d", "/srv", "8000", port=8000)
+    fetch(port, "page", "--retry", "30", "--retry-delay", "1", "--retry-all-errors")  # until python listens
     for _ in range(20):
         assert fetch(port, "page") == "as it is here\n"
     assert 'href="page"' in fetch(port, "")
 
 
-def fetch(port, name):
-    done = subprocess.run(["curl", "-sS", "--fail", f"http://127.0.0.1:{port}/{name}"], timeout=30,
+def fetch(port, name, *options):
+    done = subprocess.run(["curl", "-sS", "--fail", *options, f"http://127.0.0.1:{port}/{name}"], timeout=60,
                           stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout

@@ -1,6 +1,7 @@
 /* The 9P client against a small server in memory, and against one that lies. */
 #include "test_fs_util.h"
 
+#include "fs/notify.h"
 #include "fs/9p_internal.h"
 
 /* --- the server ------------------------------------------------------------------------------- */
@@ -522,6 +523,74 @@ static void fids_outlive_a_second_open(void **state)
     file_put(r);
 }
 
+static uint32_t heard; /* events of the watch, or-ed */
+static bool watch_ended;
+
+static bool hear(struct vnode_watch *w, const struct notify_event *e)
+{
+    (void)w;
+    heard |= e->mask;
+    return false;
+}
+
+static void end(struct vnode_watch *w)
+{
+    (void)w;
+    watch_ended = true;
+}
+
+static void watch(struct vnode_watch *w, const char *name)
+{
+    struct path p;
+    *w = (struct vnode_watch){.event = hear, .ended = end};
+    assert_int_equal(vfs_lookup(root(), NULL, name, 0, &p), 0);
+    notify_lock();
+    assert_int_equal(notify_attach(path_vnode(&p), w), 0);
+    notify_unlock();
+    path_put(&p);
+    heard = 0;
+    watch_ended = false;
+}
+
+/* A watch keeps its file, so that others use the same vnode, until it ends or the last name goes.
+ */
+static void watches_keep_their_files(void **state)
+{
+    (void)state;
+    struct vnode_watch w;
+    put_file("/v/watched", "content");
+    assert_int_equal(look(root(), "/v/watched", 0), 0);
+    int before = fid_count;
+    watch(&w, "/v/watched");
+    assert_int_equal(fid_count, before + 1);
+    assert_int_equal(try_open(root(), "/v/watched", OPEN_RDWR), 0);
+    assert_int_equal(heard, NOTIFY_OPEN | NOTIFY_CLOSE_WRITE);
+    int kept = fid_count;
+    notify_lock();
+    notify_detach(&w);
+    assert_int_equal(fid_count, kept); /* not under the lock */
+    notify_unlock();
+    assert_int_equal(fid_count, before);
+
+    watch(&w, "/v/watched");
+    struct file *f = must_open("/v/watched", OPEN_RDONLY, 0);
+    assert_int_equal(vfs_unlink(root(), NULL, "/v/watched", false), 0);
+    assert_false(watch_ended); /* it still has a user */
+    file_put(f);
+    assert_true(watch_ended);
+    assert_int_equal(heard,
+                     NOTIFY_OPEN | NOTIFY_ATTRIB | NOTIFY_CLOSE_NOWRITE | NOTIFY_DELETE_SELF);
+    assert_int_equal(fid_count, before);
+
+    put_file("/v/watched", "content");
+    put_file("/v/other", "content");
+    watch(&w, "/v/watched");
+    assert_int_equal(rename_to(root(), "/v/other", "/v/watched", 0), 0);
+    assert_true(watch_ended && heard & NOTIFY_DELETE_SELF);
+    assert_int_equal(vfs_unlink(root(), NULL, "/v/watched", false), 0);
+    assert_int_equal(fid_count, before);
+}
+
 static bool any_entry(struct dir_emit *d, const char *name, size_t len, uint64_t ino, unsigned type,
                       uint64_t next_pos)
 {
@@ -575,6 +644,7 @@ int main(void)
         cmocka_unit_test(data),
         cmocka_unit_test(types_stay),
         cmocka_unit_test(fids_outlive_a_second_open),
+        cmocka_unit_test(watches_keep_their_files),
         cmocka_unit_test(lies),
     };
     return cmocka_run_group_tests(tests, mount_volume, NULL);
