@@ -295,11 +295,12 @@ static ssize_t netlink_read(struct file *f, struct uio *u, uint64_t *pos)
     return netlink_recv(f, &(struct sock_msg){.uio = u, .flags = flags});
 }
 
-static void set_groups(struct netlink *nl, uint64_t groups)
+static void change_groups(struct netlink *nl, uint64_t drop, uint64_t add)
 {
-    if (groups)
+    if (add)
         netlink_route_watch();
     spin_lock_bh(&members_lock);
+    uint64_t groups = (nl->groups & ~drop) | add;
     if (groups && !nl->groups)
         list_push_back(&members, &nl->member_link);
     else if (!groups && nl->groups)
@@ -316,7 +317,7 @@ static int change_membership(struct netlink *nl, int group, bool add)
     if (group < 1 || group > RTNLGRP_MAX)
         return -EINVAL;
     uint64_t bit = 1ull << (group - 1);
-    set_groups(nl, add ? nl->groups | bit : nl->groups & ~bit);
+    change_groups(nl, add ? 0 : bit, add ? bit : 0);
     return 0;
 }
 
@@ -330,7 +331,7 @@ static int netlink_bind(struct file *f, const struct sockaddr_k *addr, uint32_t 
         return -EOPNOTSUPP; /* of sockets there are no notifications */
     int err = set_port(nl, a->nl_pid);
     if (!err)
-        set_groups(nl, (nl->groups & ~0xffffffffull) | a->nl_groups);
+        change_groups(nl, UINT32_MAX, a->nl_groups);
     return err;
 }
 
@@ -480,7 +481,7 @@ static long netlink_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
 static void netlink_release(struct file *f)
 {
     struct answer *a;
-    set_groups(netlink_of(f), 0);
+    change_groups(netlink_of(f), UINT64_MAX, 0);
     mutex_lock(&all_lock);
     list_remove(&netlink_of(f)->link);
     mutex_unlock(&all_lock);

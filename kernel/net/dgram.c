@@ -148,7 +148,8 @@ static void move_peek_offset(struct socket *s, bool peek, size_t n)
 /* The IPv4 options of a packet, whose header is still in front of its data, or begins it. */
 static void copy_options(const struct socket *s, struct sock_recv_info *info, const struct pkt *p)
 {
-    uint32_t before = s->type == 3 ? 0 : p->l4 + (s->proto == IPPROTO_UDP_N ? 8u : 0);
+    bool has_header = s->proto == IPPROTO_UDP_N || s->proto == IPPROTO_UDPLITE_N; /* behind them */
+    uint32_t before = s->type == 3 ? 0 : p->l4 + (has_header ? 8u : 0);
     const uint8_t *ip = p->data - before;
 
     if (s->family != 4 || p->l4 <= IP4_HEADER || p->l4 > 60 || p->data - p->buf < before)

@@ -80,7 +80,7 @@ void icmp_quoted(const struct icmp_report *r)
         return;
     if (r->proto == IPPROTO_TCP_N)
         tcp_icmp_error(&r->src, &r->dst, r->transport, r->err, r->mtu);
-    else if (r->proto == IPPROTO_UDP_N)
+    else if (r->proto == IPPROTO_UDP_N || r->proto == IPPROTO_UDPLITE_N)
         udp_icmp_error(r);
     raw_icmp_error(r);
 }

@@ -11,6 +11,7 @@
 #define IPPROTO_TCP_N 6
 #define IPPROTO_UDP_N 17
 #define IPPROTO_ICMPV6_N 58
+#define IPPROTO_UDPLITE_N 136
 
 static inline struct ip_addr ip_from_v4(uint32_t be)
 {
@@ -109,6 +110,7 @@ void ip_csum_partial(struct pkt *p, const struct ip_flow *flow, uint16_t offset)
  * verifies otherwise). dst is one of our unicast addresses for TCP. Takes ownership. */
 void tcp_input(struct pkt *p);
 void udp_input(struct pkt *p);
+void udplite_input(struct pkt *p);
 /* An ICMP error about a packet we sent: err is the errno it means (-EMSGSIZE with mtu set for
  * fragmentation needed / packet too big); transport points at the first 8 bytes of its header. */
 void tcp_icmp_error(const struct ip_addr *src, const struct ip_addr *dst, const uint8_t *transport,

@@ -163,6 +163,12 @@ void ip4_deliver(struct netif *n, struct pkt *p)
         else
             udp_input(p);
         break;
+    case IPPROTO_UDPLITE_N:
+        if (!pkt_make_linear(p, 8))
+            net_drop(p, NET_Udp_InErrors);
+        else
+            udplite_input(p);
+        break;
     case IPPROTO_ICMP_N:
         icmp4_input(n, p);
         break;

@@ -105,11 +105,13 @@ static void transport(struct netif *n, struct pkt *p, const struct chain *c)
     if (unlikely(atomic_load_explicit(&raw_socket_count[proto], memory_order_relaxed)))
         raw = raw_deliver(p);
     net_count(NET_Ip6_InDelivers);
-    if (proto == IPPROTO_UDP_N) {
+    if (proto == IPPROTO_UDP_N || proto == IPPROTO_UDPLITE_N) {
         if (!pkt_make_linear(p, 8))
             net_drop(p, NET_Udp_InErrors);
-        else
+        else if (proto == IPPROTO_UDP_N)
             udp_input(p);
+        else
+            udplite_input(p);
     } else if (proto == IPPROTO_ICMPV6_N) {
         icmp6_input(n, p, c->fragmented);
     } else if (raw || proto == IPPROTO_NONE_N || proto == IPPROTO_TCP_N) {
@@ -132,9 +134,8 @@ static bool has_all_headers(const struct pkt *p, uint8_t next)
         next = h[0];
         at += 8u + h[1] * 8u;
     }
-    uint32_t least = next == IPPROTO_TCP_N                               ? 20
-                     : next == IPPROTO_UDP_N || next == IPPROTO_ICMPV6_N ? 8
-                                                                         : 0;
+    bool eight = next == IPPROTO_UDP_N || next == IPPROTO_UDPLITE_N || next == IPPROTO_ICMPV6_N;
+    uint32_t least = next == IPPROTO_TCP_N ? 20 : eight ? 8 : 0;
     return p->len >= at + least;
 }
 

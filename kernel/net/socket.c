@@ -120,7 +120,9 @@ int socket_create(int family, int type, int proto, struct socket **out)
     case SOCK_DGRAM_N:
         if (proto == icmp)
             return ping_socket_create(family, out);
-        return proto && proto != IPPROTO_UDP_N ? -EPROTONOSUPPORT : udp_socket_create(family, out);
+        if (proto && proto != IPPROTO_UDP_N && proto != IPPROTO_UDPLITE_N)
+            return -EPROTONOSUPPORT;
+        return udp_socket_create(family, proto ? proto : IPPROTO_UDP_N, out);
     case SOCK_RAW_N:
         return proto ? raw_socket_create(family, proto, out) : -EPROTONOSUPPORT;
     default:

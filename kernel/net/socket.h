@@ -162,7 +162,7 @@ struct ip_addr socket_any(const struct socket *s);
 void socket_put(struct socket *s); /* last reference: ops-specific free through s->free */
 /* TCP's and UDP's constructors, called by socket_create. */
 int tcp_socket_create(int family, struct socket **out);
-int udp_socket_create(int family, struct socket **out);
+int udp_socket_create(int family, int proto, struct socket **out); /* UDP or UDP-Lite */
 
 /* Told of every listening TCP or bound UDP port: the control channel's LISTEN. Set by linux/. Any
  * context that may bind. */

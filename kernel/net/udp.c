@@ -4,6 +4,9 @@
  * port (SO_REUSEPORT) share the load by a hash of the sender.
  *
  *   0 source port | 2 destination port | 4 length | 6 checksum
+ *
+ * UDP-Lite (RFC 3828) is the same with ports of its own, and with the checksum's coverage instead
+ * of the length: how many bytes, header included, are not to be delivered damaged; 0: all.
  */
 #include "core/rand.h"
 #include "fs/file.h"
@@ -22,18 +25,29 @@
 #define MAX_COPIES 64    /* sockets that get a copy of one multicast datagram */
 #define MAX_SEGMENTS 128 /* datagrams of one call with UDP_SEGMENT */
 #define SOL_UDP_LEVEL 17
+#define SOL_UDPLITE_LEVEL 136
+#define CB_COVERAGE 0 /* p->cb of UDP-Lite while it is delivered: its coverage, 0: all */
 
 struct udp_socket {
     struct dgram_socket d; /* first: dgram's free releases it */
     bool explicit_port;    /* the program has bound it, not we */
     bool gro;              /* UDP_GRO: several datagrams of a sender may be told as one */
     uint16_t segment;      /* UDP_SEGMENT; 0: off */
+    /* UDP-Lite: what is covered of what it sends, and at least of what it gets, if it is not all;
+     * 0: all. */
+    uint16_t send_coverage, recv_coverage;
+    bool recv_coverage_set;
     struct udp_cork cork;
 };
 
 static struct udp_socket *udp_of(struct socket *s)
 {
     return container_of(dgram_of(s), struct udp_socket, d);
+}
+
+static bool is_lite(const struct socket *s)
+{
+    return s->proto == IPPROTO_UDPLITE_N;
 }
 
 static struct bucket {
@@ -74,7 +88,7 @@ static int score(const struct dgram_socket *d, const struct pkt *p, uint16_t spo
     const struct socket *s = &d->s;
     int points = 0;
 
-    if (s->local.port != dport || !takes_family(s, ip_is_v4(&p->dst)))
+    if (s->local.port != dport || s->proto != p->proto || !takes_family(s, ip_is_v4(&p->dst)))
         return -1;
     if (!ip_is_any(&s->local.ip)) {
         if (!ip_equal(&s->local.ip, &p->dst))
@@ -158,12 +172,25 @@ static void deliver_one(struct dgram_socket *d, struct pkt *p, uint16_t sport)
     }
 }
 
+/* Whether as much is covered as the socket asks for. */
+static bool covered(const struct udp_socket *us, const struct pkt *p)
+{
+    uint64_t coverage = p->cb[CB_COVERAGE];
+
+    return !us->recv_coverage_set || !coverage ||
+           (us->recv_coverage && coverage >= us->recv_coverage);
+}
+
 /* What came in one piece, by the loopback or from another domain, is cut for those who did not ask
  * for pieces. */
 static void deliver(struct dgram_socket *d, struct pkt *p, uint16_t sport)
 {
     uint32_t size = p->gso == GSO_UDP && p->gso_size ? p->gso_size : p->len;
 
+    if (is_lite(&d->s) && !covered(udp_of(&d->s), p)) {
+        net_drop(p, NET_Udp_InErrors);
+        return;
+    }
     if (!dgram_filter(d, p, UDP_HEADER)) {
         pkt_free(p);
         return;
@@ -214,6 +241,28 @@ static void deliver_all(struct pkt *p, uint16_t sport, uint16_t dport)
     pkt_free(p);
 }
 
+/* Checked, and its header still there: to whom it belongs. */
+static void dispatch(struct pkt *p, uint16_t sport, uint16_t dport)
+{
+    if (unlikely(p->flags & PKT_BROADCAST)) {
+        pkt_pull(p, UDP_HEADER);
+        deliver_all(p, sport, dport);
+        return;
+    }
+    struct dgram_socket *d = find(p, sport, dport);
+    if (unlikely(!d)) {
+        if (p->proto == IPPROTO_UDP_N && shared_takes(p))
+            return;
+        net_count(NET_Udp_NoPorts);
+        icmp_port_unreachable(p);
+        pkt_free(p);
+        return;
+    }
+    pkt_pull(p, UDP_HEADER);
+    deliver(d, p, sport);
+    socket_put(&d->s);
+}
+
 void udp_input(struct pkt *p)
 {
     uint16_t sport = get16(p->data), dport = get16(p->data + 2);
@@ -235,23 +284,25 @@ void udp_input(struct pkt *p)
         dhcp_input(p->netif, p);
         return;
     }
-    if (unlikely(p->flags & PKT_BROADCAST)) {
-        pkt_pull(p, UDP_HEADER);
-        deliver_all(p, sport, dport);
+    dispatch(p, sport, dport);
+}
+
+void udplite_input(struct pkt *p)
+{
+    uint32_t coverage = get16(p->data + 4), bytes = coverage ? coverage : p->len;
+    uint32_t sum = ip_pseudo_csum(&p->src, &p->dst, IPPROTO_UDPLITE_N, p->len);
+
+    if (bytes < UDP_HEADER || bytes > p->len || !get16(p->data + 2)) {
+        net_drop(p, NET_Udp_InErrors);
         return;
     }
-    struct dgram_socket *d = find(p, sport, dport);
-    if (unlikely(!d)) {
-        if (shared_takes(p))
-            return;
-        net_count(NET_Udp_NoPorts);
-        icmp_port_unreachable(p);
-        pkt_free(p);
+    if (!*(const wire16 *)(p->data + 6) || csum_fold(pkt_csum(p, 0, bytes, sum))) {
+        net_count(NET_Udp_InCsumErrors);
+        net_drop(p, NET_Udp_InErrors);
         return;
     }
-    pkt_pull(p, UDP_HEADER);
-    deliver(d, p, sport);
-    socket_put(&d->s);
+    p->cb[CB_COVERAGE] = bytes < p->len ? bytes : 0;
+    dispatch(p, get16(p->data), get16(p->data + 2));
 }
 
 void udp_icmp_error(const struct icmp_report *r)
@@ -262,7 +313,7 @@ void udp_icmp_error(const struct icmp_report *r)
 
     spin_lock_bh(&b->lock);
     list_for_each (d, &b->list, link) {
-        if (d->s.local.port != sport ||
+        if (d->s.local.port != sport || d->s.proto != r->proto ||
             !(ip_equal(&d->s.local.ip, &r->src) || ip_is_any(&d->s.local.ip)))
             continue;
         bool peer = d->connected && d->s.peer.port == dport && ip_equal(&d->s.peer.ip, &r->dst);
@@ -309,8 +360,8 @@ static bool port_free(uint16_t port, const struct candidate *c, bool exclusive)
     struct dgram_socket *d;
 
     list_for_each (d, &bucket_of(port)->list, link) {
-        if (d->s.local.port == port && &d->s != c->s && overlap(c->s, &c->ip, &d->s) &&
-            (exclusive || !may_share(c->s, &d->s)))
+        if (d->s.local.port == port && d->s.proto == c->s->proto && &d->s != c->s &&
+            overlap(c->s, &c->ip, &d->s) && (exclusive || !may_share(c->s, &d->s)))
             return false;
     }
     return true;
@@ -346,7 +397,7 @@ bool udp_port_in_use(uint16_t port)
 
     spin_lock_bh(&b->lock);
     list_for_each (d, &b->list, link)
-        used |= d->s.local.port == port;
+        used |= d->s.local.port == port && !is_lite(&d->s);
     spin_unlock_bh(&b->lock);
     return used;
 }
@@ -360,17 +411,20 @@ static int udp_bind(struct socket *s, const struct sock_addr *addr)
     int err = dgram_check_local(s, &addr->ip);
     if (err)
         return err;
-    if (addr->port) {
+    if (addr->port && is_lite(s)) { /* of a shared address there are no ports of it */
+        err = insert_if_free(addr->port, &c, false) ? 0 : -EADDRINUSE;
+    } else if (addr->port) {
         err = shared_bind_begin(IPPROTO_UDP_N, &addr->ip, addr->port);
         if (err)
             return err;
         err = insert_if_free(addr->port, &c, false) ? 0 : -EADDRINUSE;
         shared_bind_end(IPPROTO_UDP_N, &addr->ip, addr->port, err);
-    } else
+    } else {
         err = port_choose(&addr->ip, NULL, 0, try_port, &c) ? 0 : -EADDRINUSE;
+    }
     if (!err)
         udp_of(s)->explicit_port = addr->port != 0;
-    if (!err && addr->port && socket_listen_hook)
+    if (!err && addr->port && socket_listen_hook && !is_lite(s))
         socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, true);
     return err;
 }
@@ -415,9 +469,23 @@ static int check_segment(const struct dgram_socket *d, const struct pkt *p, uint
 
     if (!segment || p->len <= segment)
         return 0;
+    if (is_lite(&d->s))
+        return -EIO;
     if (p->len > segment * MAX_SEGMENTS || d->s.no_check)
         return -EINVAL;
     return segment + headers > f->mtu ? -EMSGSIZE : 0;
+}
+
+/* The coverage and the checksum of a datagram of UDP-Lite, complete but for them. */
+static void cover(const struct udp_socket *us, struct pkt *p)
+{
+    const struct ip_flow *f = &us->d.flow;
+    uint32_t bytes = us->send_coverage && us->send_coverage < p->len ? us->send_coverage : p->len;
+    uint32_t sum = ip_pseudo_csum(&f->src, &f->dst, IPPROTO_UDPLITE_N, p->len);
+
+    put16(p->data + 4, (uint16_t)bytes);
+    uint16_t folded = csum_fold(pkt_csum(p, 0, bytes, sum));
+    *(wire16 *)(p->data + 6) = folded ? folded : 0xffff;
 }
 
 static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port, uint32_t segment)
@@ -439,7 +507,9 @@ static int transmit(struct dgram_socket *d, struct pkt *p, uint16_t port, uint32
     put16(h + 4, (uint16_t)p->len);
     *(wire16 *)(h + 6) = 0;
     /* A fragmented datagram gets its checksum when it is cut. */
-    if (!d->s.no_check || !ip_is_v4(&f->dst))
+    if (is_lite(&d->s))
+        cover(udp_of(&d->s), p);
+    else if (!d->s.no_check || !ip_is_v4(&f->dst))
         ip_csum_partial(p, f, 6);
     net_count(NET_Udp_OutDatagrams);
     return ip_output(f, p);
@@ -462,6 +532,8 @@ static struct pkt *own_copy(const struct dgram_socket *d, const struct pkt *p, u
         c->src = d->flow.src;
         c->dst = d->flow.dst;
         c->netif = d->flow.netif;
+        c->proto = d->s.proto;
+        c->cb[CB_COVERAGE] = 0;
         c->tos = d->flow.tos;
         c->ttl = d->flow.ttl;
         c->l4 = 0;
@@ -598,12 +670,13 @@ static void unbind(struct socket *s)
     spin_lock_bh(&b->lock);
     list_remove(&dgram_of(s)->link);
     spin_unlock_bh(&b->lock);
-    if (socket_listen_hook && udp_of(s)->explicit_port)
+    if (socket_listen_hook && udp_of(s)->explicit_port && !is_lite(s))
         socket_listen_hook(IPPROTO_UDP_N, &s->local, s->family, false);
     spin_lock_bh(&s->lock);
     s->local.port = 0;
     spin_unlock_bh(&s->lock);
-    shared_port_unused(IPPROTO_UDP_N, port);
+    if (!is_lite(s))
+        shared_port_unused(IPPROTO_UDP_N, port);
 }
 
 /* A port that the program did not choose goes with the peer. */
@@ -624,7 +697,25 @@ static void udp_close(struct socket *s)
     dgram_close(s);
 }
 
-enum { UDP_CORK_N = 1, UDP_SEGMENT_N = 103, UDP_GRO_N = 104 };
+enum {
+    UDP_CORK_N = 1,
+    UDPLITE_SEND_CSCOV_N = 10,
+    UDPLITE_RECV_CSCOV_N,
+    UDP_SEGMENT_N = 103,
+    UDP_GRO_N,
+};
+
+/* UDP's own level, or UDP-Lite's of a socket of that. */
+static bool own_level(const struct socket *s, int level)
+{
+    return level == SOL_UDP_LEVEL || (level == SOL_UDPLITE_LEVEL && is_lite(s));
+}
+
+/* A coverage ends behind the header at the earliest. */
+static uint16_t coverage_of(int v)
+{
+    return (uint16_t)(v && v < (int)UDP_HEADER ? (int)UDP_HEADER : MIN(v, 65535));
+}
 
 /* What was corked goes now. */
 static int uncork(struct udp_socket *us)
@@ -649,7 +740,7 @@ static int udp_setopt(struct socket *s, int level, int name, const void *val, ui
     struct udp_socket *us = udp_of(s);
     int v;
 
-    if (level != SOL_UDP_LEVEL)
+    if (!own_level(s, level))
         return -ENOPROTOOPT;
     if (len < sizeof(v))
         return -EINVAL;
@@ -660,12 +751,27 @@ static int udp_setopt(struct socket *s, int level, int name, const void *val, ui
             return uncork(us);
         us->cork.on = true;
         return 0;
+    case UDPLITE_SEND_CSCOV_N:
+        if (!is_lite(s))
+            return -ENOPROTOOPT;
+        us->send_coverage = coverage_of(v);
+        return 0;
+    case UDPLITE_RECV_CSCOV_N:
+        if (!is_lite(s))
+            return -ENOPROTOOPT;
+        us->recv_coverage = coverage_of(v);
+        us->recv_coverage_set = true;
+        return 0;
     case UDP_SEGMENT_N:
+        if (is_lite(s))
+            return -ENOPROTOOPT;
         if (v < 0 || v > 65535)
             return -EINVAL;
         us->segment = (uint16_t)v;
         return 0;
     case UDP_GRO_N:
+        if (is_lite(s))
+            return -ENOPROTOOPT;
         us->gro = v != 0;
         return 0;
     default:
@@ -678,9 +784,15 @@ static int udp_getopt(struct socket *s, int level, int name, void *val, uint32_t
     struct udp_socket *us = udp_of(s);
     int v;
 
-    if (level != SOL_UDP_LEVEL)
+    if (!own_level(s, level))
         return -ENOPROTOOPT;
     switch (name) {
+    case UDPLITE_SEND_CSCOV_N:
+        v = us->send_coverage;
+        break;
+    case UDPLITE_RECV_CSCOV_N:
+        v = us->recv_coverage;
+        break;
     case UDP_CORK_N:
         v = us->cork.on;
         break;
@@ -714,13 +826,13 @@ static const struct socket_ops udp_ops = {
     .close = udp_close,
 };
 
-int udp_socket_create(int family, struct socket **out)
+int udp_socket_create(int family, int proto, struct socket **out)
 {
     struct udp_socket *us = kzalloc(sizeof(*us));
 
     if (!us)
         return -ENOMEM;
-    dgram_init(&us->d, &udp_ops, family, 2, IPPROTO_UDP_N);
+    dgram_init(&us->d, &udp_ops, family, 2, proto);
     udp_cork_init(&us->cork);
     *out = &us->d.s;
     return 0;
@@ -737,7 +849,8 @@ void udp_rows(sock_row_fn fn, void *arg)
         spin_lock_bh(&buckets[i].lock);
         list_for_each (d, &buckets[i].list, link) {
             struct sock_row row = dgram_row(d);
-            fn(&row, arg);
+            if (!is_lite(&d->s))
+                fn(&row, arg);
         }
         spin_unlock_bh(&buckets[i].lock);
     }

@@ -6,8 +6,6 @@ import subprocess
 PYTHON = "/usr/bin/python3"
 # What a shell and its tests are looked for, beside the interpreter.
 PACKAGES = ("python3", "libpython3.11-testsuite", "libpython3.11-stdlib", "bash", "coreutils", "dash")
-# Tests that pass on Linux and not here, each with its reason in docs/linux-abi-differences.md.
-DIFFERENCES = re.compile("UDPLITE")
 # They wait for a hypervisor's socket, for ever where one machine is in another.
 LEFT_OUT = ("-i", "*VSOCK*")
 
@@ -42,7 +40,7 @@ def compare(librettos, *modules, left_out=()):
         here.kill()
         here.wait()
     got = results(there.stdout + there.stderr)
-    passed = {name for name, result in want.items() if result == "ok" and not DIFFERENCES.search(name)}
+    passed = {name for name, result in want.items() if result == "ok"}
     assert passed
     wrong = {name: got.get(name, "did not end") for name in passed if got.get(name) != "ok"}
     assert not wrong, f"{wrong}\n{there.stdout[-3000:]}"

@@ -256,6 +256,54 @@ static void test_multicast(void **state)
     close_all(&a, 1);
 }
 
+/* UDP-Lite: damage behind what is covered is delivered, before it is not. */
+static void test_lite(void **state)
+{
+    struct socket *s;
+    uint8_t f[128];
+    char buf[64];
+    static const struct {
+        uint16_t coverage, at; /* as the header says; which byte is damaged, 0: none */
+        bool ok;
+    } cases[] = {{0, 0, true},   {0, 30, false}, {12, 13, true}, {12, 11, false},
+                 {8, 8, true},   {8, 3, false},  {7, 0, false},  {1, 0, false},
+                 {41, 0, false}, {40, 0, true},  {40, 39, false}};
+
+    (void)state;
+    assert_int_equal(socket_create(4, 2, IPPROTO_UDPLITE_N, &s), 0);
+    assert_int_equal(sock_bind(s, "0.0.0.0", 6100), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint32_t covered =
+            cases[i].coverage >= 8 && cases[i].coverage <= 40 ? cases[i].coverage : 40;
+        uint32_t at = ip_headers(f, "10.0.0.2", "10.0.0.1", IPPROTO_UDPLITE_N, 40);
+        struct ip_addr src = addr("10.0.0.2"), dst = addr("10.0.0.1");
+        memset(f + at, 'a', 40);
+        put16(f + at, 7);
+        put16(f + at + 2, 6100);
+        put16(f + at + 4, cases[i].coverage);
+        put16(f + at + 6, 0);
+        *(wire16 *)(f + at + 6) =
+            csum_fold(csum_add(f + at, covered, ip_pseudo_csum(&src, &dst, IPPROTO_UDPLITE_N, 40)));
+        f[at + cases[i].at] ^= cases[i].at ? 0x10 : 0;
+        wire_receive(&wire, f, at + 40);
+        assert_int_equal(sock_recv(s, buf, sizeof(buf), NULL, 0), cases[i].ok ? 32 : -EAGAIN);
+    }
+    wire_clear(&wire);
+    /* What it sends is covered as it was told, and says so. */
+    learn_peer("10.0.0.2", peer_mac);
+    assert_int_equal(set_int(s, 136, 10, 12), 0);
+    assert_int_equal(sock_send(s, "some bytes of data", 18, "10.0.0.2", 9), 18);
+    assert_int_equal(wire.count, 1);
+    const uint8_t *h = wire.sent[0]->b + 34;
+    struct ip_addr src = addr("10.0.0.1"), dst = addr("10.0.0.2");
+    assert_int_equal(wire.sent[0]->b[23], IPPROTO_UDPLITE_N);
+    assert_int_equal(get16(h + 4), 12);
+    assert_int_equal(csum_fold(csum_add(h, 12, ip_pseudo_csum(&src, &dst, IPPROTO_UDPLITE_N, 26))),
+                     0);
+    wire_clear(&wire);
+    close_all(&s, 1);
+}
+
 /* The one record of the last report: its type, how many sources, and the first of them. */
 static void expect_record(uint8_t type, unsigned count, uint32_t first)
 {
@@ -460,6 +508,7 @@ int main(void)
         cmocka_unit_test(test_broadcast_needs_permission),
         cmocka_unit_test(test_multicast),
         cmocka_unit_test(test_multicast_sources),
+        cmocka_unit_test(test_lite),
         cmocka_unit_test(test_option_values),
         cmocka_unit_test(test_packet_info),
         cmocka_unit_test(test_blocking_receive),
