@@ -445,6 +445,7 @@ struct tcp_tw {
     struct list link; /* by expiry */
     nsec_t expires;
     uint32_t rcv_nxt, snd_nxt, rcv_wnd;
+    uint32_t received; /* bytes before rcv_nxt, 2^31 at most */
     uint32_t ts_recent, ts_offset;
     nsec_t ts_recent_at, last_ack;
     uint32_t scope;

@@ -3,7 +3,8 @@ is left, and a service is then as fast as one that has just begun.
 
 A quarter of a minute by default; `make test` runs it for five minutes beside the other suites, with
 LIBRETTOS_SOAK_SECONDS=300, and 3600 is the long run. Counters are compared after the first round, which fills
-caches and the programs' own pools, and after the last. Speed is judged in runs of half an hour and more only.
+caches and the programs' own pools, and after the last. The speed of runs of a minute and more is compared with that
+of a new domain, in turns.
 """
 import json
 import os
@@ -19,9 +20,10 @@ from crowd import CONFIGURATION
 
 SECONDS = int(os.environ.get("LIBRETTOS_SOAK_SECONDS", "15"))
 ROUND = 5
-SPEED_IS_JUDGED = SECONDS >= 1800
-SLOWDOWN = 0.8  # of a new domain's rate; medians of COMPARISONS rounds of each, in turns
-COMPARISONS = 7
+SPEED_IS_JUDGED = SECONDS >= 60
+# Of a new domain's rate. Short runs are beside other tests: they find a collapse (there was one, of a factor of
+# twenty, after 30,000 connections), not a small loss.
+LEAST, COMPARISONS = (0.8, 7) if SECONDS >= 1800 else (0.5, 3)
 SERVER = "net"
 KV = ("redis-server", "--protected-mode", "no", "--bind", "0.0.0.0", "--save", "")
 # A process for each request, and three for the pipeline in it.
@@ -140,4 +142,4 @@ def test_nothing_is_left_of_what_came_and_went(librettos, tmp_path):
     if SPEED_IS_JUDGED:
         old, new = compare_speed(services, Services(librettos, tmp_path, "-new"))
         print(f"{old:.0f} requests/s after {rounds} rounds, {new:.0f} in a new domain")
-        assert old > SLOWDOWN * new
+        assert old > LEAST * new

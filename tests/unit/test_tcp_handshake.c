@@ -689,6 +689,19 @@ static void rfc6191_2_without_timestamps_by_sequence_number(void **state)
     reads("first");
 }
 
+/* A peer without timestamps that went around the circle since then. */
+static void rfc6191_2_far_earlier_sequence_number(void **state)
+{
+    (void)state;
+    peer.ts = false;
+    leave_time_wait();
+    peer.iss -= 20000000;
+    syn_of(&peer);
+    tx(&peer, ACK, 1, 1, "first", 5);
+    accept_it();
+    reads("first");
+}
+
 static void rfc6191_2_later_timestamp_and_any_sequence_number(void **state)
 {
     (void)state;
@@ -852,6 +865,7 @@ int main(void)
         L(rfc4987_3_6_old_cookie_is_reset),
         BOTH(rfc6191_2_new_connection_reads_from_its_beginning),
         L(rfc6191_2_without_timestamps_by_sequence_number),
+        L(rfc6191_2_far_earlier_sequence_number),
         L(rfc6191_2_later_timestamp_and_any_sequence_number),
         L(rfc6191_2_earlier_timestamp_stays_out),
         L(rfc6191_2_same_timestamp_and_a_later_sequence_number),
