@@ -86,12 +86,19 @@ class Wire:
         near, far = (os.path.join(self.images.work, f"{self.tap}.{end}") for end in ("near", "far"))
         self.impair = subprocess.Popen([os.path.join(self.images.build, "impair"), self.tap, near, far],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        wait_for(lambda: os.path.exists(near), 5)
+        try:
+            wait_for(lambda: os.path.exists(near), 5)
+            self.guest = self._start(mac, near, far)
+        except (RuntimeError, OSError, subprocess.SubprocessError):
+            self.impair.kill()
+            raise
+
+    def _start(self, mac, near, far):
         start = self.images.start_linux if self.system == "linux" else self.images.start_librettos
         program = os.path.join(self.images.build, "bench/stream")
-        self.guest = start("stream", [program, "serve", str(PORT)], address=self.address, mac=mac,
-                           netdev=f"dgram,local.type=unix,local.path={far},"
-                                  f"remote.type=unix,remote.path={near}")
+        return start("stream", [program, "serve", str(PORT)], address=self.address, mac=mac,
+                     netdev=f"dgram,local.type=unix,local.path={far},"
+                            f"remote.type=unix,remote.path={near}")
 
     def set(self, conditions):
         """From now on; returns what the link did until now."""
