@@ -119,7 +119,7 @@ static int configure_item(struct netif *n, char *word)
     struct ip_addr any = ip_is_v4(&a) ? ip_from_v4(0) : (struct ip_addr){0};
     if (!strcmp(word, "gw") || !strcmp(word, "gw6"))
         return route_add(n, &any, 0, &a, 100, ROUTE_STATIC);
-    if (strcmp(word, "dns"))
+    if (strcmp(word, "dns") != 0)
         return -EINVAL;
     net_dns_add_static(&a);
     return 0;

@@ -214,10 +214,12 @@ static bool computed_mac(const struct netif *n, const struct ip_addr *a, uint8_t
     if (n->flags & NETIF_LOOPBACK) {
         memset(mac, 0, MAC_LEN);
     } else if (ip_is_multicast(a)) {
-        memcpy(mac, "\x33\x33", 2);
+        mac[0] = mac[1] = 0x33;
         memcpy(mac + 2, a->b + 12, 4);
         if (ip_is_v4(a)) {
-            memcpy(mac, "\x01\x00\x5e", 3);
+            mac[0] = 0x01;
+            mac[1] = 0x00;
+            mac[2] = 0x5e;
             mac[3] = a->b[13] & 0x7f;
         }
     } else if (ip_is_broadcast(n, a)) {
