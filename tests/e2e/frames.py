@@ -2,8 +2,8 @@
 
 Plays the guest on the socket FAR (impair's is NEAR) and the host on the tap DEVICE. For each line of
 conditions on its standard input it sends numbered frames in both directions and prints, as a line of
-JSON, what came for each direction: [number, bytes as they were sent, ms under way] of each frame in
-order.
+JSON, what came for each direction: [number, bytes as they were sent, ms under way, ms since the first one
+was sent] of each frame in order.
 """
 import json
 import os
@@ -64,7 +64,8 @@ class Ends:
             for to, data in self.take(min(gap, 0.001)):
                 t, number = time.monotonic(), int.from_bytes(data[14:22], "big")
                 whole = number < len(sent[to]) and data == frame(number)
-                came[to].append([number, whole, (t - sent[to][number]) * 1000 if whole else None])
+                came[to].append([number, whole, (t - sent[to][number]) * 1000 if whole else None,
+                                 (t - sent[to][0]) * 1000])
         return came
 
 
