@@ -98,9 +98,7 @@ static ssize_t packet_sock_send(struct file *f, struct sock_msg *m)
         memcpy(&to, &m->name, MIN((size_t)m->name_len, sizeof(to)));
         if (m->name_len < LL_MIN + to.halen)
             return -EINVAL;
-        if (to.family != AF_PACKET_N)
-            return -EINVAL;
-    }
+    } /* Linux does not ask for the family here, and programs leave it out. */
     return packet_send(ps, m->uio, to.ifindex, net16(to.protocol), to.addr,
                        m->flags & PACKET_FLAGS);
 }

@@ -227,6 +227,9 @@ static void frames_are_sent(void)
     CHECK_ERRNO(sendto(raw, f, 13, 0, (void *)&to, sizeof(to)), EINVAL);
     CHECK_ERRNO(sendto(cooked, big, sizeof(big), 0, (void *)&to, sizeof(to)), EMSGSIZE);
     CHECK_ERRNO(sendto(cooked, f, 2, 0, (void *)&to, 10), EINVAL);
+    to.sll_family = 0; /* nobody asks for it */
+    CHECK(sendto(raw, f, sizeof(f), 0, (void *)&to, sizeof(to)) == sizeof(f));
+    CHECK(recv(in, b, sizeof(b), 0) == 16 && !memcmp(b, f, sizeof(f)));
     to.sll_ifindex = 999;
     CHECK_ERRNO(sendto(cooked, f, 2, 0, (void *)&to, sizeof(to)), ENXIO);
     close(in), close(raw), close(cooked);
