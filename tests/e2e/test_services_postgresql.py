@@ -3,6 +3,8 @@ import glob
 import os
 import re
 import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -51,7 +53,9 @@ def volume(tmp_path):
     path.mkdir()
     command = [f"{PROGRAMS}/initdb", "-D", path / "cluster", "-U", USER, *OPTIONS]
     if os.getuid() == 0:
-        for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        for folder in (tmp_path, *tmp_path.parents):
+            if folder == Path(tempfile.gettempdir()):
+                break
             folder.chmod(0o711)
         shutil.chown(path, USER, USER)
         command = ["runuser", "-u", USER, "--", *command]
