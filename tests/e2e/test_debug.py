@@ -247,7 +247,8 @@ def test_capture_of_the_network_server_and_limits(librettos):
     capture = librettos.popen("pcap", "-w", path, "-c", "5", "-s", "60", "net",
                               stderr=subprocess.PIPE, text=True)
     wait_for(lambda: get(port) and capture.poll() is not None, 20, "five frames")
-    assert capture.returncode == 0 and "5 frames captured" in capture.stderr.read()
+    said = capture.stderr.read()
+    assert capture.returncode == 0 and "5 frames captured" in said, said
     lines = tcpdump(path)
     assert len(lines) == 5
     done = librettos("pcap", "nosuch", check=False)
