@@ -339,10 +339,9 @@ static bool append(struct dpkg_package **set, size_t max, struct dpkg_package *p
 {
     size_t n = 0;
 
-    for (; set[n]; n++)
-        if (set[n] == p)
-            return false;
-    if (n >= max)
+    while (set[n])
+        n++;
+    if (in_set(set, p) || n >= max)
         return false;
     set[n] = p;
     set[n + 1] = NULL;

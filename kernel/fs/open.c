@@ -1,4 +1,5 @@
 /* open(2): from a path to an open file description. */
+#include "core/uio.h"
 #include "fs/internal.h"
 #include "fs/notify.h"
 
@@ -277,4 +278,19 @@ int vfs_open(const struct fs_context *ctx, const struct path *at, const char *na
     }
     walk_end(&w);
     return err;
+}
+
+int vfs_write_text(const struct fs_context *ctx, const char *name, unsigned flags, uint32_t mode,
+                   char *text, size_t n)
+{
+    struct iovec_k seg;
+    struct uio u = uio_kernel(&seg, text, n);
+    struct file *f;
+
+    int err = vfs_open(ctx, NULL, name, OPEN_WRONLY | flags, mode, &f);
+    if (err)
+        return err;
+    ssize_t written = f->ops->write(f, &u, &(uint64_t){0});
+    file_put(f);
+    return written < 0 ? (int)written : 0;
 }

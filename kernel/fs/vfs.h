@@ -253,6 +253,9 @@ int vfs_open(const struct fs_context *ctx, const struct path *at, const char *na
              uint32_t mode, struct file **out);
 int vfs_open_path(const struct fs_context *ctx, const struct path *p, unsigned flags,
                   struct file **out);
+/* Opens a file so and writes n bytes of the kernel's own at its beginning. An error, or 0. */
+int vfs_write_text(const struct fs_context *ctx, const char *name, unsigned flags, uint32_t mode,
+                   char *text, size_t n);
 /* Opening a FIFO; set by linux/pipe. Fills in f->ops and f->data; may sleep. NULL: -ENXIO. */
 extern int (*vfs_fifo_open)(struct vnode *v, struct file *f);
 /* The *at family. */

@@ -7,8 +7,6 @@
 
 #include "core/bootargs.h"
 #include "core/klog.h"
-#include "core/uio.h"
-#include "fs/file.h"
 #include "fs/vfs.h"
 #include "net/dhcp.h"
 #include "net/ip.h"
@@ -35,16 +33,7 @@ static int write_text(const char *name, unsigned flags, char *text, size_t n)
 {
     struct fs_context ctx = *vfs_root_context();
     ctx.resolve = WALK_NO_XDEV;
-    struct iovec_k seg;
-    struct uio u = uio_kernel(&seg, text, n);
-    struct file *f;
-
-    int err = vfs_open(&ctx, NULL, name, OPEN_WRONLY | flags, 0644, &f);
-    if (err)
-        return err;
-    ssize_t written = f->ops->write(f, &u, &(uint64_t){0});
-    file_put(f);
-    return written < 0 ? (int)written : 0;
+    return vfs_write_text(&ctx, name, flags, 0644, text, n);
 }
 
 static int replace(char *text, size_t n)

@@ -9,8 +9,6 @@
 #include "arch/arch.h"
 #include "core/bootargs.h"
 #include "core/klog.h"
-#include "core/uio.h"
-#include "fs/file.h"
 #include "fs/vfs.h"
 
 #define PREFIX "/proc/sys/"
@@ -22,19 +20,6 @@ static void replace(char *text, char from, char to)
             *text = to;
 }
 
-static int write_setting(const char *path, char *value)
-{
-    struct iovec_k seg;
-    struct uio u = uio_kernel(&seg, value, strlen(value));
-    struct file *f;
-    int err = vfs_open(vfs_root_context(), NULL, path, OPEN_WRONLY, 0, &f);
-    if (err)
-        return err;
-    ssize_t n = f->ops->write(f, &u, &(uint64_t){0});
-    file_put(f);
-    return n < 0 ? (int)n : 0;
-}
-
 static void apply(const char *name, const char *value, void *arg)
 {
     (void)arg;
@@ -43,7 +28,7 @@ static void apply(const char *name, const char *value, void *arg)
     str_copy(text, value, sizeof(text));
     replace(path, '.', '/');
     replace(text, ',', ' ');
-    int err = write_setting(path, text);
+    int err = vfs_write_text(vfs_root_context(), path, 0, 0, text, strlen(text));
     if (!err)
         return;
     klog(LOG_ERROR, "sysctl %s=%s: %s", name, value,

@@ -15,19 +15,19 @@
 /* Send buffers bound a socket; this bounds their sum, so that thousands of sockets that nobody
  * reads do not take the memory. Above it writers wait for their readers as they do when a buffer is
  * full. */
-static atomic_long held, limit;
+static atomic_long held;
+static long limit; /* set once */
 
 void unix_data_init(void)
 {
     struct mem_stats m;
     mem_stats(&m);
-    atomic_store(&limit, (long)(m.total_pages * PAGE_SIZE / SHARE));
+    limit = (long)(m.total_pages * PAGE_SIZE / SHARE);
 }
 
 uint32_t unix_room(const struct unix_socket *s)
 {
-    bool full = atomic_load_explicit(&held, memory_order_relaxed) >
-                atomic_load_explicit(&limit, memory_order_relaxed);
+    bool full = atomic_load_explicit(&held, memory_order_relaxed) > limit;
     return full ? UNIX_SNDBUF_MIN : s->sndbuf;
 }
 
