@@ -173,11 +173,11 @@ static bool wants(const struct task *t, int signo)
     return !(t->blocked & SIG_BIT(signo));
 }
 
-/* A task to be interrupted for a signal to the process: the leader, or any that does not block it.
- */
-static struct task *choose(struct process *p, int signo)
+/* Who takes a signal to t, or to any task of p if that is NULL: nobody while it is blocked. */
+static struct task *recipient(struct process *p, struct task *t, int signo)
 {
-    struct task *t;
+    if (t)
+        return wants(t, signo) ? t : NULL;
     list_for_each (t, &p->tasks, group_link) {
         if (wants(t, signo))
             return t;
@@ -193,9 +193,8 @@ int signal_send_locked(struct process *p, struct task *t, int signo, const struc
         return 0;
     spin_lock_bh(&sh->lock);
     prepare_job_control(p, signo);
-    struct task *target = t ? t : choose(p, signo);
     /* An ignored signal is dropped unless it is blocked: who waits for it may unblock it. */
-    if (ignored(sh, signo) && target && wants(target, signo))
+    if (ignored(sh, signo) && recipient(p, t, signo))
         goto out;
     if (t)
         err = enqueue(p, &t->pending, &t->pending_info, signo, info);
@@ -203,7 +202,10 @@ int signal_send_locked(struct process *p, struct task *t, int signo, const struc
         err = enqueue(p, &sh->pending, &sh->queue, signo, info);
     if (!err) {
         wake_up(&sh->wait);
-        if (target && wants(target, signo))
+        /* signal_set_mask() takes no lock: it unblocks, then looks at what is pending. */
+        atomic_thread_fence(memory_order_seq_cst);
+        struct task *target = recipient(p, t, signo);
+        if (target)
             thread_interrupt(&target->thread);
         if (signo == SIGKILL_N)
             wake_up(&sh->stop_wait);

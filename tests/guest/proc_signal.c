@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -86,6 +87,48 @@ static void sigsuspend_lets_in(void)
     CHECK(sigtimedwait(&set, &si, &zero) == SIGUSR1 && si.si_pid == getpid());
     CHECK_ERRNO(sigtimedwait(&set, &si, &zero), EAGAIN);
     sigprocmask(SIG_SETMASK, &old, NULL);
+}
+
+/* Sends a signal to the parent as soon as *turn changes; ends when it is negative. */
+static void send_at_each_turn(atomic_int *turn)
+{
+    for (int sent = 0, now; (now = atomic_load(turn)) >= 0;) {
+        if (now != sent) {
+            kill(getppid(), SIGUSR1);
+            sent = now;
+        }
+    }
+    _exit(0);
+}
+
+/* The sender meets each point of the way into sigsuspend(), which lets the signal in. */
+static void sigsuspend_misses_nothing(void)
+{
+    sigset_t set, open;
+    atomic_int *turn = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(turn != MAP_FAILED);
+    handle(SIGALRM, 0);
+    handle(SIGUSR1, 0);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &set, &open);
+    pid_t pid = fork();
+    if (pid == 0)
+        send_at_each_turn(turn);
+    alarm(20); /* for a signal that got lost */
+    for (time_t end = time(NULL) + 2; time(NULL) < end && last != SIGALRM;) {
+        int delay = atomic_fetch_add(turn, 1) % 997;
+        for (volatile int i = 0; i < delay; i++)
+            ;
+        sigsuspend(&open);
+    }
+    alarm(0);
+    int rounds = *turn;
+    *turn = -1;
+    waitpid(pid, NULL, 0);
+    sigprocmask(SIG_SETMASK, &open, NULL);
+    munmap(turn, 4096);
+    CHECK(last == SIGUSR1 && seen == rounds);
 }
 
 /* A child that sends the signal once this process sleeps. */
@@ -353,6 +396,7 @@ int main(void)
     CASE(handlers_get_information);
     CASE(blocked_signals_wait);
     CASE(sigsuspend_lets_in);
+    CASE(sigsuspend_misses_nothing);
     CASE(reads_restart_or_fail);
     CASE(nanosleep_tells_the_rest);
     CASE(nodefer_and_resethand);

@@ -11,9 +11,10 @@ echo page >page.html
 i=0
 while ! wget -q -O - http://127.0.0.1:8088/page.html 2>/dev/null && [ $((i += 1)) -lt 50 ]; do usleep 100000; done
 kill $server
-nc -l -p 8099 >got &
-usleep 500000
-echo net | nc -w 2 127.0.0.1 8099
+mkfifo held # standard input of the server, never at its end: that would end the connection
+nc -l -p 8099 <>held >got &
+i=0
+until echo net | nc 127.0.0.1 8099 2>/dev/null || [ $((i += 1)) -ge 100 ]; do usleep 100000; done
 wait
 cat got
 ip -o addr show dev lo | awk '{ print $3, $4 }'

@@ -38,7 +38,8 @@ echo "segv $?"
 (exit 3) &
 wait $!
 echo "waited $?"
-for i in 1 2 3; do (sleep "0.$((i * 3))"; echo "background $i") & done
+for i in 3 2 1; do (until [ -e "turn$i" ]; do sleep 0.05; done; echo "background $i"; : >"turn$((i + 1))") & done
+: >turn1
 wait
 (sleep 0.2; exit 7) & (sleep 30) &
 wait -n
@@ -47,11 +48,6 @@ kill %%
 wait
 wait 99999
 echo "nobody $?"
-coproc tr a-z A-Z
-echo coprocess >&"${COPROC[1]}"
-eval "exec ${COPROC[1]}>&-"
-cat <&"${COPROC[0]}"
-wait
 
 set -m
 sleep 100 &
@@ -69,6 +65,12 @@ sh -c 'kill -STOP $$; echo continued' &
 until jobs | grep -q Stopped; do sleep 0.05; done
 fg %%
 set +m
+
+coproc tr a-z A-Z
+echo coprocess >&"${COPROC[1]}"
+eval "exec ${COPROC[1]}>&-"
+cat <&"${COPROC[0]}"
+wait
 
 timeout 0.3 sleep 10
 echo "timeout $?"
