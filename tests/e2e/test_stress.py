@@ -41,6 +41,15 @@ def free_memory(librettos):
     return json.loads(librettos("ps", "--stats", "stress").stdout)["memory"]["free"]
 
 
+def stress(librettos, stressor, seconds):
+    """Two of the stressor; whether they did anything: on a busy machine a second may be gone before they begin."""
+    done = librettos("exec", "stress", "stress-ng", "--temp-path", "/tmp", "--verify", "--metrics-brief",
+                     "--timeout", f"{seconds}s", *SMALL, f"--{stressor}", 2, timeout=60 + 3 * seconds, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode == 0, f"{stressor}: exit {done.returncode}\n{text}"
+    return re.search(rf"\] {stressor} +[1-9]\d* ", text)
+
+
 @pytest.mark.skipif(not shutil.which("stress-ng"), reason="no stress-ng")
 def test_every_class_with_its_own_checks(librettos):
     librettos("run", "-d", "--name", "stress", "-c", 2, "-m", "384M", "--file", "/usr/bin/stress-ng", "sleep", 100000)
@@ -48,11 +57,8 @@ def test_every_class_with_its_own_checks(librettos):
     before = None
     for name, stressors in CLASSES.items():
         for stressor in stressors if SECONDS else stressors[:2]:
-            done = librettos("exec", "stress", "stress-ng", "--temp-path", "/tmp", "--verify", "--metrics-brief",
-                             "--timeout", f"{each}s", *SMALL, f"--{stressor}", 2, timeout=60 + 3 * each, check=False)
-            text = done.stdout + done.stderr
-            assert done.returncode == 0, f"{name}: {stressor}: exit {done.returncode}\n{text}"
-            assert re.search(rf"\] {stressor} +[1-9]\d* ", text), f"{name}: {stressor} did nothing\n{text}"
+            worked = stress(librettos, stressor, each) or stress(librettos, stressor, 10 * each)
+            assert worked, f"{name}: {stressor} did nothing"
         before = before or free_memory(librettos)  # the program's pages are cached now
     after = free_memory(librettos)
     print(f"{before >> 10} KiB free after the first class, {after >> 10} after the last")
