@@ -333,6 +333,8 @@ static int spawn_setup(const struct spawn *s, struct process *p)
     if (IS_ERR(cred))
         return (int)PTR_ERR(cred);
     p->fs.cred = cred;
+    if (s->tty)
+        devpts_set_owner(s->tty, cred->uid);
     if (s->cwd && *s->cwd) {
         struct path cwd;
         int err = vfs_lookup(&p->fs, NULL, s->cwd, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, &cwd);

@@ -1,34 +1,27 @@
 /*
- * Pseudo-terminals: /dev/ptmx and the file system on /dev/pts.
+ * Pseudo-terminals: /dev/ptmx.
  *
- * A pty is a terminal (tty.c) whose other side is a file, too: the master. What the program on the
- * terminal writes waits in a ring until the master is read; what is written to the master is typed.
- * Both sides sleep on the terminal's wait queue.
+ * A pty is a terminal (tty.c, named by devpts.c) whose other side is a file, too: the master. What
+ * the program on the terminal writes waits in a ring until the master is read; what is written to
+ * the master is typed. Both sides sleep on the terminal's wait queue.
  */
 #include <asm/ioctls.h>
 
 #include "core/mem.h"
+#include "fs/vfs.h"
 #include "linux/io.h"
 #include "linux/process.h"
 #include "linux/signals.h"
 #include "linux/tty_internal.h"
 
-#define PTY_MAX 256
 #define PTY_BUFFER 8192u /* power of two */
-#define GROUP_TTY 5
 
 struct pty {
     struct tty *tty;
-    struct vnode *slave; /* its name in /dev/pts */
-    int index;
     spinlock_t lock; /* the ring */
     uint32_t head, tail;
     uint8_t ring[PTY_BUFFER];
 };
-
-static struct pty *ptys[PTY_MAX];
-static spinlock_t ptys_lock = SPINLOCK_INIT;
-static struct filesystem devpts;
 
 /* --- the ring --------------------------------------------------------------------------------- */
 
@@ -179,13 +172,10 @@ static unsigned master_poll(struct file *f, struct poll_table *pt)
 /* TIOCGPTPEER: the terminal without looking for its name. */
 static long open_peer(struct pty *p, unsigned flags)
 {
-    char name[24];
-    struct file *f;
-    snprintf(name, sizeof(name), "/dev/pts/%d", p->index);
-    int fd = vfs_open(vfs_root_context(), NULL, name, flags, 0, &f);
-    if (fd)
-        return fd;
-    fd = fd_install(f, 0, flags & OPEN_CLOEXEC);
+    struct file *f = devpts_open(p->tty, flags);
+    if (IS_ERR(f))
+        return PTR_ERR(f);
+    int fd = fd_install(f, 0, flags & OPEN_CLOEXEC);
     if (fd < 0)
         file_put(f);
     return fd;
@@ -208,7 +198,7 @@ static long master_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
     int value = 0;
     switch (cmd) {
     case TIOCGPTN:
-        return copy_to_user(arg, &p->index, sizeof(int));
+        return copy_to_user(arg, &p->tty->number, sizeof(int));
     case TIOCSPTLCK:
         if (copy_from_user(&value, arg, sizeof(value)))
             return -EFAULT;
@@ -237,26 +227,14 @@ static long master_ioctl(struct file *f, unsigned cmd, uint64_t arg, bool user)
     }
 }
 
-static void pty_free(struct pty *p)
-{
-    if (p->index >= 0) {
-        spin_lock(&ptys_lock);
-        ptys[p->index] = NULL;
-        spin_unlock(&ptys_lock);
-    }
-    if (p->slave)
-        vnode_put(p->slave);
-    if (p->tty)
-        tty_put(p->tty);
-    kfree(p);
-}
-
 static void master_release(struct file *f)
 {
     struct pty *p = f->data;
     tty_hangup(p->tty); /* first: a writer that waits for room gives the output lock back */
     tty_detach(p->tty);
-    pty_free(p);
+    devpts_remove(p->tty);
+    tty_put(p->tty);
+    kfree(p);
 }
 
 static const struct file_ops master_ops = {
@@ -268,129 +246,37 @@ static const struct file_ops master_ops = {
     .release = master_release,
 };
 
-/* --- names ------------------------------------------------------------------------------------ */
-
-static int slave_open(struct vnode *v, struct file *f)
-{
-    struct tty *t = v->data;
-    if (READ_ONCE(t->hung_up) || READ_ONCE(t->locked))
-        return -EIO;
-    tty_open_as(t, f);
-    if (!(f->flags & OPEN_NOCTTY))
-        tty_take(t, false); /* where it may not it is just a terminal */
-    return 0;
-}
-
-static void slave_release(struct vnode *v)
-{
-    tty_put(v->data);
-}
-
-static const struct vnode_ops slave_ops = {.open = slave_open, .release = slave_release};
-
-static struct vnode *slave_create(struct tty *t, int index)
-{
-    const struct cred *cred = current_cred();
-    struct vnode *v = vnode_alloc(&devpts, &slave_ops, (uint64_t)index + 3, MODE_CHR | 0620);
-    if (!v)
-        return NULL;
-    v->attr.uid = cred->fsuid;
-    v->attr.gid = GROUP_TTY;
-    v->attr.rdev = 136ull << 32 | (uint32_t)index;
-    tty_get(t);
-    v->data = t;
-    return v;
-}
-
-/* The lowest free number becomes p's; -ENOSPC. */
-static int take_number(struct pty *p)
-{
-    int err = -ENOSPC;
-    spin_lock(&ptys_lock);
-    for (int i = 0; i < PTY_MAX && err; i++) {
-        if (!ptys[i]) {
-            ptys[i] = p;
-            p->index = i;
-            err = 0;
-        }
-    }
-    spin_unlock(&ptys_lock);
-    return err;
-}
-
 static int master_open(struct vnode *v, struct file *f)
 {
     (void)v;
     struct pty *p = kzalloc(sizeof(*p));
     if (!p)
         return -ENOMEM;
-    p->index = -1;
     spin_init(&p->lock);
     p->tty = tty_create(pty_output, p);
-    int err = p->tty ? take_number(p) : -ENOMEM;
-    struct vnode *slave = err ? NULL : slave_create(p->tty, p->index);
-    if (!slave) {
-        pty_free(p);
-        return err ? err : -ENOMEM;
+    if (!p->tty) {
+        kfree(p);
+        return -ENOMEM;
     }
-    p->tty->dev = 136u << 8 | (uint32_t)p->index; /* the first PTY_MAX of them fit */
     p->tty->locked = true;
     p->tty->room = pty_room;
     p->tty->size = (struct winsize){0};
-    spin_lock(&ptys_lock);
-    p->slave = slave; /* from here on its name is found */
-    spin_unlock(&ptys_lock);
+    int err = devpts_add(p->tty, current_cred()->fsuid);
+    if (err) {
+        tty_put(p->tty);
+        kfree(p);
+        return err;
+    }
     f->ops = &master_ops;
     f->data = p;
     return 0;
 }
 
-static int find_slave(struct filesystem *fs, void *arg, const char *name, size_t len,
-                      struct vnode **out)
-{
-    (void)fs;
-    (void)arg;
-    char text[8];
-    uint64_t index;
-    if (len >= sizeof(text) || (len > 1 && name[0] == '0'))
-        return -ENOENT;
-    str_copy(text, name, len + 1);
-    if (parse_u64(text, &index) || index >= PTY_MAX)
-        return -ENOENT;
-    *out = NULL;
-    spin_lock(&ptys_lock);
-    if (ptys[index] && ptys[index]->slave) {
-        *out = ptys[index]->slave;
-        vnode_get(*out);
-    }
-    spin_unlock(&ptys_lock);
-    return *out ? 0 : -ENOENT;
-}
-
-static int list_slaves(void *arg, uint64_t *pos, char *name, size_t size, unsigned *type)
-{
-    (void)arg;
-    for (; *pos < PTY_MAX; ++*pos) {
-        if (READ_ONCE(ptys[*pos])) {
-            snprintf(name, size, "%d", (int)*pos);
-            *type = MODE_CHR;
-            return 1;
-        }
-    }
-    return 0;
-}
-
 void pty_init(void)
 {
-    filesystem_init(&devpts, "devpts");
-    devpts.root = procfs_dir_vnode(&devpts, 1, 0755, find_slave, list_slaves, NULL, NULL);
-    int err = devpts.root ? device_register("ptmx", 5ull << 32 | 2, 0666, &master_ops, master_open)
-                          : -ENOMEM;
+    int err = device_register("ptmx", 5ull << 32 | 2, 0666, &master_ops, master_open);
     if (!err)
-        err = vfs_mkdir(vfs_root_context(), NULL, "/dev/pts", 0755);
-    if (!err || err == -EEXIST)
-        err = vfs_mount(vfs_root_context(), &devpts, "/dev/pts", "devpts",
-                        MOUNT_NOSUID | MOUNT_NOEXEC);
+        err = devpts_mount();
     if (err)
         klog(LOG_ERROR, "no pseudo-terminals: error %d", -err);
 }

@@ -46,8 +46,10 @@ static void session_put(struct session_io *s)
 {
     if (!ref_put(&s->refs))
         return;
-    if (s->tty)
+    if (s->tty) {
+        devpts_remove(s->tty);
         tty_put(s->tty);
+    }
     kfree(s->in);
     kfree(s);
 }
@@ -316,7 +318,7 @@ static int open_streams(struct session_io *s, struct file *stdio[3])
 {
     if (s->tty) {
         for (int i = 0; i < 3; i++)
-            stdio[i] = tty_open(s->tty, OPEN_RDWR);
+            stdio[i] = devpts_open(s->tty, OPEN_RDWR | OPEN_NOCTTY);
     } else {
         stdio[0] = s->has_input ? stream_open(s, &in_ops, OPEN_RDONLY) : null_open();
         stdio[1] = stream_open(s, &out_ops, OPEN_WRONLY);
@@ -390,6 +392,17 @@ static ssize_t tty_out(void *arg, const void *data, size_t n, bool nonblock)
     return session_write(arg, CTL_OUT, &u, nonblock);
 }
 
+/* A terminal with a name; NULL: out of memory, or of names. */
+static struct tty *terminal_create(struct session_io *s)
+{
+    struct tty *t = tty_create(tty_out, s);
+    if (t && devpts_add(t, 0)) {
+        tty_put(t);
+        return NULL;
+    }
+    return t;
+}
+
 static struct session_io *session_alloc(unsigned id, uint32_t flags)
 {
     struct session_io *s = kzalloc(sizeof(*s));
@@ -403,7 +416,7 @@ static struct session_io *session_alloc(unsigned id, uint32_t flags)
     wait_queue_init(&s->out_wait);
     wait_queue_init(&s->in_wait);
     if (flags & CTL_EXEC_TTY)
-        s->tty = tty_create(tty_out, s);
+        s->tty = terminal_create(s);
     else if (s->has_input)
         s->in = kmalloc(CTL_WINDOW);
     if ((flags & CTL_EXEC_TTY && !s->tty) || (!(flags & CTL_EXEC_TTY) && s->has_input && !s->in)) {

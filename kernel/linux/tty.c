@@ -9,16 +9,11 @@
 
 #define CTRL(c) ((c)&0x1f)
 
-/* Terminals that have no name in /dev are told apart as the hypervisor consoles hvc0, hvc1, ... */
-#define HVC_MAJOR 229u
-
 struct tty *tty_create(tty_output_fn output, void *arg)
 {
-    static atomic_uint count;
     struct tty *t = kzalloc(sizeof(*t));
     if (!t)
         return NULL;
-    t->dev = HVC_MAJOR << 8 | (atomic_fetch_add(&count, 1) & 0xff);
     ref_init(&t->refs, 1);
     t->output = output;
     t->arg = arg;
@@ -428,22 +423,6 @@ static void tty_release(struct file *f)
     tty_put(t);
 }
 
-static void tty_describe(struct file *f, char *buf, size_t size)
-{
-    (void)f;
-    snprintf(buf, size, "/dev/tty");
-}
-
-/* Of a terminal without a name: those in /dev/pts are opened by theirs. */
-static int tty_reopen(struct file *f, unsigned flags, struct file **out)
-{
-    struct tty *t = f->data;
-    if (READ_ONCE(t->hung_up))
-        return -EIO;
-    *out = tty_open(t, flags);
-    return IS_ERR(*out) ? (int)PTR_ERR(*out) : 0;
-}
-
 static const struct file_ops tty_ops = {
     .name = "tty",
     .mode = MODE_CHR | 0620,
@@ -451,18 +430,8 @@ static const struct file_ops tty_ops = {
     .write = tty_write,
     .poll = tty_poll,
     .ioctl = tty_ioctl,
-    .reopen = tty_reopen,
     .release = tty_release,
-    .describe = tty_describe,
 };
-
-struct file *tty_open(struct tty *t, unsigned flags)
-{
-    struct file *f = file_alloc(&tty_ops, t, flags);
-    if (!IS_ERR(f))
-        tty_open_as(t, f);
-    return f;
-}
 
 void tty_open_as(struct tty *t, struct file *f)
 {

@@ -23,8 +23,6 @@ void tty_process_ends(struct process *p);
 /* p's controlling terminal as /proc tells it: its device number (0: none) and foreground group, -1
  * without a terminal. */
 void tty_of_process(struct process *p, uint32_t *dev, int *group);
-/* A new description of the terminal, which takes a reference of its own. ERR_PTR. */
-struct file *tty_open(struct tty *t, unsigned flags);
 /* What is typed. Thread context, does not sleep; what does not fit is lost. */
 void tty_input(struct tty *t, const uint8_t *data, size_t n);
 /* The other side is gone: SIGHUP to the session's leader, end of file for readers. */
@@ -36,5 +34,19 @@ void tty_set_size(struct tty *t, uint16_t rows, uint16_t columns);
 void tty_set_session(struct tty *t, int leader);
 /* To the foreground group; to `fallback` if there is none. */
 void tty_signal(struct tty *t, int signo, int fallback);
+
+/* --- names (devpts.c). Thread context ------------------------------------------------------------
+ */
+
+/* Gives the terminal the lowest free number as its name in /dev/pts, a device that belongs to uid;
+ * it keeps the terminal until devpts_remove. -ENOSPC, -ENOMEM. */
+int devpts_add(struct tty *t, uint32_t uid);
+/* Once, after devpts_add: who has the terminal open keeps it, nobody opens it any more. */
+void devpts_remove(struct tty *t);
+void devpts_set_owner(struct tty *t, uint32_t uid);
+/* A new description of a terminal that has a name. ERR_PTR. */
+struct file *devpts_open(struct tty *t, unsigned flags);
+/* At the start, once. */
+int devpts_mount(void);
 
 #endif

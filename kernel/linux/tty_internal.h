@@ -1,4 +1,4 @@
-/* What the files of terminals share: data (tty.c) and control (tty_control.c). */
+/* What the files of terminals share: data (tty.c), control (tty_control.c), names (devpts.c). */
 #ifndef LINUX_TTY_INTERNAL_H
 #define LINUX_TTY_INTERNAL_H
 
@@ -19,6 +19,7 @@ struct tty {
     spinlock_t lock;          /* everything below */
     struct termios termios;
     struct winsize size;
+    int number;    /* in /dev/pts */
     uint32_t dev;  /* as in st_rdev */
     int sid, pgid; /* controlled session and its foreground group; 0: not known */
     bool hung_up;

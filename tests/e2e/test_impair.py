@@ -101,8 +101,8 @@ def test_delay_of_a_millisecond(link):
     for to in DIRECTIONS:
         times = [ms for _, _, ms, _ in came[to]]
         assert min(times) >= 1
-        assert 1 <= statistics.median(times) < 2.5
-        assert did[to]["behind_us"] < 2000
+        assert 1 <= statistics.median(times) < 5  # a busy machine adds to it
+        assert did[to]["behind_us"] < 5000
 
 
 def test_jitter_keeps_the_order(link):

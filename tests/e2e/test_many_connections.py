@@ -20,7 +20,7 @@ def free_memory(inside):
 
 
 def busy(inside, seconds=3):
-    text = inside.ns("wrk", "-t1", "-c50", f"-d{seconds}s", f"http://{GUEST}/", timeout=120)[1]
+    text = inside.ns("wrk", "-t1", "-c50", f"-d{seconds}s", "--timeout", "10s", f"http://{GUEST}/", timeout=120)[1]
     assert "Socket errors" not in text and "Non-2xx" not in text, text
     return float(re.search(r"Requests/sec:\s+([\d.]+)", text).group(1))
 

@@ -31,7 +31,7 @@ NGINX_COMMAND = ("nginx", "-c", "/etc/nginx/test.conf")
 
 def wrk(ns, seconds, connections=50, options=(), address=GUEST):
     """Requests that were answered; all must be."""
-    _, text = ns("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", *options, f"http://{address}/",
+    _, text = ns("wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", *options, f"http://{address}/",
                  timeout=seconds + 30)
     assert "Socket errors" not in text and "Non-2xx" not in text, text
     return int(re.search(r"(\d+) requests in", text).group(1))
@@ -221,9 +221,9 @@ def test_churn_leaves_nothing(librettos, tmp_path):
         return (proc.number("/proc/net/sockstat", r"TCP: .* alloc (\d+)"),
                 proc.number("/proc/meminfo", r"MemFree: +(\d+)"))
 
-    run("wrk", "-d2s", *close)
+    run("wrk", "-d2s", "--timeout", "10s", *close)
     sockets, free = figures()
-    text = run("wrk", "-d8s", *close)
+    text = run("wrk", "-d8s", "--timeout", "10s", *close)
     assert "Socket errors" not in text, text
     assert int(re.search(r"(\d+) requests in", text).group(1)) > 500
     sockets_after, free_after = figures()

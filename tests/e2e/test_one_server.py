@@ -51,7 +51,7 @@ def start_services(librettos, mode):
 
 def loads(ports):
     """A client for each service that ends by itself after SECONDS and exits with 0 if all went well."""
-    wrk = ["wrk", "-t1", "-c10", f"-d{SECONDS}s"]
+    wrk = ["wrk", "-t1", "-c10", f"-d{SECONDS}s", "--timeout", "10s"]
     keys = f"""end=$(($(date +%s) + {SECONDS})); while [ $(date +%s) -lt $end ]; do
         {{}} || exit 1; done"""
     return {

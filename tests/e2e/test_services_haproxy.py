@@ -90,7 +90,7 @@ def test_both_take_turns(farm):
 
 
 def test_under_load(farm):
-    text = run("wrk", "-t1", "-c20", "-d3s", f"http://127.0.0.1:{farm.port}/")
+    text = run("wrk", "-t1", "-c20", "-d3s", "--timeout", "10s", f"http://127.0.0.1:{farm.port}/")
     assert "Socket errors" not in text and "Non-2xx" not in text, text
     assert int(re.search(r"(\d+) requests in", text).group(1)) > 20
 

@@ -147,7 +147,7 @@ def test_switches_under_load(librettos):
 
 def test_nginx_on_two_cpus(librettos):
     port = librettos.start("web", "-c", "2", "nginx", port=80)
-    load = subprocess.Popen(["wrk", "-t1", "-c20", "-d10s", f"http://127.0.0.1:{port}/"],
+    load = subprocess.Popen(["wrk", "-t1", "-c20", "-d10s", "--timeout", "10s", f"http://127.0.0.1:{port}/"],
                             stdout=subprocess.PIPE, text=True)
     for i in range(20):
         switch(librettos, "web", ("direct", "server")[i % 2])

@@ -77,7 +77,7 @@ def test_tap_with_a_static_address(inside):
     offloads = CSUM | GUEST_CSUM | GUEST_TSO4 | HOST_TSO4 | MRG_RXBUF
     assert features(inside) & offloads == offloads
     assert " 0% packet loss" in inside.ns("ping", "-c", 3, "-i", "0.2", GUEST)[1]
-    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", "--timeout", "10s", f"http://{GUEST}/", timeout=30)[1]
     assert "Socket errors" not in text and "Non-2xx" not in text
 
 
@@ -86,7 +86,7 @@ def test_queues_for_every_cpu(inside, kind):
     make_tap(inside.ns, *kind)
     run_nginx(inside, "--tap", "tap0", "--ip", IP, "-c", 2)
     assert f"{2 if kind else 1} queue pair(s)" in inside.kernel_log("web")
-    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", "--timeout", "10s", f"http://{GUEST}/", timeout=30)[1]
     assert "Socket errors" not in text and "Non-2xx" not in text
 
 
@@ -121,7 +121,7 @@ def test_two_domains_behind_a_server_on_a_tap(inside):
     for address in (GUEST, "10.79.0.3"):
         assert " 0% packet loss" in inside.ns("ping", "-c", 3, "-i", "0.2", address)[1]
     assert "Welcome to nginx" in inside("exec", "kv", "curl", "-sf", f"http://{GUEST}/")
-    text = inside.ns("wrk", "-t1", "-c20", "-d2s", f"http://{GUEST}/", timeout=30)[1]
+    text = inside.ns("wrk", "-t1", "-c20", "-d2s", "--timeout", "10s", f"http://{GUEST}/", timeout=30)[1]
     assert "Socket errors" not in text and "Non-2xx" not in text
     server = inside.server("net-tap0")
     assert server["server"]["domains"] == 2 and server["address"] == ""

@@ -90,3 +90,37 @@ def test_the_streams_of_a_terminal_can_be_opened(keyboard):
     board.read_until("got hello\r\n")
     board.type("exit\n")
     assert board.wait() == 0
+
+
+def test_terminals_have_names(librettos, keyboard):
+    board = keyboard("run", "-it", "--name", "box", "-u", "daemon", "--package", "coreutils", "--package", "procps",
+                     "--package", "bash", *SHELL)
+    board.read_until("$ ")
+    board.line("tty", "/dev/pts/0")
+    board.line("stat -c '%n %U %G' $(tty)", "/dev/pts/0 daemon tty")
+    board.line("ps -o tty= -p $$", "pts/0")
+    board.line("readlink /proc/self/fd/1", "/dev/pts/0")
+    second = keyboard("exec", "-it", "box", "/bin/bash")
+    second.read_until("# ")
+    second.line("tty", "/dev/pts/1")
+    second.type("exit\n")
+    assert second.wait() == 0
+    board.line("ls /dev/pts", "0")  # the second one's name went with it
+    board.type("exit\n")
+    assert board.wait() == 0
+
+
+def test_tmux(keyboard):
+    board = keyboard("run", "-it", "-e", "TERM=xterm", "--depends", "--package", "bash", "--package", "coreutils", "tmux",
+                     "new", "/bin/bash")
+    board.read_until("# ")
+    board.type("tty\n")
+    board.read_until("/dev/pts/1")
+    board.type("\x02c")  # a second window, the first stays
+    board.read_until("1:bash*")
+    board.type("tty; exit\n")
+    board.read_until("/dev/pts/2")
+    board.read_until("0:bash*")
+    board.type("exit\n")
+    board.read_until("[exited]")
+    assert board.wait() == 0
