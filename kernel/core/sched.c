@@ -555,6 +555,7 @@ static void put_previous(struct run_queue *q, struct thread *prev)
         prev->state = THREAD_RUNNABLE;
     if (prev->state == THREAD_SLEEPING) {
         prev->parked = true;
+        prev->run_before_sleep = prev->run_ns;
     } else if (prev->state == THREAD_DEAD) {
         q->dead = prev;
     } else if (!allowed(prev, prev->cpu) || outranked(q, prev)) {
@@ -735,6 +736,13 @@ void thread_times(struct thread *t, nsec_t *total, nsec_t *user)
     *total = READ_ONCE(t->run_ns) + since;
     *user = READ_ONCE(t->user_ns) + since;
     arch_irq_restore(flags);
+}
+
+nsec_t thread_run_since_sleep(struct thread *t)
+{
+    nsec_t total, user;
+    thread_times(t, &total, &user);
+    return total - READ_ONCE(t->run_before_sleep);
 }
 
 uint64_t cpu_switches(int cpu)

@@ -48,6 +48,7 @@ struct thread {
     struct aspace *aspace; /* user address space to activate, or NULL: a kernel thread */
     nsec_t run_ns;         /* total time on a CPU; user_ns: the part of it in user mode */
     nsec_t user_ns;
+    nsec_t run_before_sleep; /* run_ns when it last slept */
     nsec_t slice_end;
     uint64_t switches, preemptions;
     void (*entry)(void *arg);
@@ -113,6 +114,8 @@ void thread_times(struct thread *t, nsec_t *total, nsec_t *user);
 
 /* Idle and busy time per CPU in ns, for /proc/stat. */
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle);
+/* Time on a CPU since it last slept. */
+nsec_t thread_run_since_sleep(struct thread *t);
 /* Context switches of a CPU since it came up. */
 uint64_t cpu_switches(int cpu);
 

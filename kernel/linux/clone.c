@@ -238,7 +238,7 @@ static long do_clone(const struct request *r)
         goto fail;
     }
     if (!thread)
-        cpu_limit_changed(p);
+        cpu_limits_changed(p);
     return start_child(r, p, t, pidfd, pidfd_nr);
 fail:
     if (pidfd)

@@ -1,4 +1,4 @@
-/* Interval timers: setitimer, getitimer, alarm; and the limit on CPU time. */
+/* Interval timers: setitimer, getitimer, alarm; and the limits on CPU time. */
 #include <linux/resource.h>
 #include <linux/time.h>
 
@@ -54,8 +54,49 @@ static nsec_t cpu_limit_reached(struct cpu_timer *ct, nsec_t now)
     return (nsec_t)(seconds + 1) * NSEC_PER_SEC;
 }
 
-void cpu_limit_changed(struct process *p)
+/* How long one of p's real-time tasks has run without sleeping; 0: it has none. */
+static nsec_t real_time_used(struct process *p)
 {
+    struct task *t;
+    nsec_t used = 0;
+    spin_lock_bh(&process_lock);
+    list_for_each (t, &p->tasks, group_link) {
+        if (t->thread.rt_priority)
+            used = MAX(used, thread_run_since_sleep(&t->thread));
+    }
+    spin_unlock_bh(&process_lock);
+    return used;
+}
+
+static nsec_t from_usec(uint64_t us)
+{
+    return us < (uint64_t)(NSEC_NEVER / NSEC_PER_USEC) ? (nsec_t)us * NSEC_PER_USEC : NSEC_NEVER;
+}
+
+/* RLIMIT_RTTIME: SIGXCPU at the soft limit, which then is a second more, SIGKILL at the hard one.
+ * The process' clock is not behind that of any task of it: it is looked at early, never late. */
+static nsec_t rt_limit_reached(struct cpu_timer *ct, nsec_t now)
+{
+    struct process *p = ct->process;
+    struct rlimit_k *limit = &p->rlimits[RLIMIT_RTTIME];
+    nsec_t used = real_time_used(p);
+    if (used >= from_usec(limit->max)) {
+        signal_send_process(p, SIGKILL_N, NULL);
+        return 0;
+    }
+    if (used >= from_usec(limit->cur)) {
+        signal_send_process(p, SIGXCPU_N, NULL);
+        limit->cur += 1000000;
+    }
+    return time_after(now, MIN(from_usec(limit->cur), from_usec(limit->max)) - used);
+}
+
+void cpu_limits_changed(struct process *p)
+{
+    if (from_usec(p->rlimits[RLIMIT_RTTIME].cur) != NSEC_NEVER)
+        cpu_timer_arm(&p->rt_limit, 1); /* it finds out when to look */
+    else
+        cpu_timer_cancel(&p->rt_limit);
     uint64_t seconds = p->rlimits[RLIMIT_CPU].cur;
     if (seconds < (uint64_t)(NSEC_NEVER / NSEC_PER_SEC))
         cpu_timer_arm(&p->cpu_limit, (nsec_t)seconds * NSEC_PER_SEC);
@@ -69,6 +110,7 @@ void itimers_init(struct process *p)
     cpu_timer_init(&p->virtual_timer.timer, p, 0, true, cpu_expired);
     cpu_timer_init(&p->prof_timer.timer, p, 0, false, cpu_expired);
     cpu_timer_init(&p->cpu_limit, p, 0, false, cpu_limit_reached);
+    cpu_timer_init(&p->rt_limit, p, 0, false, rt_limit_reached);
 }
 
 static struct cpu_itimer *cpu_itimer(struct process *p, int which)

@@ -93,9 +93,9 @@ void process_release_parts(struct process *p);
  * -------------------------------------------------------------------------- */
 /* schedule.c: policy, priority and niceness of a new task. */
 void sched_policy_inherit(struct task *child, const struct task *parent);
-/* itimer.c: the timers in a new process; RLIMIT_CPU was set or inherited. */
+/* itimer.c: the timers in a new process; RLIMIT_CPU or RLIMIT_RTTIME was set or inherited. */
 void itimers_init(struct process *p);
-void cpu_limit_changed(struct process *p);
+void cpu_limits_changed(struct process *p);
 /* A timer's signal is taken: its overruns are what timer_getoverrun(2) tells. */
 void posix_timer_delivered(struct process *p, const struct siginfo_k *info);
 void posix_timers_release(struct process *p);

@@ -42,6 +42,10 @@ static inline void io_counts_add(struct io_counts *to, const struct io_counts *f
     to->writes += from->writes;
 }
 
+struct rlimit_k {
+    uint64_t cur, max;
+};
+
 struct process {
     refcount_t refs;
     int pid, pgid, sid;
@@ -67,9 +71,7 @@ struct process {
     int exit_status;              /* wait(2) format */
     struct wait_queue child_wait; /* wait4 of this process */
     struct wait_queue exit_wait;  /* pidfd polls: woken at exit */
-    struct {
-        uint64_t cur, max;
-    } rlimits[RLIMIT_COUNT];
+    struct rlimit_k rlimits[RLIMIT_COUNT];
     nsec_t start_time;
     nsec_t user_ns, system_ns; /* of ended tasks */
     nsec_t child_user_ns, child_system_ns;
@@ -92,6 +94,7 @@ struct process {
         nsec_t interval;
     } virtual_timer, prof_timer; /* ITIMER_VIRTUAL, ITIMER_PROF */
     struct cpu_timer cpu_limit;  /* RLIMIT_CPU */
+    struct cpu_timer rt_limit;   /* RLIMIT_RTTIME */
     struct list cpu_timers;      /* armed ones */
     struct timer cpu_watch;
     struct list posix_timers;

@@ -5,19 +5,15 @@
 #include "linux/proc.h"
 #include "linux/syscall.h"
 
-struct limit {
-    uint64_t cur, max;
-};
-
-static int get_limit(struct process *p, unsigned which, struct limit *l)
+static int get_limit(struct process *p, unsigned which, struct rlimit_k *l)
 {
     if (which >= RLIMIT_COUNT)
         return -EINVAL;
-    *l = (struct limit){p->rlimits[which].cur, p->rlimits[which].max};
+    *l = p->rlimits[which];
     return 0;
 }
 
-static int set_limit(struct process *p, unsigned which, const struct limit *l)
+static int set_limit(struct process *p, unsigned which, const struct rlimit_k *l)
 {
     if (which >= RLIMIT_COUNT || l->cur > l->max)
         return -EINVAL;
@@ -25,23 +21,22 @@ static int set_limit(struct process *p, unsigned which, const struct limit *l)
         return -EPERM;
     if (l->max > p->rlimits[which].max && !capable(24 /* CAP_SYS_RESOURCE */))
         return -EPERM;
-    p->rlimits[which].cur = l->cur;
-    p->rlimits[which].max = l->max;
-    if (which == RLIMIT_CPU)
-        cpu_limit_changed(p);
+    p->rlimits[which] = *l;
+    if (which == RLIMIT_CPU || which == RLIMIT_RTTIME)
+        cpu_limits_changed(p);
     return 0;
 }
 
 long sys_getrlimit(unsigned which, uaddr_t dst)
 {
-    struct limit l;
+    struct rlimit_k l;
     int err = get_limit(current_process(), which, &l);
     return err ? err : copy_to_user(dst, &l, sizeof(l)) ? -EFAULT : 0;
 }
 
 long sys_setrlimit(unsigned which, uaddr_t src)
 {
-    struct limit l;
+    struct rlimit_k l;
     if (copy_from_user(&l, src, sizeof(l)))
         return -EFAULT;
     return set_limit(current_process(), which, &l);
@@ -58,7 +53,7 @@ static bool may_limit(const struct process *p)
 
 long sys_prlimit64(int pid, unsigned which, uaddr_t src, uaddr_t dst)
 {
-    struct limit new_limit, old;
+    struct rlimit_k new_limit, old;
     if (src && copy_from_user(&new_limit, src, sizeof(new_limit)))
         return -EFAULT;
     struct process *p = pid ? process_find(pid) : current_process();

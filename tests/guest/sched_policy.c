@@ -385,6 +385,33 @@ static void cpu_time_has_a_limit(void)
     CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
+/* Real time that sleeps now and then may go on, however long; what does not is told, then ended. */
+static void real_time_without_sleep(void)
+{
+    struct sched_param one = {1};
+    struct rlimit l = {200000, 1100000};
+    signal(SIGXCPU, on_xcpu);
+    CHECK(setrlimit(RLIMIT_RTTIME, &l) == 0);
+    CHECK(sched_setscheduler(0, SCHED_FIFO, &one) == 0);
+    for (int i = 0; i < 30; i++) {
+        for (clock_t end = clock() + CLOCKS_PER_SEC / 50; clock() < end;)
+            ;
+        usleep(1000);
+    }
+    CHECK(!xcpu && clock() > CLOCKS_PER_SEC / 2);
+    while (!xcpu)
+        ;
+    CHECK(getrlimit(RLIMIT_RTTIME, &l) == 0 && l.rlim_cur == 1200000);
+    for (;;)
+        ;
+}
+
+static void real_time_has_a_limit(void)
+{
+    int status = in_child(real_time_without_sleep);
+    CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
 static void names_are_cut(void)
 {
     char name[17] = "";
@@ -468,6 +495,7 @@ int main(void)
     CASE(processes_have_a_limit);
     CASE(descriptors_have_a_limit);
     CASE(cpu_time_has_a_limit);
+    CASE(real_time_has_a_limit);
     CASE(names_are_cut);
     CASE(no_new_privs_is_for_ever);
     CASE(timer_slack_is_kept);
