@@ -111,11 +111,11 @@ extern int cpu_count;
 
 /* Time on a CPU up to now in ns, and the part of it in user mode. */
 void thread_times(struct thread *t, nsec_t *total, nsec_t *user);
+/* Time on a CPU since it last slept. */
+nsec_t thread_run_since_sleep(struct thread *t);
 
 /* Idle and busy time per CPU in ns, for /proc/stat. */
 void cpu_times(int cpu, nsec_t *user, nsec_t *system, nsec_t *idle);
-/* Time on a CPU since it last slept. */
-nsec_t thread_run_since_sleep(struct thread *t);
 /* Context switches of a CPU since it came up. */
 uint64_t cpu_switches(int cpu);
 

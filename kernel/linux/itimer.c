@@ -54,11 +54,11 @@ static nsec_t cpu_limit_reached(struct cpu_timer *ct, nsec_t now)
     return (nsec_t)(seconds + 1) * NSEC_PER_SEC;
 }
 
-/* How long one of p's real-time tasks has run without sleeping; 0: it has none. */
+/* How long one of p's real-time tasks has run without sleeping; -1: it has none. */
 static nsec_t real_time_used(struct process *p)
 {
     struct task *t;
-    nsec_t used = 0;
+    nsec_t used = -1;
     spin_lock_bh(&process_lock);
     list_for_each (t, &p->tasks, group_link) {
         if (t->thread.rt_priority)
