@@ -197,6 +197,15 @@ static size_t scan_configs(struct packer *p, size_t from)
     return from;
 }
 
+/* Adds a package with those of the same source, and what it depends on if that was asked for. */
+static void add_package(struct packer *p, struct dpkg_package *pkg)
+{
+    dpkg_closure(p->db, pkg, p->set, PACK_PACKAGES_MAX);
+    /* What a script imports is not written in it as libraries are in an ELF file. */
+    if (p->rq->depends || p->script)
+        dpkg_dependencies(p->db, pkg, p->set, PACK_PACKAGES_MAX);
+}
+
 /* Packages that own what a link in an own directory leads to: enabled modules and the like. */
 static void add_linked_packages(struct packer *p)
 {
@@ -212,19 +221,10 @@ static void add_linked_packages(struct packer *p)
         if (parent && parent->listed && final)
             owner = dpkg_owner(p->db, final);
         if (owner)
-            dpkg_closure(p->db, owner, p->set, PACK_PACKAGES_MAX);
+            add_package(p, owner);
         free(final);
         free(dir);
     }
-}
-
-/* Adds a package with those of the same source, and what it depends on if that was asked for. */
-static void add_package(struct packer *p, struct dpkg_package *pkg)
-{
-    dpkg_closure(p->db, pkg, p->set, PACK_PACKAGES_MAX);
-    /* What a script imports is not written in it as libraries are in an ELF file. */
-    if (p->rq->depends || p->script)
-        dpkg_dependencies(p->db, pkg, p->set, PACK_PACKAGES_MAX);
 }
 
 /* Every name on the way from a program to its file may be another package's (alternatives). */

@@ -188,8 +188,10 @@ static const struct {
     const char *path, *text;
 } fixed[] = {
     {"proc/filesystems", "nodev\ttmpfs\nnodev\tproc\nnodev\tsysfs\nnodev\tdevtmpfs"},
-    {"proc/devices", "Character devices:\n  1 mem\n  5 /dev/tty\n\nBlock devices:"},
+    {"proc/devices", "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 "
+                     "/dev/ptmx\n136 pts\n\nBlock devices:"},
     {"proc/swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority"},
+    {"proc/sys/fs/aio-max-nr", "65536"},
     {"proc/sys/fs/file-max", FILE_MAX},
     {"proc/sys/fs/epoll/max_user_watches", "1048576"},
     {"proc/sys/fs/inotify/max_queued_events", "16384"},

@@ -8,6 +8,8 @@
  * operations' release has been called on data). cloexec and nonblocking by the OPEN_* bits of
  * flags. */
 int anon_install(const struct file_ops *ops, void *data, unsigned flags);
+/* Adds to the counter of an eventfd, as far as that goes. -EBADF; -EINVAL: another kind of file. */
+int eventfd_add(int fd, uint64_t value);
 
 /* The inode number of a file without a vnode: its object's, so both ends of a pipe have the same.
  */

@@ -123,6 +123,18 @@ static const struct file_ops eventfd_ops = {
     .fdinfo = eventfd_fdinfo,
 };
 
+int eventfd_add(int fd, uint64_t value)
+{
+    struct fd_hold h = fd_hold(fd);
+    if (!h.file)
+        return -EBADF;
+    int err = h.file->ops == &eventfd_ops ? 0 : -EINVAL;
+    if (!err && value && add_count(h.file->data, value))
+        wake_up_key(&((struct eventfd *)h.file->data)->wait, POLL_IN);
+    fd_drop(h);
+    return err;
+}
+
 long sys_eventfd2(unsigned count, int flags)
 {
     if ((unsigned)flags & ~(EFD_SEMAPHORE_FLAG | OPEN_CLOEXEC | OPEN_NONBLOCK))

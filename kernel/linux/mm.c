@@ -1,6 +1,7 @@
 /* Address spaces: life cycle, fork, and the tree of regions. */
 #include "linux/mm.h"
 
+#include "linux/aio.h"
 #include "linux/process.h"
 
 struct page *mm_zero_page;
@@ -26,6 +27,7 @@ struct mm *mm_create(void)
     ref_init(&mm->refs, 1);
     rwlock_init(&mm->lock);
     spin_init(&mm->pt_lock);
+    list_init(&mm->aio_contexts);
     mm->mmap_base = USER_MAX;
     return mm;
 }
@@ -331,6 +333,7 @@ void mm_put(struct mm *mm)
 {
     if (!ref_put(&mm->refs))
         return;
+    aio_release(mm);
     mm_unmap_locked(mm, 0, USER_MAX);
     aspace_destroy(mm->as);
     kfree(mm);

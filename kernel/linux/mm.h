@@ -62,6 +62,7 @@ struct mm {
     uaddr_t vdso;
     unsigned lock_future; /* REGION_LOCKED after mlockall(MCL_FUTURE) */
     uint64_t auxv[MM_AUXV_MAX];
+    struct list aio_contexts; /* aio.c */
 };
 
 enum fault_result { FAULT_OK, FAULT_NO_REGION, FAULT_ACCESS, FAULT_BUS, FAULT_OOM };

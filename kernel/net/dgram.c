@@ -373,8 +373,6 @@ static int sleep_for_room(struct dgram_socket *d, nsec_t deadline)
                                  deadline);
     if (err == -ETIMEDOUT)
         return -EAGAIN;
-    if (err == -ERESTARTSYS && s->snd_timeout)
-        return -EINTR; /* signal(7): a call with a timeout is not restarted */
     if (!err && (s->shut & 2))
         return -EPIPE;
     return err ? err : dgram_take_error(d);

@@ -28,6 +28,8 @@ ONCE = {
     "lua5.4": (["lua5.4", "-e", "print(6 * 7)"], "42"),
     "tcc": (["--depends", "--package", "libc6-dev", "tcc", "-run", "{files}/hello.c"], "hello from C"),
     "gawk": (["gawk", 'BEGIN { "echo $((6 * 7))" | getline x; print x }'], "42"),
+    "fio": (["fio", "--name=t", "--ioengine=libaio", "--rw=randrw", "--size=8M", "--iodepth=16", "--verify=crc32c",
+             "--directory=/tmp"], "err= 0"),
 }
 OPTIONS = {"git": ["--package", "git"]}
 

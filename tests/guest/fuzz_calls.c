@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <ftw.h>
+#include <linux/aio_abi.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -37,6 +38,7 @@ static _Atomic long *made; /* how many calls failed, how many succeeded; shared 
  * lost: a mapping of a file of 100 bytes, of which threads change the size. */
 static char *good, *lost;
 static int fds[40], fd_count;
+static aio_context_t contexts[2];
 
 static const int64_t bounds[] = {
     0,         1,         -1,        2,          7,
@@ -155,7 +157,25 @@ static uint64_t socket_address(void)
     return below(8) ? (uint64_t)a : pointer();
 }
 
-/* f descriptor, p pointer, s name, z size, a socket address, n number, i small number */
+/* An array with the address of an asynchronous request. */
+static uint64_t request(void)
+{
+    struct iocb *r = (struct iocb *)(good + (below(AREA / 2) & ~15ull));
+    uint64_t *list = (uint64_t *)(good + AREA / 2 + (below(AREA / 2 - 64) & ~15ull));
+    *r = (struct iocb){.aio_fildes = (uint32_t)descriptor(),
+                       .aio_lio_opcode = (uint16_t)below(10),
+                       .aio_buf = pointer(),
+                       .aio_nbytes = below(4) ? below(8) : size(),
+                       .aio_offset = (int64_t)(below(4) ? below(8192) : number()),
+                       .aio_flags = (uint32_t)below(3),
+                       .aio_resfd = (uint32_t)descriptor()};
+    list[0] = below(8) ? (uint64_t)r : pointer();
+    list[1] = pointer();
+    return below(8) ? (uint64_t)list : pointer();
+}
+
+/* f descriptor, p pointer, s name, z size, a socket address, n number, i small number, c context
+ * of asynchronous requests, r such a request */
 static uint64_t argument(char kind)
 {
     switch (kind) {
@@ -171,6 +191,10 @@ static uint64_t argument(char kind)
         return socket_address();
     case 'i':
         return below(32);
+    case 'c':
+        return contexts[below(2)];
+    case 'r':
+        return request();
     default:
         return number();
     }
@@ -306,6 +330,13 @@ static const struct call {
     {SYS_set_tid_address, "p"},
     {SYS_arch_prctl, "np"},
     {SYS_inotify_add_watch, "fsn"},
+    {SYS_io_setup, "ip"},
+    {SYS_io_destroy, "p"},
+    {SYS_io_submit, "cir"},
+    {SYS_io_submit, "cir"},
+    {SYS_io_cancel, "cpp"},
+    {SYS_io_getevents, "ciipp"},
+    {SYS_io_pgetevents, "ciippp"},
 };
 #define CALLS (sizeof(calls) / sizeof(calls[0]))
 
@@ -413,6 +444,8 @@ static NORETURN void round_of_calls(uint64_t seed)
     for (int fd = 0; fd < 3; fd++)
         dup2(null, fd); /* the test's output is not theirs */
     open_all_kinds();
+    for (int i = 0; i < 2; i++)
+        syscall(SYS_io_setup, 8, &contexts[i]);
     if (map_all_kinds())
         _exit(1);
     become_nobody();

@@ -1,0 +1,384 @@
+/*
+ * Native asynchronous I/O, io_submit(2). A request is done by the task that submits it, as Linux
+ * does it for files that are not opened with O_DIRECT: what is asynchronous is that its outcome
+ * waits, in its context, until it is asked for or announced by an eventfd.
+ *
+ * A context is known by the address of a page that is mapped for it: libaio looks there for a ring
+ * that both sides know, finds none, and makes the system call.
+ */
+#include "core/mem.h"
+#include "linux/aio.h"
+#include "linux/anon.h"
+#include "linux/clock.h"
+#include "linux/fd.h"
+#include "linux/iov.h"
+#include "linux/mm.h"
+#include "linux/rw.h"
+#include "linux/signals.h"
+#include "linux/syscall.h"
+/* Behind ours: it brings limits of file systems that fs/vfs.h has, too. */
+#include <linux/aio_abi.h>
+
+#define OUTCOMES_MAX 65536u /* of all contexts together: /proc/sys/fs/aio-max-nr */
+
+struct aio_context {
+    refcount_t refs;
+    struct list link; /* mm->aio_contexts */
+    uaddr_t id;
+    struct mutex lock; /* everything below */
+    uint32_t size;     /* outcomes that it has room for */
+    uint32_t taken;    /* of them by requests that are under way or not asked for */
+    uint32_t head, tail;
+    bool gone;
+    struct wait_queue wait;
+    struct io_event events[];
+};
+
+/* Protects the lists of all address spaces. */
+static spinlock_t contexts_lock = SPINLOCK_INIT;
+static atomic_uint outcomes_max; /* that all contexts together have room for */
+
+/* --- contexts --------------------------------------------------------------------------------- */
+
+static void context_put(struct aio_context *c)
+{
+    if (!ref_put(&c->refs))
+        return;
+    atomic_fetch_sub(&outcomes_max, c->size);
+    kfree(c);
+}
+
+/* Referenced, or NULL. */
+static struct aio_context *context_find(uaddr_t id)
+{
+    struct aio_context *c, *found = NULL;
+    spin_lock(&contexts_lock);
+    list_for_each (c, &current_process()->mm->aio_contexts, link) {
+        if (c->id == id)
+            found = c;
+    }
+    if (found)
+        ref_get(&found->refs);
+    spin_unlock(&contexts_lock);
+    return found;
+}
+
+/* NULL: too many, or out of memory. */
+static struct aio_context *context_create(uint32_t size)
+{
+    if (atomic_fetch_add(&outcomes_max, size) + size > OUTCOMES_MAX) {
+        atomic_fetch_sub(&outcomes_max, size);
+        return NULL;
+    }
+    struct aio_context *c = kzalloc(sizeof(*c) + size * sizeof(c->events[0]));
+    if (!c) {
+        atomic_fetch_sub(&outcomes_max, size);
+        return NULL;
+    }
+    ref_init(&c->refs, 1);
+    mutex_init(&c->lock);
+    wait_queue_init(&c->wait);
+    c->size = size;
+    return c;
+}
+
+/* Takes it off its list, whose reference goes to the caller. Who waits in it goes away. */
+static void context_end(struct aio_context *c)
+{
+    spin_lock(&contexts_lock);
+    list_remove(&c->link);
+    spin_unlock(&contexts_lock);
+    WRITE_ONCE(c->gone, true);
+    wake_up(&c->wait);
+}
+
+void aio_release(struct mm *mm)
+{
+    struct aio_context *c, *tmp;
+    list_for_each_safe (c, tmp, &mm->aio_contexts, link) {
+        context_end(c);
+        context_put(c);
+    }
+}
+
+long sys_io_setup(unsigned size, uaddr_t uid)
+{
+    struct mm *mm = current_process()->mm;
+    uaddr_t id;
+    if (copy_from_user(&id, uid, sizeof(id)))
+        return -EFAULT;
+    if (id || !size || size > 0x10000000 / sizeof(struct io_event))
+        return -EINVAL;
+    struct aio_context *c = size <= OUTCOMES_MAX ? context_create(size) : NULL;
+    if (!c)
+        return -EAGAIN;
+    long at = mm_map(mm, &(struct map_request){.len = PAGE_SIZE, .prot = PROT_R | PROT_W});
+    int err = at < 0 ? (int)at : 0;
+    c->id = (uaddr_t)at;
+    if (!err && copy_to_user(uid, &c->id, sizeof(c->id))) {
+        mm_unmap(mm, c->id, c->id + PAGE_SIZE);
+        err = -EFAULT;
+    }
+    if (err) {
+        context_put(c);
+        return err;
+    }
+    spin_lock(&contexts_lock);
+    list_push_back(&mm->aio_contexts, &c->link);
+    spin_unlock(&contexts_lock);
+    return 0;
+}
+
+long sys_io_destroy(uaddr_t id)
+{
+    struct mm *mm = current_process()->mm;
+    struct aio_context *c = context_find(id);
+    if (!c)
+        return -EINVAL;
+    mutex_lock(&c->lock);
+    bool first = !c->gone;
+    if (first)
+        context_end(c);
+    mutex_unlock(&c->lock);
+    context_put(c);
+    if (!first)
+        return -EINVAL;
+    context_put(c); /* the list's */
+    mm_unmap(mm, id, id + PAGE_SIZE);
+    return 0;
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+/* What is wrong with a request before anything is done: io_submit's own error. 0: nothing. */
+static int check_file(const struct iocb *r, bool writes, bool moves_data)
+{
+    struct fd_hold h = fd_hold((int)r->aio_fildes);
+    struct file *f = h.file;
+    if (!f)
+        return -EBADF;
+    int err = 0;
+    if (moves_data && !(writes ? file_writable(f) : file_readable(f)))
+        err = -EBADF;
+    else if (moves_data ? !(writes ? (void *)f->ops->write : (void *)f->ops->read) : !f->ops->fsync)
+        err = -EINVAL;
+    else if (moves_data && f->ops->seek && r->aio_offset < 0)
+        err = -EINVAL;
+    fd_drop(h);
+    return err;
+}
+
+static int check(const struct iocb *r)
+{
+    if (r->aio_reserved2 || (int64_t)r->aio_nbytes < 0)
+        return -EINVAL;
+    if (r->aio_rw_flags)
+        return -EOPNOTSUPP;
+    switch (r->aio_lio_opcode) {
+    case IOCB_CMD_PREAD:
+    case IOCB_CMD_PWRITE:
+        if (!user_range_ok(r->aio_buf, r->aio_nbytes))
+            return -EFAULT;
+        return check_file(r, r->aio_lio_opcode == IOCB_CMD_PWRITE, true);
+    case IOCB_CMD_PREADV:
+    case IOCB_CMD_PWRITEV:
+        return check_file(r, r->aio_lio_opcode == IOCB_CMD_PWRITEV, true);
+    case IOCB_CMD_FSYNC:
+    case IOCB_CMD_FDSYNC:
+        if (r->aio_buf || r->aio_offset || r->aio_nbytes)
+            return -EINVAL;
+        return check_file(r, false, false);
+    default:
+        return -EINVAL;
+    }
+}
+
+static bool has_position(int fd)
+{
+    struct fd_hold h = fd_hold(fd);
+    bool has = h.file && h.file->ops->seek;
+    if (h.file)
+        fd_drop(h);
+    return has;
+}
+
+/* Does it. What the system call of the same name gives. */
+static long perform(const struct iocb *r)
+{
+    int fd = (int)r->aio_fildes;
+    bool at = has_position(fd);
+    switch (r->aio_lio_opcode) {
+    case IOCB_CMD_PREAD:
+        return at ? sys_pread64(fd, r->aio_buf, r->aio_nbytes, r->aio_offset)
+                  : sys_read(fd, r->aio_buf, r->aio_nbytes);
+    case IOCB_CMD_PWRITE:
+        return at ? sys_pwrite64(fd, r->aio_buf, r->aio_nbytes, r->aio_offset)
+                  : sys_write(fd, r->aio_buf, r->aio_nbytes);
+    case IOCB_CMD_PREADV:
+        return at ? sys_preadv(fd, r->aio_buf, r->aio_nbytes, r->aio_offset, 0)
+                  : sys_readv(fd, r->aio_buf, r->aio_nbytes);
+    case IOCB_CMD_PWRITEV:
+        return at ? sys_pwritev(fd, r->aio_buf, r->aio_nbytes, r->aio_offset, 0)
+                  : sys_writev(fd, r->aio_buf, r->aio_nbytes);
+    case IOCB_CMD_FSYNC:
+        return sys_fsync(fd);
+    default:
+        return sys_fdatasync(fd);
+    }
+}
+
+static bool take_room(struct aio_context *c)
+{
+    mutex_lock(&c->lock);
+    bool room = c->taken < c->size && !c->gone;
+    c->taken += room;
+    mutex_unlock(&c->lock);
+    return room;
+}
+
+static void complete(struct aio_context *c, const struct io_event *e)
+{
+    mutex_lock(&c->lock);
+    c->events[c->tail % c->size] = *e;
+    WRITE_ONCE(c->tail, c->tail + 1);
+    mutex_unlock(&c->lock);
+    wake_up(&c->wait);
+}
+
+static int submit(struct aio_context *c, uaddr_t at)
+{
+    struct iocb r;
+    if (copy_from_user(&r, at, sizeof(r)))
+        return -EFAULT;
+    bool tells = r.aio_flags & IOCB_FLAG_RESFD;
+    int err = check(&r);
+    if (!err && tells)
+        err = eventfd_add((int)r.aio_resfd, 0); /* whether it is one */
+    if (err)
+        return err;
+    uint32_t key = 0;
+    if (copy_to_user(at + offsetof(struct iocb, aio_key), &key, sizeof(key)))
+        return -EFAULT;
+    if (!take_room(c))
+        return -EAGAIN;
+    struct io_event e = {.data = r.aio_data, .obj = at, .res = perform(&r)};
+    if (e.res == -ERESTARTSYS)
+        e.res = -EINTR;
+    complete(c, &e);
+    if (tells)
+        eventfd_add((int)r.aio_resfd, 1);
+    return 0;
+}
+
+long sys_io_submit(uaddr_t id, long count, uaddr_t requests)
+{
+    if (count < 0)
+        return -EINVAL;
+    struct aio_context *c = context_find(id);
+    if (!c)
+        return -EINVAL;
+    long done = 0;
+    int err = 0;
+    for (; done < count && !err && !c->gone; done += !err) {
+        uaddr_t at;
+        if (copy_from_user(&at, requests + (uaddr_t)done * sizeof(at), sizeof(at)))
+            err = -EFAULT;
+        else
+            err = submit(c, at);
+    }
+    context_put(c);
+    return done ? done : err;
+}
+
+/* Requests are done before anybody could cancel them. */
+long sys_io_cancel(uaddr_t id, uaddr_t request, uaddr_t result)
+{
+    (void)result;
+    uint32_t key;
+    if (copy_from_user(&key, request + offsetof(struct iocb, aio_key), sizeof(key)))
+        return -EFAULT;
+    struct aio_context *c = context_find(id);
+    if (c)
+        context_put(c);
+    return -EINVAL;
+}
+
+/* --- outcomes --------------------------------------------------------------------------------- */
+
+/* Hands out at most `max` outcomes. How many, or -EFAULT. */
+static long reap(struct aio_context *c, uaddr_t to, long max)
+{
+    long n = 0;
+    int err = 0;
+    mutex_lock(&c->lock);
+    while (n < max && c->head != c->tail && !err) {
+        const struct io_event *e = &c->events[c->head % c->size];
+        if (copy_to_user(to + (uaddr_t)n * sizeof(*e), e, sizeof(*e))) {
+            err = -EFAULT;
+        } else {
+            WRITE_ONCE(c->head, c->head + 1);
+            c->taken--;
+            n++;
+        }
+    }
+    mutex_unlock(&c->lock);
+    return n ? n : err;
+}
+
+static bool has_outcome(const struct aio_context *c)
+{
+    return READ_ONCE(c->head) != READ_ONCE(c->tail) || READ_ONCE(c->gone);
+}
+
+static long get_events(uaddr_t id, long min, long max, uaddr_t to, uaddr_t timeout)
+{
+    nsec_t duration, deadline = NSEC_NEVER;
+    if (timeout) {
+        int err = get_timespec(timeout, &duration);
+        if (err)
+            return err;
+        deadline = time_after(time_now(), duration);
+    }
+    struct aio_context *c = context_find(id);
+    if (!c)
+        return -EINVAL;
+    long got = 0;
+    int err = min < 0 || max < min ? -EINVAL : 0;
+    while (!err) {
+        long n = reap(c, to + (uaddr_t)got * sizeof(struct io_event), max - got);
+        got += n > 0 ? n : 0;
+        err = n < 0 ? (int)n : c->gone ? -EINVAL : 0;
+        if (err || got >= min)
+            break;
+        err = wait_event_timeout(&c->wait, has_outcome(c), deadline);
+    }
+    context_put(c);
+    if (got || err == -ETIMEDOUT)
+        return got;
+    return err == -ERESTARTSYS ? -EINTR : err;
+}
+
+long sys_io_getevents(uaddr_t id, long min, long max, uaddr_t events, uaddr_t timeout)
+{
+    return get_events(id, min, max, events, timeout);
+}
+
+long sys_io_pgetevents(uaddr_t id, long min, long max, uaddr_t events, uaddr_t timeout,
+                       uaddr_t usigmask)
+{
+    struct {
+        uaddr_t mask;
+        size_t size;
+    } arg = {0, 0};
+    sigset_k mask;
+    if (usigmask && copy_from_user(&arg, usigmask, sizeof(arg)))
+        return -EFAULT;
+    if (!arg.mask)
+        return get_events(id, min, max, events, timeout);
+    if (arg.size != sizeof(mask))
+        return -EINVAL;
+    if (copy_from_user(&mask, arg.mask, sizeof(mask)))
+        return -EFAULT;
+    signal_set_temporary_mask(mask);
+    return signal_end_temporary_mask(get_events(id, min, max, events, timeout));
+}
