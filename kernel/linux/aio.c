@@ -25,10 +25,10 @@ struct aio_context {
     refcount_t refs;
     struct list link; /* mm->aio_contexts */
     uaddr_t id;
-    struct mutex lock; /* everything below */
-    uint32_t size;     /* outcomes that it has room for */
-    uint32_t taken;    /* of them by requests that are under way or not asked for */
-    uint32_t head, tail;
+    struct mutex lock;   /* everything below */
+    uint32_t size;       /* outcomes that it has room for */
+    uint32_t taken;      /* of them by requests that are under way or not asked for */
+    uint64_t head, tail; /* outcomes handed out, outcomes put */
     bool gone;
     struct wait_queue wait;
     struct io_event events[];
@@ -332,18 +332,15 @@ static bool has_outcome(const struct aio_context *c)
 
 static long get_events(uaddr_t id, long min, long max, uaddr_t to, uaddr_t timeout)
 {
-    nsec_t duration, deadline = NSEC_NEVER;
-    if (timeout) {
-        int err = get_timespec(timeout, &duration);
-        if (err)
-            return err;
-        deadline = time_after(time_now(), duration);
-    }
+    nsec_t deadline;
+    int err = get_timeout(timeout, &deadline);
+    if (err)
+        return err;
     struct aio_context *c = context_find(id);
     if (!c)
         return -EINVAL;
     long got = 0;
-    int err = min < 0 || max < min ? -EINVAL : 0;
+    err = min < 0 || max < min ? -EINVAL : 0;
     while (!err) {
         long n = reap(c, to + (uaddr_t)got * sizeof(struct io_event), max - got);
         got += n > 0 ? n : 0;

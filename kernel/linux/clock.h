@@ -29,6 +29,8 @@ static inline struct timeval_k timeval_of(nsec_t t)
 int timespec_to_ns(const struct timespec_k *ts, nsec_t *ns);
 int get_timespec(uaddr_t src, nsec_t *ns); /* and -EFAULT */
 int put_timespec(uaddr_t dst, nsec_t ns);
+/* When a time to wait, from user memory, is over; src 0: never. The errors of get_timespec. */
+int get_timeout(uaddr_t src, nsec_t *deadline);
 /* Sets the wall clock, which files of timerfd_create may follow. */
 void timerfd_set_clock(nsec_t now);
 /* How many intervals after `due` the next expiry is: 1 unless some were missed or are too near. */

@@ -229,21 +229,17 @@ long sys_rt_sigtimedwait(uaddr_t set, uaddr_t uinfo, uaddr_t timeout, size_t siz
     struct task *t = self();
     struct siginfo_k info;
     sigset_k want;
-    nsec_t duration, deadline = NSEC_NEVER;
+    nsec_t deadline;
     if (size != sizeof(want))
         return -EINVAL;
     if (copy_from_user(&want, set, sizeof(want)))
         return -EFAULT;
-    if (timeout) {
-        int err = get_timespec(timeout, &duration);
-        if (err)
-            return err;
-        deadline = time_after(time_now(), duration);
-    }
+    int err = get_timeout(timeout, &deadline);
+    if (err)
+        return err;
     want &= ~(SIG_BIT(SIGKILL_N) | SIG_BIT(SIGSTOP_N));
-    int err = 0;
     if (!signal_dequeue(t, want, &info)) {
-        if (timeout && duration == 0)
+        if (deadline <= time_now())
             return -EAGAIN;
         /* While we wait the signals count as wanted, so that ignored ones are not dropped and the
          * sender's interrupt does not matter. */

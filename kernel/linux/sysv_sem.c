@@ -244,13 +244,10 @@ static long operate_locked(int id, const struct sembuf *ops, unsigned n, nsec_t 
 
 long sys_semtimedop(int id, uaddr_t uops, unsigned n, uaddr_t timeout)
 {
-    nsec_t duration, deadline = NSEC_NEVER;
-    if (timeout) {
-        int err = get_timespec(timeout, &duration);
-        if (err)
-            return err;
-        deadline = time_after(time_now(), duration);
-    }
+    nsec_t deadline;
+    int err = get_timeout(timeout, &deadline);
+    if (err)
+        return err;
     if (n < 1 || id < 0)
         return -EINVAL;
     if (n > SEMOPM)

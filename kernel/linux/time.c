@@ -24,6 +24,14 @@ int get_timespec(uaddr_t src, nsec_t *ns)
     return timespec_to_ns(&ts, ns);
 }
 
+int get_timeout(uaddr_t src, nsec_t *deadline)
+{
+    nsec_t duration = NSEC_NEVER;
+    int err = src ? get_timespec(src, &duration) : 0;
+    *deadline = time_after(time_now(), duration);
+    return err;
+}
+
 int put_timespec(uaddr_t dst, nsec_t ns)
 {
     struct timespec_k ts = timespec_of(ns);
