@@ -243,6 +243,7 @@ def test_capture_across_a_switch(librettos, first):
 
 def test_capture_of_the_network_server_and_limits(librettos):
     port = librettos.start("web", "nginx", port=80)
+    assert get(port)  # the server is there: while it starts it cannot be watched
     path = os.path.join(librettos.folder, "net.pcapng")
     capture = librettos.popen("pcap", "-w", path, "-c", "5", "-s", "60", "net",
                               stderr=subprocess.PIPE, text=True)

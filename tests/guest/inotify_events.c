@@ -43,12 +43,19 @@ static const struct {
     {IN_IGNORED, "ignored"},
 };
 
+static char text[8192];
+
+/* Puts it behind what is in text, as far as there is room. */
+static void say(const char *a, const char *b)
+{
+    size_t len = strlen(text);
+    snprintf(text + len, sizeof(text) - len, "%s%s", a, b);
+}
+
 /* All events that are there, as a text: "create+dir sub;open f;..." */
 static const char *told(int fd)
 {
-    static char text[8192];
     static char buf[65536] __attribute__((aligned(8)));
-    size_t len = 0;
     ssize_t n;
     text[0] = 0;
     while ((n = read(fd, buf, sizeof(buf))) > 0) {
@@ -56,11 +63,10 @@ static const char *told(int fd)
             struct inotify_event *e = (struct inotify_event *)p;
             for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
                 if (e->mask & names[i].bit)
-                    len += snprintf(text + len, sizeof(text) - len, "%s%s", names[i].name,
-                                    e->mask & IN_ISDIR ? "+dir" : "");
+                    say(names[i].name, e->mask & IN_ISDIR ? "+dir" : "");
             if (e->len)
-                len += snprintf(text + len, sizeof(text) - len, " %s", e->name);
-            len += snprintf(text + len, sizeof(text) - len, ";");
+                say(" ", e->name);
+            say(";", "");
             p += sizeof(*e) + e->len;
         }
     }
