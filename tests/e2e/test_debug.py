@@ -221,7 +221,7 @@ def test_capture_across_a_switch(librettos, first):
     port = librettos.start("web", "nginx", port=80)
     path = os.path.join(librettos.folder, "web.pcapng")
     capture = librettos.popen("pcap", "-w", path, "web", stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: get(port) and os.path.getsize(path) > 500, 20, "frames")
+    wait_for(lambda: get(port) and os.path.exists(path) and os.path.getsize(path) > 500, 20, "frames")
     requests = 0
     for to in (other, first):
         get(port)
