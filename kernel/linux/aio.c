@@ -23,13 +23,13 @@
 
 struct aio_context {
     refcount_t refs;
-    struct list link; /* mm->aio_contexts */
+    struct list link; /* mm->aio_contexts, with `gone` under contexts_lock */
+    bool gone;
     uaddr_t id;
     struct mutex lock;   /* everything below */
     uint32_t size;       /* outcomes that it has room for */
     uint32_t taken;      /* of them by requests that are under way or not asked for */
     uint64_t head, tail; /* outcomes handed out, outcomes put */
-    bool gone;
     struct wait_queue wait;
     struct io_event events[];
 };
@@ -82,14 +82,18 @@ static struct aio_context *context_create(uint32_t size)
     return c;
 }
 
-/* Takes it off its list, whose reference goes to the caller. Who waits in it goes away. */
-static void context_end(struct aio_context *c)
+/* Takes it off its list, whose reference goes to the caller; false: somebody else did. Who waits
+ * in it goes away. */
+static bool context_end(struct aio_context *c)
 {
     spin_lock(&contexts_lock);
-    list_remove(&c->link);
-    spin_unlock(&contexts_lock);
+    bool first = !c->gone;
+    if (first)
+        list_remove(&c->link);
     WRITE_ONCE(c->gone, true);
+    spin_unlock(&contexts_lock);
     wake_up(&c->wait);
+    return first;
 }
 
 void aio_release(struct mm *mm)
@@ -135,11 +139,7 @@ long sys_io_destroy(uaddr_t id)
     struct aio_context *c = context_find(id);
     if (!c)
         return -EINVAL;
-    mutex_lock(&c->lock);
-    bool first = !c->gone;
-    if (first)
-        context_end(c);
-    mutex_unlock(&c->lock);
+    bool first = context_end(c);
     context_put(c);
     if (!first)
         return -EINVAL;
@@ -150,87 +150,73 @@ long sys_io_destroy(uaddr_t id)
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-/* What is wrong with a request before anything is done: io_submit's own error. 0: nothing. */
-static int check_file(const struct iocb *r, bool writes, bool moves_data)
+static bool is_sync(const struct iocb *r)
 {
-    struct fd_hold h = fd_hold((int)r->aio_fildes);
-    struct file *f = h.file;
-    if (!f)
-        return -EBADF;
-    int err = 0;
-    if (moves_data && !(writes ? file_writable(f) : file_readable(f)))
-        err = -EBADF;
-    else if (moves_data ? !(writes ? (void *)f->ops->write : (void *)f->ops->read) : !f->ops->fsync)
-        err = -EINVAL;
-    else if (moves_data && f->ops->seek && r->aio_offset < 0)
-        err = -EINVAL;
-    fd_drop(h);
-    return err;
+    return r->aio_lio_opcode == IOCB_CMD_FSYNC || r->aio_lio_opcode == IOCB_CMD_FDSYNC;
+}
+static bool is_write(const struct iocb *r)
+{
+    return r->aio_lio_opcode == IOCB_CMD_PWRITE || r->aio_lio_opcode == IOCB_CMD_PWRITEV;
+}
+static bool is_vector(const struct iocb *r)
+{
+    return r->aio_lio_opcode == IOCB_CMD_PREADV || r->aio_lio_opcode == IOCB_CMD_PWRITEV;
+}
+static bool is_known(const struct iocb *r)
+{
+    return is_sync(r) || is_write(r) || r->aio_lio_opcode == IOCB_CMD_PREAD ||
+           r->aio_lio_opcode == IOCB_CMD_PREADV;
 }
 
+/* What is wrong with a request, whatever its file: io_submit's own error. 0: nothing. */
 static int check(const struct iocb *r)
 {
     if (r->aio_reserved2 || (int64_t)r->aio_nbytes < 0)
         return -EINVAL;
     if (r->aio_rw_flags)
         return -EOPNOTSUPP;
-    switch (r->aio_lio_opcode) {
-    case IOCB_CMD_PREAD:
-    case IOCB_CMD_PWRITE:
-        if (!user_range_ok(r->aio_buf, r->aio_nbytes))
-            return -EFAULT;
-        return check_file(r, r->aio_lio_opcode == IOCB_CMD_PWRITE, true);
-    case IOCB_CMD_PREADV:
-    case IOCB_CMD_PWRITEV:
-        return check_file(r, r->aio_lio_opcode == IOCB_CMD_PWRITEV, true);
-    case IOCB_CMD_FSYNC:
-    case IOCB_CMD_FDSYNC:
-        if (r->aio_buf || r->aio_offset || r->aio_nbytes)
-            return -EINVAL;
-        return check_file(r, false, false);
-    default:
+    if (!is_known(r) || (is_sync(r) && (r->aio_buf || r->aio_offset || r->aio_nbytes)))
         return -EINVAL;
-    }
+    if (!is_sync(r) && !is_vector(r) && !user_range_ok(r->aio_buf, r->aio_nbytes))
+        return -EFAULT;
+    return 0;
 }
 
-static bool has_position(int fd)
+/* The same, of what its file cannot do. */
+static int check_file(const struct iocb *r, struct file *f)
 {
-    struct fd_hold h = fd_hold(fd);
-    bool has = h.file && h.file->ops->seek;
-    if (h.file)
-        fd_drop(h);
-    return has;
+    if (is_sync(r))
+        return f->ops->fsync ? 0 : -EINVAL;
+    if (!(is_write(r) ? file_writable(f) : file_readable(f)))
+        return -EBADF;
+    if (is_write(r) ? !f->ops->write : !f->ops->read)
+        return -EINVAL;
+    return f->ops->seek && r->aio_offset < 0 ? -EINVAL : 0;
 }
 
-/* Does it. What the system call of the same name gives. */
-static long perform(const struct iocb *r)
+/* Does it. What the system call of the same name gives; a stream has no position. */
+static ssize_t perform(const struct iocb *r, struct file *f)
 {
-    int fd = (int)r->aio_fildes;
-    bool at = has_position(fd);
-    switch (r->aio_lio_opcode) {
-    case IOCB_CMD_PREAD:
-        return at ? sys_pread64(fd, r->aio_buf, r->aio_nbytes, r->aio_offset)
-                  : sys_read(fd, r->aio_buf, r->aio_nbytes);
-    case IOCB_CMD_PWRITE:
-        return at ? sys_pwrite64(fd, r->aio_buf, r->aio_nbytes, r->aio_offset)
-                  : sys_write(fd, r->aio_buf, r->aio_nbytes);
-    case IOCB_CMD_PREADV:
-        return at ? sys_preadv(fd, r->aio_buf, r->aio_nbytes, r->aio_offset, 0)
-                  : sys_readv(fd, r->aio_buf, r->aio_nbytes);
-    case IOCB_CMD_PWRITEV:
-        return at ? sys_pwritev(fd, r->aio_buf, r->aio_nbytes, r->aio_offset, 0)
-                  : sys_writev(fd, r->aio_buf, r->aio_nbytes);
-    case IOCB_CMD_FSYNC:
-        return sys_fsync(fd);
-    default:
-        return sys_fdatasync(fd);
-    }
+    if (is_sync(r))
+        return f->ops->fsync(f, r->aio_lio_opcode == IOCB_CMD_FDSYNC);
+    struct iov v;
+    uint64_t pos = (uint64_t)r->aio_offset;
+    ssize_t n = is_vector(r) ? iov_import(&v, r->aio_buf, r->aio_nbytes)
+                             : iov_single(&v, r->aio_buf, r->aio_nbytes);
+    if (n)
+        return n;
+    if (is_write(r))
+        n = f->ops->seek ? file_pwrite(f, &v.uio, &pos) : file_write(f, &v.uio);
+    else
+        n = f->ops->seek ? file_pread(f, &v.uio, &pos) : file_read(f, &v.uio);
+    iov_release(&v);
+    return n == -ERESTARTSYS ? -EINTR : n;
 }
 
 static bool take_room(struct aio_context *c)
 {
     mutex_lock(&c->lock);
-    bool room = c->taken < c->size && !c->gone;
+    bool room = c->taken < c->size && !READ_ONCE(c->gone);
     c->taken += room;
     mutex_unlock(&c->lock);
     return room;
@@ -245,15 +231,13 @@ static void complete(struct aio_context *c, const struct io_event *e)
     wake_up(&c->wait);
 }
 
-static int submit(struct aio_context *c, uaddr_t at)
+/* The request that was read from `at`, of file f. */
+static int submit_for(struct aio_context *c, const struct iocb *r, uaddr_t at, struct file *f)
 {
-    struct iocb r;
-    if (copy_from_user(&r, at, sizeof(r)))
-        return -EFAULT;
-    bool tells = r.aio_flags & IOCB_FLAG_RESFD;
-    int err = check(&r);
+    bool tells = r->aio_flags & IOCB_FLAG_RESFD;
+    int err = check_file(r, f);
     if (!err && tells)
-        err = eventfd_add((int)r.aio_resfd, 0); /* whether it is one */
+        err = eventfd_add((int)r->aio_resfd, 0); /* whether it is one */
     if (err)
         return err;
     uint32_t key = 0;
@@ -261,13 +245,27 @@ static int submit(struct aio_context *c, uaddr_t at)
         return -EFAULT;
     if (!take_room(c))
         return -EAGAIN;
-    struct io_event e = {.data = r.aio_data, .obj = at, .res = perform(&r)};
-    if (e.res == -ERESTARTSYS)
-        e.res = -EINTR;
+    struct io_event e = {.data = r->aio_data, .obj = at, .res = perform(r, f)};
     complete(c, &e);
     if (tells)
-        eventfd_add((int)r.aio_resfd, 1);
+        eventfd_add((int)r->aio_resfd, 1);
     return 0;
+}
+
+static int submit(struct aio_context *c, uaddr_t at)
+{
+    struct iocb r;
+    if (copy_from_user(&r, at, sizeof(r)))
+        return -EFAULT;
+    int err = check(&r);
+    if (err)
+        return err;
+    struct fd_hold h = fd_hold((int)r.aio_fildes);
+    if (!h.file)
+        return -EBADF;
+    err = submit_for(c, &r, at, h.file);
+    fd_drop(h);
+    return err;
 }
 
 long sys_io_submit(uaddr_t id, long count, uaddr_t requests)
@@ -279,7 +277,7 @@ long sys_io_submit(uaddr_t id, long count, uaddr_t requests)
         return -EINVAL;
     long done = 0;
     int err = 0;
-    for (; done < count && !err && !c->gone; done += !err) {
+    for (; done < count && !err && !READ_ONCE(c->gone); done += !err) {
         uaddr_t at;
         if (copy_from_user(&at, requests + (uaddr_t)done * sizeof(at), sizeof(at)))
             err = -EFAULT;
@@ -344,7 +342,7 @@ static long get_events(uaddr_t id, long min, long max, uaddr_t to, uaddr_t timeo
     while (!err) {
         long n = reap(c, to + (uaddr_t)got * sizeof(struct io_event), max - got);
         got += n > 0 ? n : 0;
-        err = n < 0 ? (int)n : c->gone ? -EINVAL : 0;
+        err = n < 0 ? (int)n : READ_ONCE(c->gone) ? -EINVAL : 0;
         if (err || got >= min)
             break;
         err = wait_event_timeout(&c->wait, has_outcome(c), deadline);
@@ -367,15 +365,12 @@ long sys_io_pgetevents(uaddr_t id, long min, long max, uaddr_t events, uaddr_t t
         uaddr_t mask;
         size_t size;
     } arg = {0, 0};
-    sigset_k mask;
     if (usigmask && copy_from_user(&arg, usigmask, sizeof(arg)))
         return -EFAULT;
     if (!arg.mask)
         return get_events(id, min, max, events, timeout);
-    if (arg.size != sizeof(mask))
-        return -EINVAL;
-    if (copy_from_user(&mask, arg.mask, sizeof(mask)))
-        return -EFAULT;
-    signal_set_temporary_mask(mask);
+    int err = signal_set_temporary_mask(arg.mask, arg.size);
+    if (err)
+        return err;
     return signal_end_temporary_mask(get_events(id, min, max, events, timeout));
 }

@@ -558,12 +558,9 @@ static long epoll_wait_masked(int epfd, uaddr_t events, int max, nsec_t timeout,
 {
     if (!sigmask)
         return epoll_wait_ns(epfd, events, max, timeout);
-    sigset_k mask;
-    if (sigset_size != sizeof(mask))
-        return -EINVAL;
-    if (copy_from_user(&mask, sigmask, sizeof(mask)))
-        return -EFAULT;
-    signal_set_temporary_mask(mask);
+    int err = signal_set_temporary_mask(sigmask, sigset_size);
+    if (err)
+        return err;
     return signal_end_temporary_mask(epoll_wait_ns(epfd, events, max, timeout));
 }
 

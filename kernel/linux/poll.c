@@ -354,23 +354,12 @@ static int fetch_timeout(uaddr_t from, int64_t unit, nsec_t *ns)
     return 0;
 }
 
-static int fetch_mask(uaddr_t from, size_t size)
-{
-    sigset_k mask;
-    if (size != sizeof(mask))
-        return -EINVAL;
-    if (copy_from_user(&mask, from, sizeof(mask)))
-        return -EFAULT;
-    signal_set_temporary_mask(mask);
-    return 0;
-}
-
 long sys_ppoll(uaddr_t fds, unsigned n, uaddr_t timeout, uaddr_t sigmask, size_t sigset_size)
 {
     nsec_t ns;
     int err = fetch_timeout(timeout, 1, &ns);
     if (!err && sigmask)
-        err = fetch_mask(sigmask, sigset_size);
+        err = signal_set_temporary_mask(sigmask, sigset_size);
     if (err)
         return err;
     nsec_t end = ns >= 0 ? time_now() + ns : 0;
@@ -403,7 +392,7 @@ long sys_pselect6(int n, uaddr_t in, uaddr_t out, uaddr_t ex, uaddr_t timeout, u
         return -EFAULT;
     int err = fetch_timeout(timeout, 1, &ns);
     if (!err && sig.mask)
-        err = fetch_mask(sig.mask, sig.size);
+        err = signal_set_temporary_mask(sig.mask, sig.size);
     if (err)
         return err;
     nsec_t end = ns >= 0 ? time_now() + ns : 0;

@@ -227,8 +227,9 @@ bool signal_fatal_pending(void);
 bool signal_dequeue(struct task *t, sigset_k set, struct siginfo_k *info);
 /* Woken whenever a signal is queued to the process: signalfd, sigtimedwait. */
 struct wait_queue *signal_wait_queue(struct process *p);
-/* Temporary mask for ppoll and friends: replaces task->blocked until the system call returns. */
-void signal_set_temporary_mask(sigset_k mask);
+/* Temporary mask for ppoll and friends, from user memory: replaces task->blocked until the system
+ * call returns. -EINVAL: another size than a mask has; -EFAULT. */
+int signal_set_temporary_mask(uaddr_t set, size_t size);
 /* Ends it. `result` is what the system call is about to return; it is returned again. After an
  * interruption (-ERESTART...) the old mask comes back only when the handler has been set up. */
 long signal_end_temporary_mask(long result);

@@ -372,12 +372,18 @@ void signal_set_mask(sigset_k mask)
     spin_unlock_bh(&process_lock);
 }
 
-void signal_set_temporary_mask(sigset_k mask)
+int signal_set_temporary_mask(uaddr_t set, size_t size)
 {
     struct task *t = self();
+    sigset_k mask;
+    if (size != sizeof(mask))
+        return -EINVAL;
+    if (copy_from_user(&mask, set, sizeof(mask)))
+        return -EFAULT;
     t->saved_blocked = t->blocked;
     t->restore_blocked = true;
     signal_set_mask(mask);
+    return 0;
 }
 
 long signal_end_temporary_mask(long result)

@@ -214,12 +214,9 @@ long sys_pause(void)
 
 long sys_rt_sigsuspend(uaddr_t set, size_t size)
 {
-    sigset_k mask;
-    if (size != sizeof(mask))
-        return -EINVAL;
-    if (copy_from_user(&mask, set, sizeof(mask)))
-        return -EFAULT;
-    signal_set_temporary_mask(mask);
+    int err = signal_set_temporary_mask(set, size);
+    if (err)
+        return err;
     wait_event_interruptible(&never, false);
     return signal_end_temporary_mask(-ERESTARTNOHAND);
 }
